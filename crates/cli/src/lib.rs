@@ -1,0 +1,1 @@
+//! How does a person use all this? The marblerun command.

@@ -1,0 +1,1 @@
+//! How does a program talk to a Coordinator it has verified? The Rust SDK.

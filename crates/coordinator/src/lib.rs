@@ -1,0 +1,6 @@
+//! What does a Coordinator do? Use cases (`core`), the API shells around them (`server`), configuration and start-up.
+#![forbid(unsafe_code)]
+
+pub mod core;
+pub mod error;
+pub mod server;

@@ -1,0 +1,1 @@
+//! Shells: TLS, HTTP, gRPC, metrics. They decode, authenticate, call a use case, encode.

@@ -1,0 +1,8 @@
+//! What did the operator declare? The manifest: its types, Go-JSON-tolerant decoding, validation
+//! with every finding at once, YAML as the command line reads it, templates, and the difference of two manifests.
+#![forbid(unsafe_code)]
+
+pub mod model;
+pub mod template;
+
+pub use model::Manifest;

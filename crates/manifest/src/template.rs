@@ -1,0 +1,1 @@
+//! Go's `text/template` over bytes, with the functions manifests may use.

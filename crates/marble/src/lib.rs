@@ -1,0 +1,1 @@
+//! How does a service become a Marble? Library and premain.

@@ -1,0 +1,48 @@
+//! A state being changed by a transaction: every change is applied and recorded.
+
+use std::sync::Arc;
+
+use crate::{Change, ChangeError, State};
+
+/// A state plus the changes made to it. Dropping it drops them.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    state: State,
+    changes: Vec<Change>,
+}
+
+impl Draft {
+    /// Starts from a published state.
+    #[must_use]
+    pub fn new(base: &Arc<State>) -> Self {
+        Self { state: State::clone(base), changes: Vec::new() }
+    }
+
+    /// The state with the changes so far.
+    #[must_use]
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// The changes so far.
+    #[must_use]
+    pub fn changes(&self) -> &[Change] {
+        &self.changes
+    }
+
+    /// Applies and records one change.
+    ///
+    /// # Errors
+    /// [`ChangeError`]; the draft is then unchanged.
+    pub fn record(&mut self, change: Change) -> Result<(), ChangeError> {
+        self.state.apply(&change)?;
+        self.changes.push(change);
+        Ok(())
+    }
+
+    /// The result.
+    #[must_use]
+    pub fn into_parts(self) -> (State, Vec<Change>) {
+        (self.state, self.changes)
+    }
+}

@@ -1,0 +1,1 @@
+//! Backups of standalone directories: create, list, inspect, verify, restore.

@@ -1,0 +1,1 @@
+//! Starts coordinators and marbles for tests; golden fixtures.

@@ -1,0 +1,84 @@
+//! What can go wrong between a client and a Coordinator, and what to do about it.
+
+/// A failed call.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// The address is not one.
+    #[error("{address:?} is not an address of a Coordinator: {reason}")]
+    Address {
+        /// As given.
+        address: String,
+        /// Cause.
+        reason: String,
+    },
+    /// No answer: connection, TLS, timeout.
+    #[error("{method} {url}: {reason}")]
+    Transport {
+        /// HTTP method.
+        method: &'static str,
+        /// URL.
+        url: String,
+        /// Cause.
+        reason: String,
+        /// The server's certificate was not the expected one.
+        untrusted: bool,
+    },
+    /// 401: the client certificate is no user's (or no Marble's).
+    #[error("{method} {url}: authorizing user: {message}")]
+    Unauthorized {
+        /// HTTP method.
+        method: &'static str,
+        /// URL.
+        url: String,
+        /// The Coordinator's text.
+        message: String,
+    },
+    /// Any other answer but 200.
+    #[error("{method} {url}: {code} {reason}: {status}: {message}")]
+    Refused {
+        /// HTTP method.
+        method: &'static str,
+        /// URL.
+        url: String,
+        /// HTTP status code.
+        code: u16,
+        /// HTTP reason phrase.
+        reason: String,
+        /// Envelope status.
+        status: String,
+        /// Envelope message.
+        message: String,
+        /// Envelope data, raw JSON (empty if absent).
+        data: String,
+    },
+    /// The answer cannot be understood.
+    #[error("{what}: {reason}")]
+    Protocol {
+        /// Which answer.
+        what: &'static str,
+        /// Cause.
+        reason: String,
+    },
+    /// The Coordinator is not who it should be.
+    #[error("{0}")]
+    Trust(String),
+    /// A certificate or key given to the client is unusable.
+    #[error("{0}")]
+    Identity(String),
+}
+
+impl ClientError {
+    /// The HTTP status code, if the Coordinator answered with one.
+    #[must_use]
+    pub fn code(&self) -> Option<u16> {
+        match self {
+            Self::Unauthorized { .. } => Some(401),
+            Self::Refused { code, .. } => Some(*code),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn protocol(what: &'static str, reason: impl ToString) -> Self {
+        Self::Protocol { what, reason: reason.to_string() }
+    }
+}

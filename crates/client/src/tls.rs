@@ -1,0 +1,264 @@
+//! TLS as a Coordinator's clients need it.
+//!
+//! The Coordinator presents its self-signed root as server certificate. Web-PKI verifiers refuse a CA
+//! certificate as end entity, so trust is decided here: the certificate is the pinned root itself, or
+//! chains to it; names and dates are checked in both cases.
+
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use rustls::{CertificateError, DigitallySignedStruct, SignatureScheme};
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use x509_cert::Certificate;
+use x509_cert::der::Decode as _;
+use x509_cert::ext::pkix::SubjectAltName;
+use x509_cert::ext::pkix::name::GeneralName;
+
+use crate::ClientError;
+
+/// Whom to believe at the other end of a connection.
+#[derive(Clone, Debug)]
+pub enum Trust {
+    /// Exactly this root (DER), or a server certificate that chains to it.
+    Pinned(Vec<u8>),
+    /// Anyone. Nothing said on such a connection is private or true.
+    Anyone,
+}
+
+/// A client certificate with its key.
+pub struct Identity {
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+}
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Identity({} certificates)", self.chain.len())
+    }
+}
+
+impl Clone for Identity {
+    fn clone(&self) -> Self {
+        Self { chain: self.chain.clone(), key: self.key.clone_key() }
+    }
+}
+
+impl Identity {
+    /// Reads PEM: certificates, leaf first, and a private key in PKCS#8, PKCS#1 or SEC 1 form.
+    ///
+    /// # Errors
+    /// [`ClientError::Identity`] if one of them is missing or unreadable.
+    pub fn from_pem(certificates: &[u8], key: &[u8]) -> Result<Self, ClientError> {
+        let bad = |what: &str, reason: String| ClientError::Identity(format!("{what}: {reason}"));
+        let chain = CertificateDer::pem_slice_iter(certificates)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|e| bad("client certificate", e.to_string()))?;
+        if chain.is_empty() {
+            return Err(bad("client certificate", "found no CERTIFICATE block in the PEM data".to_owned()));
+        }
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|e| bad("client key", e.to_string()))?;
+        Ok(Self { chain, key })
+    }
+}
+
+/// The provider behind all TLS of this crate.
+pub(crate) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+/// A client configuration for that trust and identity.
+pub(crate) fn config(trust: &Trust, identity: Option<&Identity>) -> Result<rustls::ClientConfig, ClientError> {
+    let provider = provider();
+    let algorithms = provider.signature_verification_algorithms;
+    let verifier: Arc<dyn ServerCertVerifier> = match trust {
+        Trust::Pinned(root) => Arc::new(PinnedRoot { root: root.clone(), algorithms }),
+        Trust::Anyone => Arc::new(Anyone { algorithms }),
+    };
+    let builder = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|e| ClientError::Identity(e.to_string()))?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier);
+    match identity {
+        None => Ok(builder.with_no_client_auth()),
+        Some(identity) => builder
+            .with_client_auth_cert(identity.chain.clone(), identity.key.clone_key())
+            .map_err(|e| ClientError::Identity(format!("client certificate and key: {e}"))),
+    }
+}
+
+/// Accepts the pinned root as server certificate, or a certificate that chains to it.
+#[derive(Debug)]
+struct PinnedRoot {
+    root: Vec<u8>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ServerCertVerifier for PinnedRoot {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        if end_entity.as_ref() == self.root.as_slice() {
+            check_dates_and_names(end_entity, server_name, now)?;
+            return Ok(ServerCertVerified::assertion());
+        }
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(CertificateDer::from(self.root.clone()))?;
+        rustls::client::WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider())
+            .build()
+            .map_err(|e| rustls::Error::General(e.to_string()))?
+            .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+/// Accepts every server certificate, but still makes the server prove that it holds the key.
+#[derive(Debug)]
+struct Anyone {
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ServerCertVerifier for Anyone {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
+}
+
+/// What web-PKI would check of an end entity, for a certificate that is its own anchor.
+fn check_dates_and_names(der: &[u8], server_name: &ServerName<'_>, now: UnixTime) -> Result<(), rustls::Error> {
+    let bad = |error| rustls::Error::InvalidCertificate(error);
+    let certificate = Certificate::from_der(der).map_err(|_| bad(CertificateError::BadEncoding))?;
+    let tbs = certificate.tbs_certificate();
+    let validity = tbs.validity();
+    let seconds = now.as_secs();
+    if seconds < validity.not_before.to_unix_duration().as_secs() {
+        return Err(bad(CertificateError::NotValidYet));
+    }
+    if seconds > validity.not_after.to_unix_duration().as_secs() {
+        return Err(bad(CertificateError::Expired));
+    }
+    let names = match tbs.get_extension::<SubjectAltName>() {
+        Ok(Some((_, names))) => names.0,
+        Ok(None) => Vec::new(),
+        Err(_) => return Err(bad(CertificateError::BadEncoding)),
+    };
+    let matches = names.iter().any(|name| match (name, server_name) {
+        (GeneralName::DnsName(dns), ServerName::DnsName(wanted)) => dns_matches(dns.as_str(), wanted.as_ref()),
+        (GeneralName::IpAddress(octets), ServerName::IpAddress(wanted)) => match wanted {
+            rustls_pki_types::IpAddr::V4(ip) => octets.as_bytes() == ip.as_ref(),
+            rustls_pki_types::IpAddr::V6(ip) => octets.as_bytes() == ip.as_ref(),
+        },
+        _ => false,
+    });
+    if matches { Ok(()) } else { Err(bad(CertificateError::NotValidForName)) }
+}
+
+/// RFC 6125: case-insensitive, a wildcard stands for the whole leftmost label.
+fn dns_matches(pattern: &str, name: &str) -> bool {
+    let name = name.trim_end_matches('.');
+    if pattern.eq_ignore_ascii_case(name) {
+        return true;
+    }
+    match (pattern.strip_prefix("*."), name.split_once('.')) {
+        (Some(parent), Some((label, rest))) => !label.is_empty() && parent.eq_ignore_ascii_case(rest),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The Coordinator root certificate of upstream's golden data (SAN: localhost, coordinator.example.org, 127.0.0.1, ::1, ..).
+    const ROOT: &str = include_str!("../tests/fixtures/golden_root.pem");
+    const IN_2027: u64 = 1_800_000_000;
+
+    fn check(name: &str, seconds: u64) -> Result<(), rustls::Error> {
+        let der = CertificateDer::from_pem_slice(ROOT.as_bytes()).unwrap();
+        check_dates_and_names(
+            &der,
+            &ServerName::try_from(name.to_owned()).unwrap(),
+            UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds)),
+        )
+    }
+
+    #[test]
+    fn a_pinned_root_is_good_for_its_names_and_addresses() {
+        for name in ["localhost", "LOCALHOST", "coordinator.example.org", "127.0.0.1", "::1", "10.1.2.3"] {
+            check(name, IN_2027).unwrap_or_else(|e| panic!("{name}: {e}"));
+        }
+    }
+
+    #[test]
+    fn a_pinned_root_is_refused_for_other_names_and_times() {
+        for name in ["vm", "example.org", "127.0.0.2"] {
+            assert!(check(name, IN_2027).is_err(), "{name}");
+        }
+        assert!(check("localhost", 1_000_000_000).is_err(), "before notBefore");
+        assert!(check("localhost", 20_000_000_000).is_err(), "after notAfter");
+    }
+
+    #[test]
+    fn wildcards_stand_for_one_label() {
+        assert!(dns_matches("*.example.org", "a.example.org"));
+        assert!(!dns_matches("*.example.org", "a.b.example.org"));
+        assert!(!dns_matches("*.example.org", "example.org"));
+    }
+}

@@ -2,7 +2,10 @@
 //! with every finding at once, YAML as the command line reads it, templates, and the difference of two manifests.
 #![forbid(unsafe_code)]
 
+pub mod gojson;
 pub mod model;
+mod path;
+mod suggest;
 pub mod template;
 
 pub use model::Manifest;

@@ -8,6 +8,8 @@
 
 use std::collections::BTreeMap;
 
+pub mod pem;
+
 use zeroize::Zeroizing;
 
 /// How many of the parties are needed, and how the root is split.

@@ -2,11 +2,16 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use marblerun_manifest::model::Package;
 use marblerun_pki::{Authority, Secret};
+use prost::Message;
 use zeroize::Zeroizing;
 
-use crate::state::{CounterKey, Lineage, PendingUpdate, RecoveryEntry, RootSecret};
+use crate::{CounterKey, Lineage, PendingUpdate, RecoveryEntry, RootSecret, wire};
+
+/// An encoded change has at most this many bytes (sealed format, section 4).
+pub const MAX_CHANGE: usize = 32 << 20;
 
 /// One change.
 #[derive(Debug, Clone)]
@@ -22,10 +27,10 @@ pub enum Change {
         /// Before the last rotation.
         previous: Option<RootSecret>,
     },
-    /// A manifest comes into force (and the phase becomes running). Does not touch packages or secrets.
+    /// A manifest comes into force, and the phase becomes running. Does not touch packages or secrets.
     Manifest {
         /// As uploaded.
-        raw: Vec<u8>,
+        raw: Bytes,
         /// DER.
         signature: Vec<u8>,
     },
@@ -35,9 +40,12 @@ pub enum Change {
     Secret(String, Option<Arc<Secret>>),
     /// The previous generation of a secret is set (`None`: removed).
     PreviousSecret(String, Option<Arc<Secret>>),
+    /// The previous generation of a secret becomes what the secret is now (as after a first manifest).
+    /// Stores the value once.
+    PreviousIsCurrent(String),
     /// Activations counted for a Marble type.
     Activations(String, u64),
-    /// A monotonic counter is set.
+    /// A monotonic counter is set; it never goes back.
     Counter(CounterKey, u64),
     /// Lines are appended to the update log.
     Log(Vec<String>),
@@ -48,8 +56,8 @@ pub enum Change {
     /// Recovery sets in force. In a committed transaction this makes the store change the data
     /// encryption key and write a new file.
     Recovery(Vec<Arc<RecoveryEntry>>),
-    /// An unknown store key of an imported state (`None`: removed).
-    Extra(String, Option<Vec<u8>>),
+    /// A value of an imported state that is only kept for export (`None`: removed).
+    Extra(String, Option<Zeroizing<Vec<u8>>>),
 }
 
 /// Why a change cannot be read or applied.
@@ -61,14 +69,79 @@ impl Change {
     /// Encodes as one protobuf message.
     #[must_use]
     pub fn encode(&self) -> Zeroizing<Vec<u8>> {
-        todo!()
+        Zeroizing::new(wire::Change::from(self).encode_to_vec())
     }
 
     /// Decodes one protobuf message (authenticated, but still bounded and checked).
     ///
+    /// Only the one encoding that [`Change::encode`] gives is accepted: an unknown kind or field (of a newer
+    /// program) is an error, never skipped.
+    ///
     /// # Errors
-    /// [`ChangeError`] on malformed or unknown kinds.
-    pub fn decode(_bytes: &[u8]) -> Result<Self, ChangeError> {
-        todo!()
+    /// [`ChangeError`].
+    pub fn decode(bytes: &[u8]) -> Result<Self, ChangeError> {
+        if bytes.len() > MAX_CHANGE {
+            return Err(ChangeError(format!("a single change cannot exceed {MAX_CHANGE} bytes")));
+        }
+        let message = wire::Change::decode(bytes).map_err(|error| ChangeError(format!("malformed change: {error}")))?;
+        // prost skips what it does not know. What it knows is never longer in our encoding than it was in the
+        // input, so equal lengths prove that nothing was skipped.
+        if message.encoded_len() != bytes.len() {
+            return Err(ChangeError("a change has fields that this version does not know".to_owned()));
+        }
+        Self::try_from(message)
+    }
+
+    /// At least the encoded size, without encoding.
+    pub(crate) fn size_bound(&self) -> usize {
+        /// Tags, lengths and fixed-size fields of a message.
+        const FRAME: usize = 128;
+        let secret = |secret: &Option<Arc<Secret>>| {
+            secret.as_ref().map_or(0, |secret| {
+                let parts = [&secret.private, &secret.public].map(|part| part.as_ref().map_or(0, |v| v.len()));
+                parts.iter().sum::<usize>() + secret.certificate.as_ref().map_or(0, Vec::len)
+            })
+        };
+        let list = |items: &[String]| items.iter().map(|item| item.len() + 8).sum::<usize>();
+        FRAME
+            + match self {
+                Self::Lineage(_) | Self::RootSecret { .. } | Self::LogReset => 256,
+                Self::Authority(authority) => {
+                    authority.root_certificate.len()
+                        + authority.intermediate_certificate.len()
+                        + authority.marble_root_certificate.len()
+                        + 512
+                }
+                Self::Manifest { raw, signature } => raw.len() + signature.len(),
+                Self::Package(name, package) => {
+                    name.len()
+                        + package.as_ref().map_or(0, |package| {
+                            package.unique_id.len()
+                                + package.signer_id.len()
+                                + list(&package.accepted_tcb_statuses)
+                                + list(&package.accepted_advisories)
+                        })
+                }
+                Self::Secret(name, value) | Self::PreviousSecret(name, value) => name.len() + secret(value),
+                Self::PreviousIsCurrent(name) | Self::Activations(name, _) => name.len(),
+                Self::Counter(key, _) => key.marble_type.len() + key.name.len(),
+                Self::Log(lines) => list(lines),
+                Self::PendingUpdate(update) => update.as_ref().map_or(0, |update| {
+                    update.raw.len() + update.required_users.keys().map(|name| name.len() + 16).sum::<usize>()
+                }),
+                Self::Recovery(sets) => sets
+                    .iter()
+                    .map(|entry| {
+                        let parties = entry.set.parties.iter();
+                        let parties =
+                            parties.map(|p| FRAME + p.name.len() + p.public_key.len() + p.encrypted_secret.len());
+                        FRAME + parties.sum::<usize>() + entry.set.unassigned_commitments.len() * 40
+                    })
+                    .sum(),
+                Self::Extra(key, value) => key.len() + value.as_ref().map_or(0, |value| value.len()),
+            }
     }
 }
+
+#[cfg(test)]
+mod tests;

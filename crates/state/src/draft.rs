@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{Change, ChangeError, State};
+use crate::{Change, ChangeError, MAX_CHANGE, State};
 
 /// A state plus the changes made to it. Dropping it drops them.
 #[derive(Debug, Clone)]
@@ -33,8 +33,11 @@ impl Draft {
     /// Applies and records one change.
     ///
     /// # Errors
-    /// [`ChangeError`]; the draft is then unchanged.
+    /// [`ChangeError`] if it does not fit the state, or is too large to be read back; the draft is then unchanged.
     pub fn record(&mut self, change: Change) -> Result<(), ChangeError> {
+        if change.size_bound() > MAX_CHANGE {
+            return Err(ChangeError(format!("a single change cannot exceed {MAX_CHANGE} bytes")));
+        }
         self.state.apply(&change)?;
         self.changes.push(change);
         Ok(())

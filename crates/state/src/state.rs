@@ -1,229 +1,232 @@
 //! The state of a deployment as one value.
 
-use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use marblerun_manifest::model::Package;
 use marblerun_pki::{Authority, Secret};
-use marblerun_recovery::{RecoveryRoot, RecoverySet};
+use rpds::{RedBlackTreeMapSync, VectorSync};
 use zeroize::Zeroizing;
 
 use crate::manifest::ActiveManifest;
+use crate::{ChangeError, CounterKey, Lineage, PendingUpdate, Phase, RecoveryEntry, RootSecret};
 
-/// What the Coordinator can do. The numbers are those of the client API and of upstream's state.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
-pub enum Phase {
-    /// A sealed state exists and cannot be opened; only recovery and a new manifest are possible.
-    Recovery = 1,
-    /// No manifest yet.
-    AcceptingManifest = 2,
-    /// Running.
-    AcceptingMarbles = 3,
-}
-
-/// Which deployment this is, and which life of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lineage {
-    /// Random at genesis; first 16 bytes of SHA-256(root certificate) for imports.
-    pub deployment_id: [u8; 16],
-    /// +1 at every recovery, accepted restore, import.
-    pub incarnation: u64,
-    /// Random with each incarnation.
-    pub incarnation_id: [u8; 16],
-}
-
-/// Input key material of derived secrets: 32 bytes, or 48 in old imported states.
-#[derive(Clone, PartialEq, Eq)]
-pub struct RootSecret(pub Zeroizing<Vec<u8>>);
-
-impl std::fmt::Debug for RootSecret {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("RootSecret(..)")
-    }
-}
-
-/// A set of recovery secrets in force, with the root they combine to (so that the data encryption
-/// key can be changed and slots rewrapped with no holder present).
-#[derive(Debug, Clone)]
-pub struct RecoveryEntry {
-    /// Public part; stands in the sealed header.
-    pub set: RecoverySet,
-    /// What the secrets combine to.
-    pub root: RecoveryRoot,
-}
-
-/// Name of a monotonic counter.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct CounterKey {
-    /// Marble type.
-    pub marble_type: String,
-    /// Marble instance.
-    pub uuid: [u8; 16],
-    /// Counter name.
-    pub name: String,
-}
-
-/// A full update that waits for acknowledgements.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PendingUpdate {
-    /// The proposed manifest, byte for byte.
-    pub raw: Vec<u8>,
-    /// User to "has acknowledged".
-    pub required_users: BTreeMap<String, bool>,
-    /// Acknowledgements still needed.
-    pub missing_acknowledgments: i64,
-}
-
-/// The state. Clone is O(1). Fields are read through the methods and changed by [`State::apply`] alone.
-#[derive(Debug, Clone)]
+/// The state. Clone is O(1): maps are persistent and share what did not change, values stand behind
+/// [`Arc`]. Fields are read through the methods and changed by [`State::apply`] alone.
+#[derive(Clone)]
 pub struct State {
-    _private: (),
+    pub(crate) phase: Phase,
+    pub(crate) lineage: Lineage,
+    pub(crate) authority: Arc<Authority>,
+    pub(crate) root_secret: RootSecret,
+    pub(crate) previous_root_secret: Option<RootSecret>,
+    pub(crate) manifest: Option<Arc<ActiveManifest>>,
+    pub(crate) packages: RedBlackTreeMapSync<Box<str>, Arc<Package>>,
+    pub(crate) secrets: RedBlackTreeMapSync<Box<str>, Arc<Secret>>,
+    pub(crate) previous_secrets: RedBlackTreeMapSync<Box<str>, Arc<Secret>>,
+    pub(crate) activations: RedBlackTreeMapSync<Box<str>, u64>,
+    pub(crate) counters: RedBlackTreeMapSync<CounterKey, u64>,
+    pub(crate) update_log: VectorSync<Box<str>>,
+    pub(crate) pending_update: Option<Arc<PendingUpdate>>,
+    pub(crate) recovery: Arc<[Arc<RecoveryEntry>]>,
+    pub(crate) extra: RedBlackTreeMapSync<Box<str>, Zeroizing<Vec<u8>>>,
 }
 
 impl State {
     /// A state with an authority and a root secret and no manifest.
     /// `phase` is [`Phase::AcceptingManifest`] or [`Phase::Recovery`] (then authority and secret are temporary).
     #[must_use]
-    pub fn new(_phase: Phase, _lineage: Lineage, _authority: Arc<Authority>, _root_secret: RootSecret) -> Self {
-        todo!()
+    pub fn new(phase: Phase, lineage: Lineage, authority: Arc<Authority>, root_secret: RootSecret) -> Self {
+        Self {
+            phase,
+            lineage,
+            authority,
+            root_secret,
+            previous_root_secret: None,
+            manifest: None,
+            packages: RedBlackTreeMapSync::new_sync(),
+            secrets: RedBlackTreeMapSync::new_sync(),
+            previous_secrets: RedBlackTreeMapSync::new_sync(),
+            activations: RedBlackTreeMapSync::new_sync(),
+            counters: RedBlackTreeMapSync::new_sync(),
+            update_log: VectorSync::new_sync(),
+            pending_update: None,
+            recovery: Arc::from([]),
+            extra: RedBlackTreeMapSync::new_sync(),
+        }
     }
 
-    /// Recovery, accepting a manifest, or running.
+    /// Recovery, accepting a manifest, or running. Becomes running when a manifest comes into force.
     #[must_use]
     pub fn phase(&self) -> Phase {
-        todo!()
+        self.phase
     }
 
     /// Which deployment this is.
     #[must_use]
     pub fn lineage(&self) -> &Lineage {
-        todo!()
+        &self.lineage
     }
 
     /// Keys and certificates.
     #[must_use]
     pub fn authority(&self) -> &Arc<Authority> {
-        todo!()
+        &self.authority
     }
 
     /// Current root secret.
     #[must_use]
     pub fn root_secret(&self) -> &RootSecret {
-        todo!()
+        &self.root_secret
     }
 
     /// Root secret before the last rotation; the current one if there was none.
     #[must_use]
     pub fn previous_root_secret(&self) -> &RootSecret {
-        todo!()
+        self.previous_root_secret.as_ref().unwrap_or(&self.root_secret)
     }
 
     /// The manifest in force.
     #[must_use]
     pub fn manifest(&self) -> Option<&Arc<ActiveManifest>> {
-        todo!()
+        self.manifest.as_ref()
     }
 
     /// The effective package (its security version may be above the manifest's).
     #[must_use]
-    pub fn package(&self, _name: &str) -> Option<&Arc<Package>> {
-        todo!()
+    pub fn package(&self, name: &str) -> Option<&Arc<Package>> {
+        self.packages.get(name)
     }
 
     /// All effective packages, in name order.
     pub fn packages(&self) -> impl Iterator<Item = (&str, &Arc<Package>)> {
-        std::iter::empty()
+        self.packages.iter().map(|(name, package)| (&**name, package))
     }
 
     /// A secret: shared and uploaded ones with their value; per-Marble ones as definition without value.
     #[must_use]
-    pub fn secret(&self, _name: &str) -> Option<&Arc<Secret>> {
-        todo!()
+    pub fn secret(&self, name: &str) -> Option<&Arc<Secret>> {
+        self.secrets.get(name)
     }
 
     /// All secrets, in name order.
     pub fn secrets(&self) -> impl Iterator<Item = (&str, &Arc<Secret>)> {
-        std::iter::empty()
+        self.secrets.iter().map(|(name, secret)| (&**name, secret))
     }
 
     /// The generation of a secret before its last change.
     #[must_use]
-    pub fn previous_secret(&self, _name: &str) -> Option<&Arc<Secret>> {
-        todo!()
+    pub fn previous_secret(&self, name: &str) -> Option<&Arc<Secret>> {
+        self.previous_secrets.get(name)
     }
 
     /// All previous secrets, in name order.
     pub fn previous_secrets(&self) -> impl Iterator<Item = (&str, &Arc<Secret>)> {
-        std::iter::empty()
+        self.previous_secrets.iter().map(|(name, secret)| (&**name, secret))
     }
 
     /// How often Marbles of a type with a limit were activated.
     #[must_use]
-    pub fn activations(&self, _marble_type: &str) -> u64 {
-        todo!()
+    pub fn activations(&self, marble_type: &str) -> u64 {
+        self.activations.get(marble_type).copied().unwrap_or(0)
     }
 
     /// Value of a monotonic counter; 0 if never set.
     #[must_use]
-    pub fn counter(&self, _key: &CounterKey) -> u64 {
-        todo!()
+    pub fn counter(&self, key: &CounterKey) -> u64 {
+        self.counters.get(key).copied().unwrap_or(0)
     }
 
     /// Number of monotonic counters of one Marble instance.
     #[must_use]
-    pub fn counters_of(&self, _marble_type: &str, _uuid: &[u8; 16]) -> usize {
-        todo!()
+    pub fn counters_of(&self, marble_type: &str, uuid: &[u8; 16]) -> usize {
+        let first = CounterKey { marble_type: marble_type.to_owned(), uuid: *uuid, name: String::new() };
+        self.counters
+            .range((Bound::Included(&first), Bound::Unbounded))
+            .take_while(|(key, _)| key.marble_type == marble_type && key.uuid == *uuid)
+            .count()
     }
 
     /// The update log: one JSON object a line, oldest first, without line ends.
     pub fn update_log(&self) -> impl Iterator<Item = &str> {
-        std::iter::empty()
+        self.update_log.iter().map(|line| &**line)
     }
 
     /// The pending full update.
     #[must_use]
     pub fn pending_update(&self) -> Option<&Arc<PendingUpdate>> {
-        todo!()
+        self.pending_update.as_ref()
     }
 
     /// Recovery sets in force: none, one, or two while a rotation waits for confirmation.
     #[must_use]
     pub fn recovery(&self) -> &[Arc<RecoveryEntry>] {
-        todo!()
+        &self.recovery
     }
 
-    /// Store keys of an imported upstream state that we do not know, kept for export.
+    /// What an imported upstream state holds and we have no place for, kept for export: unknown store keys,
+    /// and values of known keys that we would write differently (until that key changes).
     pub fn extra(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        std::iter::empty()
+        self.extra.iter().map(|(key, value)| (&**key, value.as_slice()))
     }
 
-    /// The changes that build this state from nothing, in an order in which they can be applied.
-    /// The encoding of a snapshot; must stream (an iterator, not a list of everything).
-    pub fn to_changes(&self) -> impl Iterator<Item = crate::Change> + '_ {
-        std::iter::empty()
-    }
-
-    /// An empty value to apply a snapshot's changes to; not servable until [`State::validate`] passes.
-    #[must_use]
-    pub fn empty() -> Self {
-        todo!()
-    }
-
-    /// Applies one change.
-    ///
-    /// # Errors
-    /// [`crate::ChangeError`] if the change does not fit this state; it is then unchanged.
-    pub fn apply(&mut self, _change: &crate::Change) -> Result<(), crate::ChangeError> {
-        todo!()
-    }
-
-    /// Proof before serving: there is an authority whose keys fit its certificates, a manifest that
-    /// decodes, secrets it defines.
+    /// Proof before serving: the authority's keys fit its certificates, and every package and secret
+    /// of the manifest is there.
     ///
     /// # Errors
     /// What does not fit.
-    pub fn validate(&self) -> Result<(), crate::ChangeError> {
-        todo!()
+    pub fn validate(&self) -> Result<(), ChangeError> {
+        self.validate_authority()?;
+        let Some(active) = &self.manifest else { return Ok(()) };
+        for name in active.manifest.packages.keys() {
+            if self.package(name).is_none() {
+                return Err(ChangeError(format!("package {name:?} of the manifest is missing in the state")));
+            }
+        }
+        for (name, definition) in &active.manifest.secrets {
+            let Some(secret) = self.secret(name) else {
+                return Err(ChangeError(format!("secret {name:?} of the manifest is missing in the state")));
+            };
+            if secret.kind.as_str() != definition.kind {
+                return Err(ChangeError(format!(
+                    "secret {name:?} is {} in the state and {} in the manifest",
+                    secret.kind.as_str(),
+                    definition.kind
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn validate_authority(&self) -> Result<(), ChangeError> {
+        let authority = &self.authority;
+        let pairs = [
+            ("root certificate", &authority.root_certificate, &authority.root_key),
+            ("intermediate certificate", &authority.intermediate_certificate, &authority.intermediate_key),
+            ("Marble root certificate", &authority.marble_root_certificate, &authority.intermediate_key),
+        ];
+        for (what, certificate, key) in pairs {
+            let spki = crate::manifest::certificate_spki(certificate)
+                .map_err(|reason| ChangeError(format!("the {what} is unreadable: {reason}")))?;
+            if spki != key.spki_der() {
+                return Err(ChangeError(format!("the private key does not fit the {what}")));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for State {
+    // Shapes only: values kept for export may be secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State")
+            .field("phase", &self.phase)
+            .field("lineage", &self.lineage)
+            .field("packages", &self.packages.size())
+            .field("secrets", &self.secrets.size())
+            .field("counters", &self.counters.size())
+            .field("update_log", &self.update_log.len())
+            .field("recovery", &self.recovery.len())
+            .finish_non_exhaustive()
     }
 }

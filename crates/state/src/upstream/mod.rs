@@ -4,6 +4,8 @@ use marblerun_recovery::RecoveryRoot;
 
 use crate::{ChangeError, State};
 
+pub(crate) mod keys;
+
 /// Reads the plaintext of upstream's `sealed_data`. `dek` becomes the recovery root; `header` is the
 /// recovery hash map (JSON, maybe `null` or empty).
 ///

@@ -1,0 +1,115 @@
+//! How a change changes a state. Every change is checked first, so that a refused one leaves the
+//! state as it was.
+
+use std::sync::Arc;
+
+use crate::manifest::ActiveManifest;
+use crate::upstream::keys;
+use crate::{Change, ChangeError, Phase, RecoveryEntry, State};
+
+impl State {
+    /// Applies one change.
+    ///
+    /// # Errors
+    /// [`ChangeError`] if the change does not fit this state; it is then unchanged.
+    pub fn apply(&mut self, change: &Change) -> Result<(), ChangeError> {
+        match change {
+            Change::Lineage(lineage) => self.lineage = *lineage,
+            Change::Authority(authority) => self.authority = Arc::clone(authority),
+            Change::RootSecret { current, previous } => {
+                self.root_secret = current.clone();
+                self.previous_root_secret.clone_from(previous);
+            }
+            Change::Manifest { raw, signature } => {
+                self.manifest = Some(Arc::new(ActiveManifest::new(raw.clone(), signature.clone())?));
+                self.phase = Phase::AcceptingMarbles;
+                self.forget_extra(keys::follows_from_manifest);
+            }
+            Change::Package(name, package) => set(&mut self.packages, name, package.as_ref().map(Arc::clone)),
+            Change::Secret(name, secret) => {
+                set(&mut self.secrets, name, secret.as_ref().map(Arc::clone));
+                self.extra.remove_mut(keys::secret(name).as_str());
+            }
+            Change::PreviousSecret(name, secret) => {
+                set(&mut self.previous_secrets, name, secret.as_ref().map(Arc::clone));
+                self.extra.remove_mut(keys::previous_secret(name).as_str());
+            }
+            Change::PreviousIsCurrent(name) => {
+                let Some(current) = self.secrets.get(name.as_str()).map(Arc::clone) else {
+                    return Err(ChangeError(format!("there is no secret {name:?} to keep as the previous one")));
+                };
+                set(&mut self.previous_secrets, name, Some(current));
+                self.extra.remove_mut(keys::previous_secret(name).as_str());
+            }
+            Change::Activations(name, count) => set(&mut self.activations, name, Some(*count)),
+            Change::Counter(key, value) => {
+                let current = self.counter(key);
+                if *value < current {
+                    return Err(ChangeError(format!(
+                        "monotonic counter {:?} of Marble type {:?} cannot go from {current} back to {value}",
+                        key.name, key.marble_type
+                    )));
+                }
+                self.counters.insert_mut(key.clone(), *value);
+            }
+            Change::Log(lines) => {
+                if lines.iter().any(|line| line.contains('\n')) {
+                    return Err(ChangeError("a line of the update log contains a line end".to_owned()));
+                }
+                for line in lines {
+                    self.update_log.push_back_mut(line.as_str().into());
+                }
+            }
+            Change::LogReset => self.update_log = rpds::VectorSync::new_sync(),
+            Change::PendingUpdate(update) => self.pending_update = update.as_ref().map(Arc::clone),
+            Change::Recovery(sets) => {
+                check_recovery(sets)?;
+                self.recovery = Arc::from(sets.as_slice());
+            }
+            Change::Extra(key, value) => set(&mut self.extra, key, value.clone()),
+        }
+        Ok(())
+    }
+
+    /// What was kept of an upstream state is out of date where our own value changed.
+    fn forget_extra(&mut self, is_stale: impl Fn(&str) -> bool) {
+        let stale: Vec<Box<str>> = self.extra.keys().filter(|key| is_stale(key)).cloned().collect();
+        for key in stale {
+            self.extra.remove_mut(&key);
+        }
+    }
+}
+
+fn set<V>(map: &mut rpds::RedBlackTreeMapSync<Box<str>, V>, name: &str, value: Option<V>) {
+    match value {
+        Some(value) => map.insert_mut(name.into(), value),
+        None => {
+            map.remove_mut(name);
+        }
+    }
+}
+
+fn check_recovery(sets: &[Arc<RecoveryEntry>]) -> Result<(), ChangeError> {
+    // Sealed format, sections 4: two sets only while a rotation waits; 255 parties; names of 256 bytes.
+    let refuse = |reason: &str| Err(ChangeError(format!("recovery sets: {reason}")));
+    if sets.len() > 2 {
+        return refuse("at most two can be in force");
+    }
+    if let [first, second] = sets
+        && first.set.epoch == second.set.epoch
+    {
+        return refuse("two sets have the same epoch");
+    }
+    for entry in sets {
+        if !matches!(entry.root.expose().len(), 16 | 24 | 32) {
+            return refuse("a recovery root must have 16, 24 or 32 bytes");
+        }
+        if entry.set.parties.len() > 255 || entry.set.unassigned_commitments.len() > 255 {
+            return refuse("at most 255 parties are possible");
+        }
+        if entry.set.parties.iter().any(|party| party.name.len() > 256) {
+            return refuse("names of parties have at most 256 bytes");
+        }
+    }
+    Ok(())
+}

@@ -1,6 +1,7 @@
 //! What does a Coordinator do? Use cases (`core`), the API shells around them (`server`), configuration and start-up.
 #![forbid(unsafe_code)]
 
+pub mod config;
 pub mod core;
 pub mod error;
 pub mod server;

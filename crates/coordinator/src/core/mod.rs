@@ -1,136 +1,98 @@
 //! Use cases, one function each, over one [`Coordinator`] value. No HTTP, no gRPC, no sockets.
+//!
+//! Each file holds one use case: a decision, which is a pure function over the state, and the way from a
+//! request to that decision and, where it changes something, to a transaction (see `transaction`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use marblerun_api::v2;
-use marblerun_state::State;
+use marblerun_state::{Phase, State};
 use marblerun_store::{Store, StoreStatus};
+use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 
-/// The leaf certificate of the client, whose key the TLS handshake proved. Made by the TLS shell only.
-#[derive(Debug, Clone)]
-pub struct PeerCertificate(pub Arc<Vec<u8>>);
+mod answer;
+mod counters;
+mod generation;
+mod identity;
+mod observer;
+mod quote;
+mod recovery;
+mod secrets;
+mod settings;
+mod transaction;
+mod update_log;
 
-/// What an activation asks for.
-#[derive(Debug, Clone)]
-pub struct ActivationRequest {
-    /// Evidence; empty in simulation.
-    pub quote: Vec<u8>,
-    /// PKCS#10 DER.
-    pub csr: Vec<u8>,
-    /// Marble type.
-    pub marble_type: String,
-    /// UUID text as sent.
-    pub uuid: String,
-}
-
-/// What an activated Marble gets.
-pub struct Activated {
-    /// Canonical UUID text.
-    pub uuid: String,
-    /// Path to content.
-    pub files: BTreeMap<String, Zeroizing<Vec<u8>>>,
-    /// Variable to value.
-    pub env: BTreeMap<String, Zeroizing<Vec<u8>>>,
-    /// Argument vector.
-    pub argv: Vec<String>,
-}
-
-/// Why a Marble is refused; the shell maps it to gRPC codes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ActivationError {
-    /// `FailedPrecondition`
-    WrongState(String),
-    /// `Unauthenticated`
-    NoCertificate(String),
-    /// `PermissionDenied`
-    Refused(String),
-    /// `InvalidArgument`
-    BadRequest(String),
-    /// `Internal`
-    Internal(String),
-    /// `Unavailable`
-    Unavailable(String),
-}
-
-/// PEM chain and evidence.
-#[derive(Debug, Clone)]
-pub struct QuoteAnswer {
-    /// Intermediate, then root, PEM.
-    pub cert: String,
-    /// `None` in simulation.
-    pub quote: Option<Vec<u8>>,
-}
-
-/// The manifest with its proofs.
-#[derive(Debug, Clone)]
-pub struct ManifestAnswer {
-    /// Raw bytes.
-    pub raw: Vec<u8>,
-    /// Lower-case hex.
-    pub fingerprint: String,
-    /// DER.
-    pub signature: Vec<u8>,
-}
-
-/// Result of setting a manifest.
-#[derive(Debug, Clone, Default)]
-pub struct ManifestSetAnswer {
-    /// Party to ciphertext.
-    pub recovery_secrets: BTreeMap<String, Vec<u8>>,
-    /// Findings that do not stop the manifest: path and text.
-    pub warnings: Vec<String>,
-}
-
-/// Result of an update.
-#[derive(Debug, Clone, Default)]
-pub struct UpdateAnswer {
-    /// Acknowledgements still needed.
-    pub missing_acknowledgments: i64,
-    /// Who has not acknowledged; `None` once applied.
-    pub missing_users: Option<Vec<String>>,
-    /// Present only if new recovery data was made.
-    pub recovery_secrets: Option<BTreeMap<String, Vec<u8>>>,
-}
-
-/// Result of a recovery upload.
-#[derive(Debug, Clone)]
-pub struct RecoverAnswer {
-    /// Secrets still needed.
-    pub remaining: usize,
-    /// In words (upstream's).
-    pub message: String,
-}
-
-/// A user's values for user-defined secrets (v1 and v2 bodies decode to this).
-pub type SecretUpload = BTreeMap<String, v2::UserSecret>;
+pub use answer::{
+    Activated, ActivationError, ActivationRequest, ManifestAnswer, ManifestSetAnswer, PeerCertificate, QuoteAnswer,
+    RecoverAnswer, SecretUpload, UpdateAnswer,
+};
+pub use identity::MarbleIdentity;
+pub use observer::{ActivationCounts, ActivationEvent, OTHER, Observer};
+pub use settings::{Clock, Settings};
 
 /// The Coordinator: everything the shells need. Cheap to clone.
 #[derive(Clone)]
 pub struct Coordinator {
-    _store: Option<Store>,
+    store: Store,
+    settings: Arc<Settings>,
+    observer: Observer,
+    recovery: recovery::Recovery,
+    /// Preparations that keep all cores busy, such as those of a manifest, run one at a time: strangers may ask for them.
+    preparations: Arc<Semaphore>,
 }
 
 impl Coordinator {
+    /// A Coordinator over an opened store. Must be called within a Tokio runtime.
+    #[must_use]
+    pub fn new(store: Store, settings: Settings) -> Self {
+        let coordinator = Self {
+            store,
+            settings: Arc::new(settings),
+            observer: Observer::default(),
+            recovery: recovery::Recovery::default(),
+            preparations: Arc::new(Semaphore::new(1)),
+        };
+        if coordinator.snapshot().phase() == Phase::Recovery {
+            coordinator.recovery.prepare();
+        }
+        coordinator
+    }
+
     /// The state in force. Never waits.
     #[must_use]
     pub fn snapshot(&self) -> Arc<State> {
-        todo!()
+        self.store.snapshot()
     }
 
     /// Facts about the store.
     #[must_use]
     pub fn store_status(&self) -> StoreStatus {
-        todo!()
+        self.store.status()
+    }
+
+    /// Counts and events for the metrics.
+    #[must_use]
+    pub fn observer(&self) -> &Observer {
+        &self.observer
     }
 
     /// `GET status`: code and upstream's text.
     #[must_use]
     pub fn status(&self) -> (u8, &'static str) {
-        todo!()
+        let phase = self.snapshot().phase();
+        let text = match phase {
+            Phase::Recovery => {
+                "Coordinator is in recovery mode. Either upload a key to unseal the saved state, or set a new manifest. \
+                 For more information on how to proceed, consult the documentation."
+            }
+            Phase::AcceptingManifest => "Coordinator is ready to accept a manifest.",
+            Phase::AcceptingMarbles => "Coordinator is running correctly and ready to accept marbles.",
+        };
+        (phase as u8, text)
     }
 
     /// Warnings about manifest, store and mode, for v3 status.
@@ -142,7 +104,11 @@ impl Coordinator {
     /// `GET manifest`. `None` without one.
     #[must_use]
     pub fn manifest(&self) -> Option<ManifestAnswer> {
-        todo!()
+        self.snapshot().manifest().map(|active| ManifestAnswer {
+            raw: active.raw.clone(),
+            fingerprint: hex::encode(active.fingerprint),
+            signature: active.signature.clone(),
+        })
     }
 
     /// `POST manifest`.
@@ -158,7 +124,7 @@ impl Coordinator {
     /// # Errors
     /// [`Error`].
     pub async fn quote(&self, _nonce: &[u8]) -> Result<QuoteAnswer, Error> {
-        todo!()
+        quote::quote(&self.snapshot())
     }
 
     /// `GET recover/public-key`: SPKI DER of the ephemeral RSA-4096 key.
@@ -166,15 +132,15 @@ impl Coordinator {
     /// # Errors
     /// [`Error`].
     pub async fn recovery_public_key(&self) -> Result<Vec<u8>, Error> {
-        todo!()
+        self.recovery.public_key(&self.store).await
     }
 
     /// `POST recover`.
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn recover(&self, _secret: Zeroizing<Vec<u8>>, _signature: Vec<u8>) -> Result<RecoverAnswer, Error> {
-        todo!()
+    pub async fn recover(&self, secret: Zeroizing<Vec<u8>>, signature: Vec<u8>) -> Result<RecoverAnswer, Error> {
+        self.recovery.recover(&self.store, secret, signature).await
     }
 
     /// `GET secrets`. `user` is checked against the manifest's users first.
@@ -183,18 +149,18 @@ impl Coordinator {
     /// [`Error`].
     pub fn read_secrets(
         &self,
-        _user: Option<&PeerCertificate>,
-        _names: &[String],
+        user: Option<&PeerCertificate>,
+        names: &[String],
     ) -> Result<BTreeMap<String, v2::Secret>, Error> {
-        todo!()
+        secrets::read(&self.snapshot(), user, names)
     }
 
     /// Refuses whoever is no user of the manifest: the guard of user routes, run before the body is decoded.
     ///
     /// # Errors
     /// 401 with upstream's text.
-    pub fn authenticate_user(&self, _peer: Option<&PeerCertificate>) -> Result<String, Error> {
-        todo!()
+    pub fn authenticate_user(&self, peer: Option<&PeerCertificate>) -> Result<String, Error> {
+        identity::user(&self.snapshot(), peer).map(|user| user.name.clone())
     }
 
     /// `POST secrets`.
@@ -210,7 +176,11 @@ impl Coordinator {
     /// # Errors
     /// [`Error`].
     pub fn update_log(&self) -> Result<Vec<String>, Error> {
-        todo!()
+        let state = self.snapshot();
+        if state.phase() != Phase::AcceptingMarbles {
+            return Err(Error::wrong_state());
+        }
+        Ok(state.update_log().map(str::to_owned).collect())
     }
 
     /// `POST update`, package or full.
@@ -253,37 +223,40 @@ impl Coordinator {
     ///
     /// # Errors
     /// 403 with upstream's text.
-    pub fn require_feature(&self, _gate: &str) -> Result<(), Error> {
-        todo!()
+    pub fn require_feature(&self, gate: &str) -> Result<(), Error> {
+        let on = self.snapshot().manifest().is_some_and(|active| active.manifest.config.has_feature(gate));
+        if on {
+            return Ok(());
+        }
+        Err(Error::new(
+            ErrorKind::Forbidden,
+            "feature_not_enabled",
+            format!("{gate} feature is not enabled in the manifest"),
+        ))
     }
 
     /// `POST sign-quote`: TCB status and signature; [`Error`] `quote_verification_failed` with the cause as text.
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn sign_quote(&self, _quote: &[u8]) -> Result<(String, Vec<u8>), Error> {
-        todo!()
+    pub async fn sign_quote(&self, quote: &[u8]) -> Result<(String, Vec<u8>), Error> {
+        quote::sign(quote)
     }
 
     /// Identifies the Marble behind a certificate (current Marble root, time, usage, type, UUID).
     ///
     /// # Errors
     /// 401 with upstream's text.
-    pub fn authenticate_marble(&self, _peer: Option<&PeerCertificate>) -> Result<marblerun_state::CounterKey, Error> {
-        todo!()
+    pub fn authenticate_marble(&self, peer: Option<&PeerCertificate>) -> Result<MarbleIdentity, Error> {
+        identity::marble(&self.snapshot(), peer, self.settings.clock.now())
     }
 
     /// `POST monotonic-counter`: the value before.
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn set_counter(
-        &self,
-        _marble: marblerun_state::CounterKey,
-        _name: String,
-        _value: u64,
-    ) -> Result<u64, Error> {
-        todo!()
+    pub async fn set_counter(&self, marble: MarbleIdentity, name: String, value: u64) -> Result<u64, Error> {
+        counters::set(&self.store, marble, name, value).await
     }
 
     /// `Activate`.

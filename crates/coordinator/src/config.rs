@@ -1,0 +1,454 @@
+//! Configuration: every environment variable, and the flag of the same meaning.
+//!
+//! [`Options`] is what was written, as text. [`Config`] is what it means. The step between the two is
+//! pure, so that every rule here is a test without a process around it. A variable that is set but
+//! empty counts as not set, as upstream reads its environment.
+
+use std::ffi::OsString;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use clap::Parser;
+use marblerun_store::RollbackPolicy;
+
+mod reference;
+
+pub use reference::reference_page;
+
+/// The options as they were written.
+#[derive(Debug, Clone, Parser)]
+#[command(
+    name = "marblerun-coordinator",
+    version,
+    about = "The MarbleRun Coordinator: attests Marbles, provisions them, and keeps the state of a deployment sealed.",
+    after_help = "Every option with an [env: ..] note can be set as that environment variable instead."
+)]
+pub struct Options {
+    /// Address of the Marble API (gRPC over mutual TLS), `host:port` or `:port`.
+    #[arg(
+        long,
+        env = "EDG_COORDINATOR_MESH_ADDR",
+        hide_env_values = true,
+        default_value = ":2001",
+        value_name = "ADDR"
+    )]
+    pub mesh_addr: String,
+    /// Address of the client API (HTTPS), `host:port` or `:port`.
+    #[arg(
+        long,
+        env = "EDG_COORDINATOR_CLIENT_ADDR",
+        hide_env_values = true,
+        default_value = ":4433",
+        value_name = "ADDR"
+    )]
+    pub client_addr: String,
+    /// Address of metrics, events and health (plain HTTP). Not served if empty.
+    #[arg(
+        long,
+        env = "EDG_COORDINATOR_PROMETHEUS_ADDR",
+        hide_env_values = true,
+        default_value = "",
+        value_name = "ADDR"
+    )]
+    pub prometheus_addr: String,
+    /// DNS names and IP addresses of the Coordinator's certificates, separated by commas. Only counts when a deployment is made.
+    #[arg(
+        long,
+        env = "EDG_COORDINATOR_DNS_NAMES",
+        hide_env_values = true,
+        default_value = "localhost",
+        value_name = "NAMES"
+    )]
+    pub dns_names: String,
+    /// Directory of the sealed state. Default: `marblerun-coordinator-data` in `EDG_CWD` or the working directory.
+    #[arg(long, env = "EDG_COORDINATOR_SEAL_DIR", hide_env_values = true, default_value = "", value_name = "DIR")]
+    pub seal_dir: String,
+    /// Directory that stands for the working directory in the default of the seal directory.
+    #[arg(long, env = "EDG_CWD", hide_env_values = true, default_value = "", value_name = "DIR")]
+    pub cwd: String,
+    /// `1`: go on in simulation where the trusted execution environment that was found does not answer.
+    #[arg(long, env = "EDG_COORDINATOR_DEV_MODE", hide_env_values = true, default_value = "0", value_name = "0|1")]
+    pub dev_mode: String,
+    /// Manifest that is set at start. Skipped if the same one is in force; never set over another state.
+    #[arg(long, env = "EDG_STARTUP_MANIFEST", hide_env_values = true, default_value = "", value_name = "FILE")]
+    pub startup_manifest: String,
+    /// File for the recovery data of the start-up manifest, mode 0600. Default: `startup-recovery-data.json` beside the seal directory.
+    #[arg(
+        long,
+        env = "MARBLERUN_STARTUP_RECOVERY_DATA",
+        hide_env_values = true,
+        default_value = "",
+        value_name = "FILE"
+    )]
+    pub startup_recovery_data: String,
+    /// `1`: also log what helps to find faults.
+    #[arg(long, env = "EDG_DEBUG_LOGGING", hide_env_values = true, default_value = "0", value_name = "0|1")]
+    pub debug_logging: String,
+    /// Form of the log: `text` or `json`.
+    #[arg(long, env = "EDG_LOG_FORMAT", hide_env_values = true, default_value = "text", value_name = "FORMAT")]
+    pub log_format: String,
+    /// Trusted execution environment: `auto`, `simulation`, `sgx`, `tdx` or `snp`. `auto` looks for one; where there is none, it is `simulation`.
+    #[arg(long, env = "MARBLERUN_TEE", hide_env_values = true, default_value = "auto", value_name = "TEE")]
+    pub tee: String,
+    /// Simulation only: file that plays the host's seal key, made if absent. Without it the state is sealed to nothing.
+    #[arg(
+        long,
+        env = "MARBLERUN_SIMULATION_HOST_KEY",
+        hide_env_values = true,
+        default_value = "",
+        value_name = "FILE"
+    )]
+    pub simulation_host_key: String,
+    /// Whether a manifest may be set over a state that waits for recovery: `allow` (the old state is archived) or `deny`.
+    #[arg(
+        long,
+        env = "MARBLERUN_RECOVERY_RESET",
+        hide_env_values = true,
+        default_value = "allow",
+        value_name = "allow|deny"
+    )]
+    pub recovery_reset: String,
+    /// What to do about a state older than the newest one this host knows of: `warn` serves it, `refuse` asks for recovery. Default: `warn` in simulation, else `refuse`.
+    #[arg(long, env = "MARBLERUN_ROLLBACK", hide_env_values = true, default_value = "", value_name = "warn|refuse")]
+    pub rollback: String,
+    /// Whether the key holders' encrypted secrets stand in the sealed file, so that a lost answer loses nothing: `on` or `off`.
+    #[arg(
+        long,
+        env = "MARBLERUN_RECOVERY_IN_HEADER",
+        hide_env_values = true,
+        default_value = "on",
+        value_name = "on|off"
+    )]
+    pub recovery_in_header: String,
+    /// `1`: one of several Coordinators of a deployment.
+    #[arg(long, env = "EDG_DISTRIBUTED_COORDINATOR", hide_env_values = true, default_value = "", value_name = "0|1")]
+    pub distributed: String,
+    /// Older form of the option before: contains `distributedcoordinator`.
+    #[arg(
+        long,
+        env = "EDG_ENTERPRISE_LICENSED_FEATURES",
+        hide_env_values = true,
+        default_value = "",
+        value_name = "LIST"
+    )]
+    pub licensed_features: String,
+    /// Where a distributed Coordinator keeps its state. Empty: in files.
+    #[arg(long, env = "EDG_STORE_BACKEND", hide_env_values = true, default_value = "", value_name = "BACKEND")]
+    pub store_backend: String,
+    /// Continue a damaged state from this record, giving up what came after it. For one start only, so there is no variable for it.
+    #[arg(long, value_name = "SEQUENCE")]
+    pub accept_loss_after: Option<u64>,
+    /// Rename every trace of an earlier state away and begin a new deployment. For one start only, so there is no variable for it.
+    #[arg(long)]
+    pub discard_existing_state: bool,
+}
+
+/// Where to listen. An empty host means every address of the machine, IPv4 and IPv6.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenAddress {
+    /// Name or address; empty for all.
+    pub host: String,
+    /// Port; 0 lets the system choose.
+    pub port: u16,
+}
+
+/// Form of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Which trusted execution environment to use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TeeChoice {
+    /// Look for one.
+    Auto,
+    /// None: evidence says nothing, sealing protects nothing.
+    Simulation,
+    /// Intel SGX.
+    Sgx,
+    /// Intel TDX.
+    Tdx,
+    /// AMD SEV-SNP.
+    Snp,
+}
+
+/// What the options mean.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Marble API.
+    pub mesh_addr: ListenAddress,
+    /// Client API.
+    pub client_addr: ListenAddress,
+    /// Metrics; `None`: not served.
+    pub prometheus_addr: Option<ListenAddress>,
+    /// List of names for new certificates, as written.
+    pub dns_names: String,
+    /// Directory of the sealed state.
+    pub seal_dir: PathBuf,
+    /// Go on in simulation where hardware was found but does not answer.
+    pub dev_mode: bool,
+    /// Manifest to set at start.
+    pub startup_manifest: Option<PathBuf>,
+    /// Where its recovery data go.
+    pub startup_recovery_data: PathBuf,
+    /// Log more.
+    pub debug_logging: bool,
+    /// Form of the log.
+    pub log_format: LogFormat,
+    /// Which environment to use.
+    pub tee: TeeChoice,
+    /// File that plays the host.
+    pub simulation_host_key: Option<PathBuf>,
+    /// Forbid a new manifest over a state that waits for recovery.
+    pub deny_recovery_reset: bool,
+    /// What to do about an older state; `None`: as fits the environment.
+    pub rollback: Option<RollbackPolicy>,
+    /// Keep encrypted recovery secrets in the header.
+    pub recovery_in_header: bool,
+    /// Continue a damaged file from there.
+    pub accept_loss_after: Option<u64>,
+    /// Rename every trace of an earlier state away.
+    pub discard_existing_state: bool,
+    /// What an operator should know about these options.
+    pub warnings: Vec<String>,
+}
+
+/// An option that cannot be used.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ConfigError {
+    /// The value means nothing.
+    #[error("{variable}={value:?}: {expected}")]
+    BadValue {
+        /// Environment variable.
+        variable: &'static str,
+        /// As written.
+        value: String,
+        /// What would be understood.
+        expected: &'static str,
+    },
+    /// The value is known but this build cannot do it.
+    #[error("{variable}={value:?}: not in this build yet. {hint}")]
+    NotInThisBuild {
+        /// Environment variable.
+        variable: &'static str,
+        /// As written.
+        value: String,
+        /// What to do instead.
+        hint: &'static str,
+    },
+    /// Two options contradict each other.
+    #[error("{0}")]
+    Conflict(&'static str),
+    /// The working directory is needed for a default and cannot be read.
+    #[error("the working directory cannot be read ({0}); set EDG_COORDINATOR_SEAL_DIR")]
+    NoWorkingDirectory(String),
+}
+
+impl Config {
+    /// Reads the process's arguments and environment. Ends the process on `--help`, `--version` and unknown flags.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn from_process() -> Result<Self, ConfigError> {
+        Self::from_options(&Options::parse(), std::env::current_dir())
+    }
+
+    /// Reads arguments as a process would get them (the first is the program's name), with the process's environment.
+    ///
+    /// # Errors
+    /// Text for a person: unknown flags, or [`ConfigError`].
+    pub fn from_arguments(arguments: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Self, String> {
+        let options = Options::try_parse_from(arguments).map_err(|e| e.to_string())?;
+        Self::from_options(&options, std::env::current_dir()).map_err(|e| e.to_string())
+    }
+
+    /// What the options mean. `current_dir` counts only where a default needs it.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn from_options(options: &Options, current_dir: std::io::Result<PathBuf>) -> Result<Self, ConfigError> {
+        let mut warnings = Vec::new();
+        check_backend(options, &mut warnings)?;
+
+        let seal_dir = match non_empty(&options.seal_dir) {
+            Some(dir) => PathBuf::from(dir),
+            None => {
+                let base = match non_empty(&options.cwd) {
+                    Some(dir) => PathBuf::from(dir),
+                    None => current_dir.map_err(|e| ConfigError::NoWorkingDirectory(e.to_string()))?,
+                };
+                base.join("marblerun-coordinator-data")
+            }
+        };
+        if options.accept_loss_after.is_some() && options.discard_existing_state {
+            return Err(ConfigError::Conflict(
+                "--accept-loss-after and --discard-existing-state contradict each other: the one keeps a damaged state, the other puts it away",
+            ));
+        }
+
+        Ok(Self {
+            mesh_addr: address("EDG_COORDINATOR_MESH_ADDR", or(&options.mesh_addr, ":2001"))?,
+            client_addr: address("EDG_COORDINATOR_CLIENT_ADDR", or(&options.client_addr, ":4433"))?,
+            prometheus_addr: non_empty(&options.prometheus_addr)
+                .map(|text| address("EDG_COORDINATOR_PROMETHEUS_ADDR", text))
+                .transpose()?,
+            dns_names: or(&options.dns_names, "localhost").to_owned(),
+            startup_manifest: non_empty(&options.startup_manifest).map(PathBuf::from),
+            startup_recovery_data: non_empty(&options.startup_recovery_data)
+                .map_or_else(|| default_recovery_data(&seal_dir), PathBuf::from),
+            seal_dir,
+            // As upstream: exactly "1" switches on, everything else is off.
+            dev_mode: options.dev_mode == "1",
+            debug_logging: options.debug_logging == "1",
+            log_format: choose(
+                "EDG_LOG_FORMAT",
+                &options.log_format,
+                "text or json",
+                &[("", LogFormat::Text), ("text", LogFormat::Text), ("json", LogFormat::Json)],
+            )?,
+            tee: choose(
+                "MARBLERUN_TEE",
+                &options.tee,
+                "auto, simulation, sgx, tdx or snp",
+                &[
+                    ("", TeeChoice::Auto),
+                    ("auto", TeeChoice::Auto),
+                    ("simulation", TeeChoice::Simulation),
+                    ("sgx", TeeChoice::Sgx),
+                    ("tdx", TeeChoice::Tdx),
+                    ("snp", TeeChoice::Snp),
+                ],
+            )?,
+            simulation_host_key: non_empty(&options.simulation_host_key).map(PathBuf::from),
+            deny_recovery_reset: choose(
+                "MARBLERUN_RECOVERY_RESET",
+                &options.recovery_reset,
+                "allow or deny",
+                &[("", false), ("allow", false), ("deny", true)],
+            )?,
+            rollback: choose(
+                "MARBLERUN_ROLLBACK",
+                &options.rollback,
+                "warn or refuse",
+                &[("", None), ("warn", Some(RollbackPolicy::Warn)), ("refuse", Some(RollbackPolicy::Refuse))],
+            )?,
+            recovery_in_header: choose(
+                "MARBLERUN_RECOVERY_IN_HEADER",
+                &options.recovery_in_header,
+                "on or off",
+                &[("", true), ("on", true), ("off", false)],
+            )?,
+            accept_loss_after: options.accept_loss_after,
+            discard_existing_state: options.discard_existing_state,
+            warnings,
+        })
+    }
+}
+
+impl ListenAddress {
+    /// Reads `host:port`, `:port` or `[v6]:port`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (host, port) = text.rsplit_once(':')?;
+        let port = port.parse().ok()?;
+        let host = match host.strip_prefix('[') {
+            Some(inner) => {
+                let inner = inner.strip_suffix(']')?;
+                inner.parse::<Ipv6Addr>().ok()?;
+                inner
+            }
+            // A bare IPv6 address would make it unclear where the port begins.
+            None if host.contains(':') => return None,
+            None => host,
+        };
+        Some(Self { host: host.to_owned(), port })
+    }
+
+    /// The addresses to try in turn for an empty host: IPv6 (which takes IPv4 along), then IPv4 alone
+    /// where the machine has no IPv6. `None`: the host is a name or an address to resolve.
+    #[must_use]
+    pub fn wildcards(&self) -> Option<[SocketAddr; 2]> {
+        self.host.is_empty().then(|| {
+            [SocketAddr::from((Ipv6Addr::UNSPECIFIED, self.port)), SocketAddr::from((Ipv4Addr::UNSPECIFIED, self.port))]
+        })
+    }
+}
+
+impl std::fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// The recovery data stand beside the seal directory, not in it: who copies the directory as a backup does not copy them along.
+fn default_recovery_data(seal_dir: &Path) -> PathBuf {
+    seal_dir.parent().unwrap_or_else(|| Path::new(".")).join("startup-recovery-data.json")
+}
+
+fn non_empty(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
+}
+
+fn or<'a>(text: &'a str, default: &'a str) -> &'a str {
+    non_empty(text).unwrap_or(default)
+}
+
+fn address(variable: &'static str, text: &str) -> Result<ListenAddress, ConfigError> {
+    ListenAddress::parse(text).ok_or_else(|| ConfigError::BadValue {
+        variable,
+        value: text.to_owned(),
+        expected: "expected host:port, :port or [address]:port",
+    })
+}
+
+fn choose<T: Copy>(
+    variable: &'static str,
+    text: &str,
+    expected: &'static str,
+    choices: &[(&str, T)],
+) -> Result<T, ConfigError> {
+    choices
+        .iter()
+        .find_map(|(name, value)| text.eq_ignore_ascii_case(name).then_some(*value))
+        .ok_or_else(|| ConfigError::BadValue { variable, value: text.to_owned(), expected })
+}
+
+/// Who asks for a shared store must not get a private one in silence.
+fn check_backend(options: &Options, warnings: &mut Vec<String>) -> Result<(), ConfigError> {
+    let distributed =
+        options.distributed == "1" || options.licensed_features.to_ascii_lowercase().contains("distributedcoordinator");
+    let backend = options.store_backend.as_str();
+    let not_in_this_build =
+        |hint| ConfigError::NotInThisBuild { variable: "EDG_STORE_BACKEND", value: backend.to_owned(), hint };
+    match (distributed, backend) {
+        (_, "etcd") => Err(not_in_this_build("Leave it empty to keep the state in files.")),
+        (true, "k8s-secret") => Err(not_in_this_build(
+            "Run one Coordinator without EDG_DISTRIBUTED_COORDINATOR to keep the state in files.",
+        )),
+        (true, _) => {
+            warnings.push(
+                "EDG_DISTRIBUTED_COORDINATOR is set, but EDG_STORE_BACKEND names no shared store: this Coordinator keeps its state in files, for itself alone"
+                    .to_owned(),
+            );
+            Ok(())
+        }
+        (false, "") => Ok(()),
+        (false, other) => {
+            warnings.push(format!(
+                "EDG_STORE_BACKEND={other:?} has no effect without EDG_DISTRIBUTED_COORDINATOR=1: the state is kept in files"
+            ));
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

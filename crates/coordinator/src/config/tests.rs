@@ -1,0 +1,159 @@
+use super::*;
+
+fn options(arguments: &[&str]) -> Options {
+    Options::try_parse_from(std::iter::once(&"marblerun-coordinator").chain(arguments)).unwrap()
+}
+
+fn config(arguments: &[&str]) -> Result<Config, ConfigError> {
+    Config::from_options(&options(arguments), Ok(PathBuf::from("/work")))
+}
+
+#[test]
+fn without_any_option_the_defaults_are_those_that_users_know() {
+    let config = config(&[]).unwrap();
+    assert_eq!(config.mesh_addr.to_string(), ":2001");
+    assert_eq!(config.client_addr.to_string(), ":4433");
+    assert_eq!(config.prometheus_addr, None);
+    assert_eq!(config.dns_names, "localhost");
+    assert_eq!(config.seal_dir, Path::new("/work/marblerun-coordinator-data"));
+    assert_eq!(config.startup_recovery_data, Path::new("/work/startup-recovery-data.json"));
+    assert_eq!(config.tee, TeeChoice::Auto);
+    assert_eq!(config.rollback, None);
+    assert!(!config.dev_mode && !config.debug_logging && !config.deny_recovery_reset);
+    assert!(config.recovery_in_header);
+    assert!(config.warnings.is_empty());
+}
+
+#[test]
+fn an_empty_value_counts_as_not_set() {
+    let config = config(&[
+        "--mesh-addr=",
+        "--client-addr=",
+        "--dns-names=",
+        "--seal-dir=",
+        "--tee=",
+        "--log-format=",
+        "--rollback=",
+    ])
+    .unwrap();
+    assert_eq!(config.mesh_addr.to_string(), ":2001");
+    assert_eq!(config.dns_names, "localhost");
+    assert_eq!(config.seal_dir, Path::new("/work/marblerun-coordinator-data"));
+    assert_eq!(config.tee, TeeChoice::Auto);
+}
+
+#[test]
+fn edg_cwd_stands_for_the_working_directory() {
+    assert_eq!(config(&["--cwd=/data"]).unwrap().seal_dir, Path::new("/data/marblerun-coordinator-data"));
+    assert_eq!(config(&["--cwd=/data", "--seal-dir=/seal"]).unwrap().seal_dir, Path::new("/seal"));
+}
+
+#[test]
+fn a_missing_working_directory_only_matters_where_it_is_needed() {
+    let gone = || Err(std::io::Error::from(std::io::ErrorKind::NotFound));
+    assert!(matches!(Config::from_options(&options(&[]), gone()), Err(ConfigError::NoWorkingDirectory(_))));
+    assert!(Config::from_options(&options(&["--seal-dir=/seal"]), gone()).is_ok());
+}
+
+#[test]
+fn addresses_are_read_as_go_writes_them() {
+    let read = |text: &str| ListenAddress::parse(text).map(|a| (a.host, a.port));
+    assert_eq!(read(":4433"), Some((String::new(), 4433)));
+    assert_eq!(read("localhost:0"), Some(("localhost".into(), 0)));
+    assert_eq!(read("0.0.0.0:2001"), Some(("0.0.0.0".into(), 2001)));
+    assert_eq!(read("[::1]:4433"), Some(("::1".into(), 4433)));
+    for bad in ["", "4433", "localhost", "::1:4433", "[::1:4433", "[x]:1", "a:b", ":65536", ":-1"] {
+        assert_eq!(read(bad), None, "{bad}");
+    }
+}
+
+#[test]
+fn an_empty_host_listens_on_both_address_families() {
+    let wildcards = ListenAddress::parse(":4433").unwrap().wildcards().unwrap().map(|a| a.to_string());
+    assert_eq!(wildcards, ["[::]:4433", "0.0.0.0:4433"]);
+    assert_eq!(ListenAddress::parse("localhost:4433").unwrap().wildcards(), None);
+}
+
+#[test]
+fn a_value_that_means_nothing_is_refused_by_the_name_of_its_variable() {
+    for (argument, variable) in [
+        ("--mesh-addr=nowhere", "EDG_COORDINATOR_MESH_ADDR"),
+        ("--client-addr=nowhere", "EDG_COORDINATOR_CLIENT_ADDR"),
+        ("--prometheus-addr=nowhere", "EDG_COORDINATOR_PROMETHEUS_ADDR"),
+        ("--tee=magic", "MARBLERUN_TEE"),
+        ("--log-format=xml", "EDG_LOG_FORMAT"),
+        ("--rollback=maybe", "MARBLERUN_ROLLBACK"),
+        ("--recovery-reset=maybe", "MARBLERUN_RECOVERY_RESET"),
+        ("--recovery-in-header=maybe", "MARBLERUN_RECOVERY_IN_HEADER"),
+    ] {
+        let error = config(&[argument]).unwrap_err();
+        assert!(error.to_string().contains(variable), "{error}");
+    }
+}
+
+#[test]
+fn who_asks_for_a_shared_store_never_gets_a_private_one_in_silence() {
+    for arguments in [
+        &["--distributed=1", "--store-backend=k8s-secret"][..],
+        &["--licensed-features=x,DistributedCoordinator", "--store-backend=k8s-secret"],
+        &["--store-backend=etcd"],
+    ] {
+        let error = config(arguments).unwrap_err();
+        assert!(error.to_string().contains("not in this build yet"), "{error}");
+    }
+    assert!(!config(&["--store-backend=k8s-secret"]).unwrap().warnings.is_empty());
+    assert!(!config(&["--distributed=1"]).unwrap().warnings.is_empty());
+}
+
+#[test]
+fn keeping_and_discarding_a_damaged_state_at_once_is_refused() {
+    assert!(matches!(config(&["--accept-loss-after=16", "--discard-existing-state"]), Err(ConfigError::Conflict(_))));
+    assert_eq!(config(&["--accept-loss-after=16"]).unwrap().accept_loss_after, Some(16));
+}
+
+#[test]
+fn help_names_every_variable_and_default() {
+    use clap::CommandFactory as _;
+    let help = Options::command().render_long_help().to_string();
+    for name in [
+        "EDG_COORDINATOR_MESH_ADDR",
+        "EDG_COORDINATOR_CLIENT_ADDR",
+        "EDG_COORDINATOR_DNS_NAMES",
+        "EDG_COORDINATOR_PROMETHEUS_ADDR",
+        "EDG_COORDINATOR_SEAL_DIR",
+        "EDG_COORDINATOR_DEV_MODE",
+        "EDG_STARTUP_MANIFEST",
+        "EDG_DEBUG_LOGGING",
+        "EDG_LOG_FORMAT",
+        "EDG_CWD",
+        "EDG_DISTRIBUTED_COORDINATOR",
+        "EDG_STORE_BACKEND",
+        "MARBLERUN_TEE",
+        "MARBLERUN_RECOVERY_RESET",
+        "MARBLERUN_ROLLBACK",
+        "MARBLERUN_SIMULATION_HOST_KEY",
+        "MARBLERUN_RECOVERY_IN_HEADER",
+        "MARBLERUN_STARTUP_RECOVERY_DATA",
+        "--accept-loss-after",
+        "--discard-existing-state",
+        "[default: :4433]",
+        "[default: :2001]",
+    ] {
+        assert!(help.contains(name), "{name} is missing from:\n{help}");
+    }
+}
+
+#[test]
+fn the_reference_page_is_what_the_program_says() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/src/reference/configuration.md");
+    let page = reference_page();
+    if std::env::var_os("MARBLERUN_UPDATE_DOCS").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, &page).unwrap();
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        written == page,
+        "out of date: run `MARBLERUN_UPDATE_DOCS=1 cargo test -p marblerun-coordinator reference_page`"
+    );
+}

@@ -1,0 +1,169 @@
+//! Recovery: key holders bring back a state that this host cannot open. Collecting and judging secrets is
+//! the pure ceremony of `marblerun-recovery`; this is the thread that leads from an upload to a served state.
+//!
+//! Anybody may upload. So an upload costs little, a refused one changes nothing, and none can be left half
+//! done by hanging up: what changes the session runs in a task of its own.
+
+use std::sync::Arc;
+
+use marblerun_recovery::{Ceremony, Outcome, RecoverySet, Upload, verify_quorum};
+use marblerun_state::{Phase, State};
+use marblerun_store::{RecoverError, Store};
+use tokio::sync::Mutex;
+use zeroize::Zeroizing;
+
+use crate::core::answer::RecoverAnswer;
+use crate::error::{Error, ErrorKind};
+
+mod ephemeral;
+
+use ephemeral::EphemeralKey;
+
+/// Lengths of plain secrets: 16 and 32 bytes, and 33 for shares with their index. All else is ciphertext.
+const PLAIN_LENGTHS: [usize; 3] = [16, 32, 33];
+
+/// The recovery in progress, if any.
+#[derive(Clone, Default)]
+pub(super) struct Recovery {
+    session: Arc<Mutex<Option<Session>>>,
+    ephemeral: EphemeralKey,
+}
+
+/// A ceremony belongs to one sealed file.
+struct Session {
+    file_id: [u8; 32],
+    ceremony: Ceremony,
+}
+
+impl Recovery {
+    /// Makes the ephemeral key ahead of the first question for it.
+    pub(super) fn prepare(&self) {
+        self.ephemeral.prepare();
+    }
+
+    /// SubjectPublicKeyInfo DER of the key that secrets may be encrypted to.
+    pub(super) async fn public_key(&self, store: &Store) -> Result<Vec<u8>, Error> {
+        if store.snapshot().phase() != Phase::Recovery {
+            return Err(Error::wrong_state());
+        }
+        self.ephemeral.announce().await
+    }
+
+    /// Takes one secret, plain or encrypted to the ephemeral key.
+    pub(super) async fn recover(
+        &self,
+        store: &Store,
+        secret: Zeroizing<Vec<u8>>,
+        signature: Vec<u8>,
+    ) -> Result<RecoverAnswer, Error> {
+        let secret = if PLAIN_LENGTHS.contains(&secret.len()) { secret } else { self.decrypted(store, secret).await? };
+        if store.snapshot().phase() != Phase::Recovery {
+            return Err(Error::wrong_state());
+        }
+        let this = self.clone();
+        let store = store.clone();
+        let upload = Upload { secret, signature };
+        let task = tokio::spawn(async move { this.take(&store, upload).await });
+        task.await.unwrap_or_else(|_| Err(internal("the recovery was interrupted by a fault; upload the secret again")))
+    }
+
+    async fn decrypted(&self, store: &Store, secret: Zeroizing<Vec<u8>>) -> Result<Zeroizing<Vec<u8>>, Error> {
+        let decrypted = if store.snapshot().phase() == Phase::Recovery {
+            self.ephemeral.decrypt(secret).await
+        } else {
+            Err("server is not in expected state".to_owned())
+        };
+        decrypted.map_err(|cause| {
+            Error::new(
+                ErrorKind::BadRequest,
+                "recovery_secret_not_decrypted",
+                format!("failed to decrypt recovery secret: {cause}"),
+            )
+        })
+    }
+
+    async fn take(&self, store: &Store, upload: Upload) -> Result<RecoverAnswer, Error> {
+        let mut session = self.session.lock().await;
+        let before = session.take();
+        let (after, outcome, sets) = add(store.clone(), before, upload).await?;
+        *session = Some(after);
+
+        let (root, uploads) = match outcome? {
+            Outcome::Accepted { remaining, party } => {
+                tracing::info!(party = party.as_deref().unwrap_or("unknown"), remaining, "recovery secret accepted");
+                return Ok(RecoverAnswer {
+                    remaining,
+                    message: format!(
+                        "Secret was processed successfully. Upload the next secret. Remaining secrets: {remaining}"
+                    ),
+                });
+            }
+            Outcome::Complete { root, uploads } => (root, uploads),
+        };
+        let check = Box::new(move |state: &State| check_quorum(state, &uploads));
+        if let Err(error) = store.recover(root, check).await {
+            // The secrets have been used up by the attempt: all holders upload again, as they know it.
+            if let Some(session) = session.as_mut() {
+                session.ceremony = Ceremony::new(&sets);
+            }
+            tracing::warn!(%error, "recovery failed; the sealed state is unchanged");
+            return Err(failed(error));
+        }
+        *session = None;
+        self.ephemeral.forget();
+        tracing::info!("recovery successful");
+        Ok(RecoverAnswer { remaining: 0, message: "Recovery successful.".to_owned() })
+    }
+}
+
+/// Adds one upload to the ceremony of the file that waits now. Off the async threads: reads the file,
+/// checks a signature, tries a slot.
+async fn add(
+    store: Store,
+    session: Option<Session>,
+    upload: Upload,
+) -> Result<(Session, Result<Outcome, Error>, Vec<RecoverySet>), Error> {
+    let adding = tokio::task::spawn_blocking(move || {
+        let material = store.recovery_material()?;
+        // Another file was put in place: secrets for the one before say nothing about it.
+        let mut session = session
+            .filter(|session| session.file_id == material.file_id)
+            .unwrap_or_else(|| Session { file_id: material.file_id, ceremony: Ceremony::new(&material.sets) });
+        let outcome = session.ceremony.add(upload, &|candidate| store.opens(candidate)).map_err(|error| {
+            tracing::warn!(%error, "recovery secret refused");
+            Error::new(ErrorKind::Refused, "recovery_secret_refused", format!("setting recovery key: {error}"))
+        });
+        Some((session, outcome, material.sets))
+    });
+    match adding.await {
+        Ok(Some(added)) => Ok(added),
+        Ok(None) => Err(Error::wrong_state()),
+        Err(_) => Err(internal("the recovery was interrupted by a fault; all secrets must be uploaded again")),
+    }
+}
+
+/// The check that decides: signatures by the recovery keys of the manifest inside the opened state.
+fn check_quorum(state: &State, uploads: &[Upload]) -> Result<(), String> {
+    let active = state.manifest().ok_or("the sealed state has no manifest")?;
+    let manifest = &active.manifest;
+    verify_quorum(&manifest.recovery_keys, manifest.config.recovery_threshold, uploads)
+        .map(|parties| tracing::info!(?parties, "recovery secrets verified"))
+        .map_err(|error| error.to_string())
+}
+
+fn failed(error: RecoverError) -> Error {
+    match error {
+        RecoverError::NotInRecovery => Error::wrong_state(),
+        RecoverError::Refused(cause) => Error::new(ErrorKind::Refused, "recovery_refused", cause),
+        RecoverError::CannotOpen(cause) => Error::new(
+            ErrorKind::Refused,
+            "sealed_state_not_opened",
+            format!("loading sealed state: unsealing state: {cause}"),
+        ),
+        RecoverError::NotStored(cause) => Error::new(ErrorKind::Internal, "not_stored", cause),
+    }
+}
+
+fn internal(text: &str) -> Error {
+    Error::new(ErrorKind::Internal, "internal", text)
+}

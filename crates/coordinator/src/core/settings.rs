@@ -1,0 +1,54 @@
+//! What a Coordinator is told once, at start, besides its store.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+/// The one clock.
+#[derive(Clone)]
+pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
+
+impl Clock {
+    /// The machine's.
+    #[must_use]
+    pub fn system() -> Self {
+        Self(Arc::new(Timestamp::now))
+    }
+
+    /// Any other.
+    #[must_use]
+    pub fn from_fn(now: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
+        Self(Arc::new(now))
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        (self.0)()
+    }
+}
+
+impl std::fmt::Debug for Clock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Clock")
+    }
+}
+
+/// Settings of a [`super::Coordinator`].
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The clock.
+    pub clock: Clock,
+    /// Whether there is no trusted execution environment.
+    pub simulation: bool,
+    /// What an operator should know, besides what manifest and store say.
+    pub warnings: Vec<String>,
+}
+
+impl Settings {
+    /// Simulation with the machine's clock.
+    #[must_use]
+    pub fn simulation() -> Self {
+        Self { clock: Clock::system(), simulation: true, warnings: Vec::new() }
+    }
+}

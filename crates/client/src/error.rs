@@ -34,23 +34,8 @@ pub enum ClientError {
         message: String,
     },
     /// Any other answer but 200.
-    #[error("{method} {url}: {code} {reason}: {status}: {message}")]
-    Refused {
-        /// HTTP method.
-        method: &'static str,
-        /// URL.
-        url: String,
-        /// HTTP status code.
-        code: u16,
-        /// HTTP reason phrase.
-        reason: String,
-        /// Envelope status.
-        status: String,
-        /// Envelope message.
-        message: String,
-        /// Envelope data, raw JSON (empty if absent).
-        data: String,
-    },
+    #[error("{0}")]
+    Refused(Box<Refusal>),
     /// The answer cannot be understood.
     #[error("{what}: {reason}")]
     Protocol {
@@ -67,13 +52,33 @@ pub enum ClientError {
     Identity(String),
 }
 
+/// An answer that is neither 200 nor 401.
+#[derive(Debug, thiserror::Error)]
+#[error("{method} {url}: {code} {reason}: {status}: {message}")]
+pub struct Refusal {
+    /// HTTP method.
+    pub method: &'static str,
+    /// URL.
+    pub url: String,
+    /// HTTP status code.
+    pub code: u16,
+    /// HTTP reason phrase.
+    pub reason: String,
+    /// Envelope status.
+    pub status: String,
+    /// Envelope message.
+    pub message: String,
+    /// Envelope data, raw JSON (empty if absent).
+    pub data: String,
+}
+
 impl ClientError {
     /// The HTTP status code, if the Coordinator answered with one.
     #[must_use]
     pub fn code(&self) -> Option<u16> {
         match self {
             Self::Unauthorized { .. } => Some(401),
-            Self::Refused { code, .. } => Some(*code),
+            Self::Refused(refusal) => Some(refusal.code),
             _ => None,
         }
     }

@@ -6,6 +6,7 @@ use http::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::error::Refusal;
 use crate::{ClientError, Endpoint, Identity, Trust, tls};
 
 /// Largest answer that is read.
@@ -117,7 +118,7 @@ impl Rest {
         match code {
             StatusCode::OK => Ok(if data.is_null() { Data::Nothing } else { Data::Json(data) }),
             StatusCode::UNAUTHORIZED => Err(ClientError::Unauthorized { method, url, message: text("message") }),
-            _ => Err(ClientError::Refused {
+            _ => Err(ClientError::Refused(Box::new(Refusal {
                 method,
                 url,
                 code: code.as_u16(),
@@ -125,7 +126,7 @@ impl Rest {
                 status: text("status"),
                 message: text("message"),
                 data: if data.is_null() { String::new() } else { data.to_string() },
-            }),
+            }))),
         }
     }
 }

@@ -1,2 +1,167 @@
-//! Developer tasks.
-fn main() {}
+//! Developer tasks: `cargo xtask test`, `demo`, `bench`, `docs`, `check`.
+#![forbid(unsafe_code)]
+
+#[cfg(feature = "bench")]
+mod bench;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+use clap::Parser;
+
+/// Developer tasks.
+#[derive(Debug, Parser)]
+#[command(name = "xtask")]
+enum Task {
+    /// Build everything and run all tests. Arguments go to `cargo test`
+    Test {
+        /// Arguments of `cargo test`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Build the programs and run the demo. Arguments go to `marblerun demo`
+    Demo {
+        /// Arguments of `marblerun demo`
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+    /// Measure a release build: activations, writes, start, memory
+    Bench {
+        /// Seconds of each load
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
+        /// Clients
+        #[arg(long, default_value_t = 32)]
+        clients: usize,
+    },
+    /// Write the generated pages of the documentation (`--check`: only tell whether they are up to date)
+    Docs {
+        /// Do not write
+        #[arg(long)]
+        check: bool,
+    },
+    /// Formatting, lints, licences
+    Check,
+}
+
+fn main() -> Result<()> {
+    match Task::parse() {
+        Task::Test { args } => test(&args),
+        Task::Demo { args } => demo(&args),
+        Task::Bench { seconds, clients } => bench(seconds, clients),
+        Task::Docs { check } => docs(check),
+        Task::Check => check(),
+    }
+}
+
+fn root() -> Result<PathBuf> {
+    let manifest_dir = Path::new(env!("CARGO_MANIFEST_DIR"));
+    manifest_dir.parent().map(Path::to_path_buf).context("the workspace has no folder")
+}
+
+fn cargo() -> Command {
+    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    eprintln!("+ {command:?}");
+    let status = command.status().with_context(|| format!("starting {command:?}"))?;
+    if !status.success() {
+        bail!("{command:?} ended with {status}");
+    }
+    Ok(())
+}
+
+fn build_programs(release: bool) -> Result<PathBuf> {
+    let root = root()?;
+    let mut command = cargo();
+    command.current_dir(&root).args(["build", "--locked", "--workspace", "--bins"]);
+    if release {
+        command.arg("--release");
+    }
+    run(&mut command)?;
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    Ok(target.join(if release { "release" } else { "debug" }))
+}
+
+fn test(args: &[String]) -> Result<()> {
+    // Stories start the real programs; cargo builds those only for tests of their own package.
+    build_programs(false)?;
+    run(cargo().current_dir(root()?).args(["test", "--locked", "--workspace"]).args(args))
+}
+
+fn demo(args: &[String]) -> Result<()> {
+    let dir = build_programs(false)?;
+    run(Command::new(dir.join("marblerun")).arg("demo").arg("--bin-dir").arg(&dir).args(args))
+}
+
+#[cfg(not(feature = "bench"))]
+fn bench(seconds: u64, clients: usize) -> Result<()> {
+    build_programs(true)?;
+    let (seconds, clients) = (seconds.to_string(), clients.to_string());
+    run(cargo().current_dir(root()?).args(["run", "--quiet", "--locked", "--release", "--package", "xtask"]).args([
+        "--features",
+        "bench",
+        "--",
+        "bench",
+        "--seconds",
+        &seconds,
+        "--clients",
+        &clients,
+    ]))
+}
+
+#[cfg(feature = "bench")]
+fn bench(seconds: u64, clients: usize) -> Result<()> {
+    bench::run(std::time::Duration::from_secs(seconds), clients)
+}
+
+/// Pages that are printed by the programs themselves.
+fn docs(check: bool) -> Result<()> {
+    let dir = build_programs(false)?;
+    let pages = [
+        ("marblerun", "generate-reference", "docs/src/reference/cli.md"),
+        ("marblerun-coordinator", "generate-reference", "docs/src/reference/configuration.md"),
+    ];
+    for (program, argument, page) in pages {
+        let output = Command::new(dir.join(program)).arg(argument).output()?;
+        if !output.status.success() {
+            bail!("{program} {argument} failed: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        let path = root()?.join(page);
+        if check {
+            if std::fs::read(&path).unwrap_or_default() != output.stdout {
+                bail!("{page} is not up to date; run `cargo xtask docs`");
+            }
+        } else {
+            std::fs::write(&path, output.stdout).with_context(|| format!("writing {page}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn check() -> Result<()> {
+    let root = root()?;
+    let here = |command: &mut Command| run(command.current_dir(&root));
+    here(cargo().args(["fmt", "--all", "--check"]))?;
+    here(cargo().args(["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    let deny = cargo_deny()?;
+    here(Command::new(deny).args(["--locked", "check", "bans", "licenses", "sources"]))
+}
+
+/// cargo-deny, built once into the user's cache.
+fn cargo_deny() -> Result<PathBuf> {
+    const VERSION: &str = "0.20.2";
+    let cache = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
+        .context("neither XDG_CACHE_HOME nor HOME is set")?;
+    let tools = cache.join("marblerun/tools");
+    let path = tools.join("bin/cargo-deny");
+    if !path.is_file() {
+        let version = format!("cargo-deny@{VERSION}");
+        run(cargo().args(["install", "--locked", &version, "--root"]).arg(&tools))?;
+    }
+    Ok(path)
+}

@@ -1,1 +1,12 @@
-//! Starts coordinators and marbles for tests; golden fixtures.
+//! For tests and benchmarks only: starts the real programs on free ports in folders of their own,
+//! plays users and Marbles against them, and cleans up.
+#![forbid(unsafe_code)]
+
+mod coordinator;
+pub mod load;
+mod marble;
+mod user;
+
+pub use coordinator::{Coordinator, CoordinatorBuilder, binary, free_port};
+pub use marble::{Activation, FakeMarble, activate_on};
+pub use user::{RecoveryKeyPair, TestUser};

@@ -58,16 +58,17 @@ impl SlotKind {
     }
 }
 
-/// Which enclaves may get the key back (manifest `Config.SealMode`).
+/// Which enclaves may get the key back (manifest `Config.SealMode`). The numbers are stored.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[repr(u8)]
 pub enum SealMode {
     /// Enclaves of the same signer and product.
     #[default]
-    ProductKey,
+    ProductKey = 0,
     /// Exactly this enclave.
-    UniqueKey,
+    UniqueKey = 1,
     /// Nothing is stored.
-    Disabled,
+    Disabled = 2,
 }
 
 impl SealMode {

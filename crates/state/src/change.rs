@@ -13,8 +13,8 @@ use crate::{CounterKey, Lineage, PendingUpdate, RecoveryEntry, RootSecret, wire}
 /// An encoded change has at most this many bytes (sealed format, section 4).
 pub const MAX_CHANGE: usize = 32 << 20;
 
-/// One change.
-#[derive(Debug, Clone)]
+/// One change. `Debug` shows its kind and what it is about, no values.
+#[derive(Clone)]
 pub enum Change {
     /// Which deployment and incarnation this is.
     Lineage(Lineage),
@@ -60,6 +60,29 @@ pub enum Change {
     Extra(String, Option<Zeroizing<Vec<u8>>>),
 }
 
+impl std::fmt::Debug for Change {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (kind, about): (&str, &dyn std::fmt::Debug) = match self {
+            Self::Lineage(lineage) => ("Lineage", lineage),
+            Self::Authority(_) => ("Authority", &".."),
+            Self::RootSecret { .. } => ("RootSecret", &".."),
+            Self::Manifest { .. } => ("Manifest", &".."),
+            Self::Package(name, _) => ("Package", name),
+            Self::Secret(name, _) => ("Secret", name),
+            Self::PreviousSecret(name, _) => ("PreviousSecret", name),
+            Self::PreviousIsCurrent(name) => ("PreviousIsCurrent", name),
+            Self::Activations(name, _) => ("Activations", name),
+            Self::Counter(key, _) => ("Counter", key),
+            Self::Log(lines) => ("Log", lines),
+            Self::LogReset => ("LogReset", &".."),
+            Self::PendingUpdate(_) => ("PendingUpdate", &".."),
+            Self::Recovery(_) => ("Recovery", &".."),
+            Self::Extra(key, _) => ("Extra", key),
+        };
+        f.debug_tuple(kind).field(about).finish()
+    }
+}
+
 /// Why a change cannot be read or applied.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -74,8 +97,7 @@ impl Change {
 
     /// Decodes one protobuf message (authenticated, but still bounded and checked).
     ///
-    /// Only the one encoding that [`Change::encode`] gives is accepted: an unknown kind or field (of a newer
-    /// program) is an error, never skipped.
+    /// Everything in it is understood: an unknown kind or field (of a newer program) is an error, never skipped.
     ///
     /// # Errors
     /// [`ChangeError`].

@@ -4,6 +4,7 @@
 //! an error to older programs. Scalars are never repeated (packing would give one value two encodings).
 //! Messages that can hold a secret have no `Debug` and are wiped when dropped.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -417,7 +418,9 @@ impl TryFrom<Change> for crate::Change {
             ),
             Kind::Log(log) => Self::Log(log.lines),
             Kind::LogReset(Empty {}) => Self::LogReset,
-            Kind::PendingUpdate(update) => Self::PendingUpdate(update.pending.map(|p| Arc::new(p.into()))),
+            Kind::PendingUpdate(update) => {
+                Self::PendingUpdate(update.pending.map(TryInto::try_into).transpose()?.map(Arc::new))
+            }
             Kind::Recovery(recovery) => Self::Recovery(
                 recovery.sets.into_iter().map(|set| set.try_into().map(Arc::new)).collect::<Result<_, _>>()?,
             ),
@@ -510,6 +513,9 @@ impl TryFrom<Secret> for marblerun_pki::Secret {
             (false, public) => public.map(Zeroizing::new),
             (true, Some(_)) => return Err(ChangeError("a secret has two public parts".to_owned())),
         };
+        if !secret.public_is_private && private.is_some() && private == public {
+            return Err(ChangeError("a secret stores the same value twice".to_owned()));
+        }
         Ok(Self {
             kind: *kind,
             size: secret.size,
@@ -536,13 +542,17 @@ impl From<&parts::PendingUpdate> for Pending {
     }
 }
 
-impl From<Pending> for parts::PendingUpdate {
-    fn from(pending: Pending) -> Self {
-        Self {
-            raw: pending.raw,
-            required_users: pending.required_users.into_iter().map(|user| (user.name, user.acknowledged)).collect(),
-            missing_acknowledgments: pending.missing_acknowledgments,
+impl TryFrom<Pending> for parts::PendingUpdate {
+    type Error = ChangeError;
+
+    fn try_from(pending: Pending) -> Result<Self, ChangeError> {
+        let count = pending.required_users.len();
+        let required_users: BTreeMap<_, _> =
+            pending.required_users.into_iter().map(|user| (user.name, user.acknowledged)).collect();
+        if required_users.len() != count {
+            return Err(ChangeError("a pending update names a user twice".to_owned()));
         }
+        Ok(Self { raw: pending.raw, required_users, missing_acknowledgments: pending.missing_acknowledgments })
     }
 }
 

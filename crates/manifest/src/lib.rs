@@ -2,10 +2,12 @@
 //! with every finding at once, YAML as the command line reads it, templates, and the difference of two manifests.
 #![forbid(unsafe_code)]
 
+mod decode;
 pub mod gojson;
 pub mod model;
 mod path;
 mod suggest;
 pub mod template;
 
+pub use decode::DecodeError;
 pub use model::Manifest;

@@ -44,23 +44,47 @@ pub fn decode_url_safe(text: impl AsRef<[u8]>) -> Result<Vec<u8>, IllegalBase64>
 }
 
 fn decode_with(engine: &GeneralPurpose, text: &[u8]) -> Result<Vec<u8>, IllegalBase64> {
-    let is_line_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
-    let decoded = if text.iter().any(is_line_end) {
-        let clean: Vec<u8> = text.iter().copied().filter(|byte| !is_line_end(byte)).collect();
+    let decoded = if text.iter().copied().any(is_line_end) {
+        let clean: Vec<u8> = text.iter().copied().filter(|byte| !is_line_end(*byte)).collect();
         engine.decode(clean)
     } else {
         engine.decode(text)
     };
-    decoded.map_err(|error| IllegalBase64 {
-        offset: match error {
-            base64::DecodeError::InvalidByte(at, _) | base64::DecodeError::InvalidLastSymbol(at, _) => text
-                .iter()
-                .enumerate()
-                .filter(|(_, byte)| !is_line_end(byte))
-                .nth(at)
-                .map_or(text.len(), |(index, _)| index),
-            // Cut short: Go names the start of the incomplete group.
-            base64::DecodeError::InvalidLength(_) | base64::DecodeError::InvalidPadding => text.len() - text.len() % 4,
-        },
-    })
+    decoded.map_err(|_| IllegalBase64 { offset: fault(text, |byte| engine.decode([byte, b'A', b'A', b'A']).is_ok()) })
+}
+
+fn is_line_end(byte: u8) -> bool {
+    matches!(byte, b'\r' | b'\n')
+}
+
+/// Where Go's decoder stops in text that is known to be wrong: it reads groups of four and names the odd byte, the
+/// byte after misplaced padding, or the start of the incomplete group.
+fn fault(text: &[u8], is_digit: impl Fn(u8) -> bool) -> usize {
+    let skip_line_ends = |mut at: usize| {
+        while text.get(at).copied().is_some_and(is_line_end) {
+            at += 1;
+        }
+        at
+    };
+    let (mut at, mut in_group) = (0, 0);
+    while let Some(byte) = text.get(at).copied() {
+        match byte {
+            byte if is_line_end(byte) => at += 1,
+            b'=' if in_group == 2 => {
+                at = skip_line_ends(at + 1);
+                return match text.get(at) {
+                    Some(b'=') => skip_line_ends(at + 1),
+                    Some(_) => at.saturating_sub(1),
+                    None => text.len(),
+                };
+            }
+            b'=' if in_group == 3 => return skip_line_ends(at + 1),
+            byte if !is_digit(byte) => return at,
+            _ => {
+                at += 1;
+                in_group = (in_group + 1) % 4;
+            }
+        }
+    }
+    at.saturating_sub(in_group)
 }

@@ -21,7 +21,7 @@ pub enum Mode {
 /// # Errors
 /// The first mistake.
 pub fn scan(input: &[u8], mode: Mode) -> Result<Value<'_>, Error> {
-    let mut scanner = Scanner { input, at: 0, open: Vec::new() };
+    let mut scanner = Scanner { input, mode, at: 0, open: Vec::new() };
     scanner.skip_space();
     let start = scanner.at;
     let outcome = scanner.value().and_then(|()| {
@@ -69,6 +69,7 @@ enum Container {
 
 struct Scanner<'a> {
     input: &'a [u8],
+    mode: Mode,
     at: usize,
     open: Vec<Container>,
 }
@@ -80,6 +81,15 @@ impl Scanner<'_> {
 
     fn next(&self) -> Result<u8, Fault> {
         self.peek().ok_or(Fault::End)
+    }
+
+    /// The next byte of a literal or escape. Go ends a whole document with a virtual space, which is what its error
+    /// names if the document is cut short right here.
+    fn next_inside(&self) -> Result<u8, Fault> {
+        match self.mode {
+            Mode::Whole => Ok(self.peek().unwrap_or(b' ')),
+            Mode::First => self.next(),
+        }
     }
 
     fn skip_space(&mut self) {
@@ -210,12 +220,12 @@ impl Scanner<'_> {
     }
 
     fn escape(&mut self) -> Result<(), Fault> {
-        match self.next()? {
+        match self.next_inside()? {
             b'b' | b'f' | b'n' | b'r' | b't' | b'\\' | b'/' | b'"' => self.at += 1,
             b'u' => {
                 self.at += 1;
                 for _ in 0..4 {
-                    let byte = self.next()?;
+                    let byte = self.next_inside()?;
                     if !byte.is_ascii_hexdigit() {
                         return Err(self.unexpected(byte, "in \\u hexadecimal character escape"));
                     }
@@ -229,7 +239,7 @@ impl Scanner<'_> {
 
     fn word(&mut self, word: &[u8], name: &str) -> Result<(), Fault> {
         for expected in word {
-            let byte = self.next()?;
+            let byte = self.next_inside()?;
             if byte != *expected {
                 let expected = char::from(*expected);
                 return Err(self.unexpected(byte, &format!("in literal {name} (expecting '{expected}')")));
@@ -243,7 +253,7 @@ impl Scanner<'_> {
         if self.peek() == Some(b'-') {
             self.at += 1;
         }
-        match self.next()? {
+        match self.next_inside()? {
             b'0' => self.at += 1,
             b'1'..=b'9' => self.digits(),
             byte => return Err(self.unexpected(byte, "in numeric literal")),
@@ -254,7 +264,7 @@ impl Scanner<'_> {
         }
         if matches!(self.peek(), Some(b'e' | b'E')) {
             self.at += 1;
-            if matches!(self.next()?, b'+' | b'-') {
+            if matches!(self.next_inside()?, b'+' | b'-') {
                 self.at += 1;
             }
             self.some_digits("in exponent of numeric literal")?;
@@ -263,7 +273,7 @@ impl Scanner<'_> {
     }
 
     fn some_digits(&mut self, context: &str) -> Result<(), Fault> {
-        let byte = self.next()?;
+        let byte = self.next_inside()?;
         if !byte.is_ascii_digit() {
             return Err(self.unexpected(byte, context));
         }

@@ -7,15 +7,20 @@
 
 mod front;
 mod header;
+mod items;
 mod keys;
+mod limits;
 mod marks;
 mod read;
 mod record;
 mod refusal;
+mod scan;
 mod sealed_key;
 mod slot;
 mod source;
 pub mod upstream;
+#[cfg(test)]
+mod vectors;
 mod witness;
 mod write;
 
@@ -25,7 +30,7 @@ pub use keys::{Dek, DekId, FileId, FileKeys, Head};
 pub use marks::{MarkWrite, Marks};
 pub use read::{Body, Inspected, OpenOptions, Opened, TornTail, inspect, open};
 pub use record::SealedRecord;
-pub use refusal::Refusal;
+pub use refusal::{Intact, Refusal};
 pub use sealed_key::{KeyEntry, KeyFile, SealedKey};
 pub use slot::Slot;
 pub use source::Source;

@@ -1,8 +1,10 @@
 //! Reading a whole file: without a key (checksums), and with it (everything).
 
-use marblerun_state::State;
+use marblerun_state::{Change, ChangeError, State};
 
-use super::{Dek, Front, Head, Header, Refusal, Signature, Source, Tail};
+use super::record::RecordHeader;
+use super::scan::{Contents, Extent, Fault, walk};
+use super::{Dek, Front, Head, Header, Layout, Refusal, Signature, Source, Tail, read_front};
 
 /// What to do besides reading the newest state.
 #[derive(Debug, Clone, Copy, Default)]
@@ -11,6 +13,7 @@ pub struct OpenOptions {
     pub head_at: Option<u64>,
     /// Stop after the record with this sequence and ignore all that follows, marks included
     /// (`--accept-loss-after`, point-in-time restore). The result must be written as a new file of a new incarnation.
+    /// Against damage, to be used only after a plain open was refused: a file that opens loses nothing.
     pub stop_after: Option<u64>,
 }
 
@@ -40,8 +43,7 @@ pub struct Opened {
     pub tail: Tail,
     /// Dropped bytes, if any: archive them and write a new file before serving.
     pub torn: Option<TornTail>,
-    /// Head after the record with sequence [`OpenOptions::head_at`]; `previous_head` where that is the snapshot's is
-    /// not included (see [`super::check_witness`]).
+    /// The sequence of [`OpenOptions::head_at`] and the head after the record that has it, if there is one.
     pub head_at: Option<(u64, Head)>,
     /// Reading was stopped by [`OpenOptions::stop_after`] before the end of the file.
     pub stopped: bool,
@@ -58,6 +60,8 @@ pub struct Body {
     pub records: u64,
     /// End of the last whole record.
     pub end: u64,
+    /// Head after the last whole record, as far as the outer header tells the truth.
+    pub head: Head,
     /// Bytes after it that were never durable.
     pub torn: Option<TornTail>,
 }
@@ -82,15 +86,184 @@ pub struct Inspected {
 /// # Errors
 /// [`Refusal`] if not even prologue and header can be read, or the file has upstream's layout (`Damaged`; use
 /// [`super::read_front`] to tell).
-pub fn inspect(_source: &(impl Source + ?Sized)) -> Result<Inspected, Refusal> {
-    todo!()
+pub fn inspect(source: &(impl Source + ?Sized)) -> Result<Inspected, Refusal> {
+    let front = sealed_front(source)?;
+    let extent = Extent::read(source, &front);
+    let (length, durable) = match &extent {
+        Ok(extent) => (extent.length, extent.marks.map_or(0, |marks| marks.durable())),
+        Err(_) => (source.length()?, 0),
+    };
+    let mut contents = Unopened { previous_head: front.header.previous_head };
+    let walk = extent.and_then(|extent| walk(source, &front, &extent, None, OpenOptions::default(), &mut contents));
+    let body = walk.map(|walk| Body {
+        sequence: walk.sequence,
+        time_ms: walk.time_ms,
+        records: walk.records,
+        end: walk.end,
+        head: walk.head,
+        torn: walk.torn,
+    });
+    Ok(Inspected { signature: front.check_signature(), front, length, durable, body })
 }
 
 /// Opens a file of ours.
 ///
 /// # Errors
 /// [`Refusal::WrongKey`] if `dek` is not its key; [`Refusal::Damaged`], [`Refusal::CutShort`],
-/// [`Refusal::NewerFormat`], [`Refusal::Unreadable`].
-pub fn open(_source: &(impl Source + ?Sized), _dek: &Dek, _options: OpenOptions) -> Result<Opened, Refusal> {
-    todo!()
+/// [`Refusal::NewerFormat`], [`Refusal::NoSuchSequence`], [`Refusal::Unreadable`].
+pub fn open(source: &(impl Source + ?Sized), dek: &Dek, options: OpenOptions) -> Result<Opened, Refusal> {
+    let front = sealed_front(source)?;
+    let Some(keys) = front.keys(dek) else { return Err(Refusal::WrongKey) };
+    let extent = Extent::read(source, &front)?;
+    let mut contents = StateContents::new();
+    let walk = walk(source, &front, &extent, Some(&keys), options, &mut contents)?;
+    let (header, header_bytes, state) = contents.finish()?;
+    Ok(Opened {
+        header_altered: header_bytes != front.header_bytes,
+        header,
+        state,
+        time_ms: walk.time_ms,
+        tail: Tail {
+            file_id: front.file_id,
+            keys,
+            end: walk.end,
+            last: walk.last,
+            prologue: front.prologue,
+            sequence: walk.sequence,
+            head: walk.head,
+            records: walk.records,
+            snapshot_end: walk.snapshot_end,
+            marks: extent.marks,
+        },
+        front,
+        torn: walk.torn,
+        head_at: walk.head_at,
+        stopped: walk.stopped,
+    })
 }
+
+fn sealed_front(source: &(impl Source + ?Sized)) -> Result<Front, Refusal> {
+    match read_front(source)? {
+        Layout::Sealed(front) => Ok(*front),
+        Layout::Upstream(_) => Err(Refusal::damaged("it is a state of the Go Coordinator, which must be imported")),
+    }
+}
+
+/// Records that are walked over without a key.
+struct Unopened {
+    previous_head: Head,
+}
+
+impl Contents for Unopened {
+    fn begin(&mut self, _header: &RecordHeader) {}
+
+    fn item(&mut self, _item: &[u8]) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn accept(&mut self) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn previous_head(&self) -> Head {
+        self.previous_head
+    }
+}
+
+/// Builds the state from the changes in the records. The changes of a record count only once all of it is accepted.
+struct StateContents {
+    /// Header inside the snapshot and its bytes.
+    header: Option<(Header, Vec<u8>)>,
+    accepted: State,
+    draft: State,
+    /// No record was accepted yet: this one is the snapshot.
+    first: bool,
+    /// Sequence of the record being read, and items of it so far.
+    sequence: u64,
+    items: u64,
+}
+
+impl StateContents {
+    fn new() -> Self {
+        Self { header: None, accepted: State::empty(), draft: State::empty(), first: true, sequence: 0, items: 0 }
+    }
+
+    /// Proof before anything is served.
+    fn finish(self) -> Result<(Header, Vec<u8>, State), Refusal> {
+        let Some((header, bytes)) = self.header else { return Err(Refusal::damaged("it holds no state")) };
+        self.accepted
+            .validate()
+            .map_err(|error| Refusal::damaged(format!("the state does not fit together: {error}")))?;
+        if self.accepted.authority().root_certificate != header.root_certificate {
+            return Err(Refusal::damaged("the root certificate is not that of the header inside"));
+        }
+        Ok((header, bytes, self.accepted))
+    }
+
+    fn change(&mut self, item: &[u8]) -> Result<(), Fault> {
+        let place = |what: &str, error: ChangeError| {
+            let writer = self.header.as_ref().map_or("", |(header, _)| &header.writer);
+            format!("change {} of sequence {} {what}: {error}; written by {writer:?}", self.items, self.sequence)
+        };
+        // Genuine bytes that do not decode are those of a program that knows more than this one.
+        let change = Change::decode(item).map_err(|error| Fault::Newer(place("is not known here", error)))?;
+        self.draft.apply(&change).map_err(|error| Fault::Damaged(place("does not fit", error)))
+    }
+
+    /// What the header inside says of the snapshot must be so.
+    fn check_snapshot(&self, header: &Header) -> Result<(), Fault> {
+        let manifest = self.draft.manifest().map(|manifest| manifest.fingerprint);
+        let fault = |what: &str| Err(Fault::Damaged(format!("the header inside does not fit the state: {what}")));
+        if header.sequence != self.sequence {
+            return fault("sequence");
+        }
+        if *self.draft.lineage() != header.lineage {
+            return fault("deployment or incarnation");
+        }
+        if manifest != Some(header.manifest_sha256) {
+            return fault("manifest");
+        }
+        Ok(())
+    }
+}
+
+impl Contents for StateContents {
+    fn begin(&mut self, header: &RecordHeader) {
+        self.draft = self.accepted.clone();
+        self.sequence = header.sequence;
+        self.items = 0;
+    }
+
+    fn item(&mut self, item: &[u8]) -> Result<(), Fault> {
+        if self.header.is_some() {
+            self.change(item)?;
+        } else {
+            let header = Header::decode(item).map_err(|error| match error {
+                Refusal::Damaged { what, .. } => Fault::Damaged(what),
+                other => Fault::Damaged(other.to_string()),
+            })?;
+            self.header = Some((header, item.to_vec()));
+        }
+        self.items += 1;
+        Ok(())
+    }
+
+    fn accept(&mut self) -> Result<(), Fault> {
+        match &self.header {
+            Some((header, _)) if self.first => self.check_snapshot(header)?,
+            Some(_) => {}
+            None => return Err(Fault::Damaged("the snapshot does not begin with a header".into())),
+        }
+        self.first = false;
+        self.accepted = self.draft.clone();
+        Ok(())
+    }
+
+    fn previous_head(&self) -> Head {
+        self.header.as_ref().map(|(header, _)| header.previous_head).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+#[path = "read_tests.rs"]
+mod tests;

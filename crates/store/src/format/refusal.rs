@@ -1,60 +1,44 @@
 //! Why a sealed file is not opened: a stable code for programs, and cause, object and recommendation for people.
 
+use std::fmt;
 use std::io;
 
 /// The outcomes of reading that are not a served state. Each leads to recovery mode, never to an exit.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug)]
 pub enum Refusal {
     /// Bytes that were durable are gone or changed.
-    #[error("sealed_data is damaged{}: {what}. {advice}", place(.offset))]
     Damaged {
         /// Cause.
         what: String,
         /// Where in the file.
         offset: Option<u64>,
-        /// Sequence of the last good record, if any (a possible argument of `--accept-loss-after`).
-        intact: Option<u64>,
-        /// Recommendation.
-        advice: String,
+        /// What stands intact before it.
+        intact: Option<Intact>,
     },
     /// The file ends before bytes that were durable: an incomplete copy.
-    #[error("sealed_data is cut short: it has {length} bytes and must have at least {expected}. {advice}")]
     CutShort {
         /// Bytes there are.
         length: u64,
         /// Bytes there must be.
         expected: u64,
-        /// Sequence of the last good record, if any.
-        intact: Option<u64>,
-        /// Recommendation.
-        advice: String,
+        /// What stands intact.
+        intact: Option<Intact>,
     },
     /// Written by a newer program.
-    #[error("sealed_data has a newer format ({what}). Start the program version that wrote it, or a newer one.")]
     NewerFormat {
         /// What is not known here.
         what: String,
     },
     /// A key was found, but it is not this file's.
-    #[error("the key found does not open sealed_data: the file belongs to another key. {advice}")]
-    WrongKey {
-        /// Recommendation.
-        advice: String,
-    },
+    WrongKey,
     /// No key was found.
-    #[error("no key opens sealed_data on this host: {reason}. Recover with the recovery keys of the manifest.")]
     NoKey {
         /// What was tried.
         reason: String,
     },
     /// `sealed_key` carries no valid witness.
-    #[error("sealed_key does not vouch for a state: its witness is missing or forged. Recover with the recovery keys.")]
     NoWitness,
     /// This host vouches for a newer state.
-    #[error(
-        "sealed_data ends at sequence {found}, but this host vouches for {expected}: an older copy was put in place. \
-         Recover with the recovery keys to accept it, or put the newer file back."
-    )]
     OlderThanWitness {
         /// Last sequence of the file.
         found: u64,
@@ -62,17 +46,30 @@ pub enum Refusal {
         expected: u64,
     },
     /// The file is not a continuation of the state this host vouches for.
-    #[error(
-        "sealed_data is not a continuation of the state this host vouches for at sequence {sequence}: it was continued \
-         elsewhere. Recover with the recovery keys to accept it, or put this host's file back."
-    )]
     Forked {
         /// Sequence of the witness.
         sequence: u64,
     },
+    /// The state asked for by sequence is not in the file.
+    NoSuchSequence {
+        /// Asked for.
+        asked: u64,
+        /// The first there is.
+        first: u64,
+        /// The last there is.
+        last: u64,
+    },
     /// The file could not be read.
-    #[error("sealed_data cannot be read: {0}. Check the volume and its permissions.")]
-    Unreadable(#[from] io::Error),
+    Unreadable(io::Error),
+}
+
+/// The records before a damage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Intact {
+    /// How many, snapshot included.
+    pub records: u64,
+    /// Sequence of the last of them: the argument of `--accept-loss-after`.
+    pub sequence: u64,
 }
 
 impl Refusal {
@@ -83,16 +80,127 @@ impl Refusal {
             Self::Damaged { .. } => "damaged",
             Self::CutShort { .. } => "cut_short",
             Self::NewerFormat { .. } => "newer_format",
-            Self::WrongKey { .. } => "wrong_key",
+            Self::WrongKey => "wrong_key",
             Self::NoKey { .. } => "no_key",
             Self::NoWitness => "no_witness",
             Self::OlderThanWitness { .. } => "older_than_witness",
             Self::Forked { .. } => "forked",
+            Self::NoSuchSequence { .. } => "no_such_sequence",
             Self::Unreadable(_) => "unreadable",
+        }
+    }
+
+    /// Damage at a place that is known by its name.
+    pub(super) fn damaged(what: impl Into<String>) -> Self {
+        Self::Damaged { what: what.into(), offset: None, intact: None }
+    }
+
+    /// Cause and object.
+    fn cause(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Damaged { what, offset, intact } => {
+                f.write_str("sealed_data is damaged")?;
+                if let Some(intact) = intact {
+                    write!(f, " at record {}", intact.records + 1)?;
+                }
+                if let Some(offset) = offset {
+                    write!(f, " at byte {offset}")?;
+                }
+                write!(f, " ({what}).")
+            }
+            Self::CutShort { length, expected, .. } => write!(
+                f,
+                "sealed_data is cut short: it has {length} bytes and must have at least {expected}; it is an incomplete copy."
+            ),
+            Self::NewerFormat { what } => write!(f, "sealed_data has a newer format ({what})."),
+            Self::WrongKey => {
+                f.write_str("The key found does not open sealed_data: the file was sealed with another key.")
+            }
+            Self::NoKey { reason } => write!(f, "No key opens sealed_data on this host: {reason}."),
+            Self::NoWitness => f.write_str(
+                "sealed_key does not say which state this host vouches for: its witness is missing or not genuine.",
+            ),
+            Self::OlderThanWitness { found, expected } => write!(
+                f,
+                "sealed_data ends at sequence {found}, but this host vouches for sequence {expected}: it is an older copy."
+            ),
+            Self::Forked { sequence } => write!(
+                f,
+                "sealed_data does not continue the state this host vouches for at sequence {sequence}: it was changed elsewhere."
+            ),
+            Self::NoSuchSequence { asked, first, last } => {
+                write!(f, "sealed_data holds no state of sequence {asked}: it goes from {first} to {last}.")
+            }
+            Self::Unreadable(error) => write!(f, "sealed_data cannot be read: {error}."),
+        }
+    }
+
+    /// Recommendation.
+    fn advice(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Damaged { intact: Some(intact), .. } | Self::CutShort { intact: Some(intact), .. } => write!(
+                f,
+                " The {} before it are intact; start with --accept-loss-after {} to continue from there, or restore a backup.",
+                if intact.records == 1 { "one record".into() } else { format!("{} records", intact.records) },
+                intact.sequence
+            ),
+            Self::Damaged { intact: None, .. } => f.write_str(" Nothing in it can be used; restore a backup."),
+            Self::CutShort { intact: None, .. } => f.write_str(" Copy it again, or restore a backup."),
+            Self::NewerFormat { .. } => f.write_str(" Start the program version that wrote it, or a newer one."),
+            Self::WrongKey => f.write_str(
+                " Put the sealed_key of this file beside it, or recover with the recovery keys that were in force when it was written.",
+            ),
+            Self::NoKey { .. } => f.write_str(" Recover with the recovery keys of the manifest."),
+            Self::NoWitness => f.write_str(" Recover with the recovery keys of the manifest, which consents to this state."),
+            Self::OlderThanWitness { .. } | Self::Forked { .. } => f.write_str(
+                " Recover with the recovery keys of the manifest to accept it, or put this host's own file back.",
+            ),
+            Self::NoSuchSequence { .. } => f.write_str(" Choose one of these."),
+            Self::Unreadable(_) => f.write_str(" Check the volume, and owner and permissions of the file."),
         }
     }
 }
 
-fn place(offset: &Option<u64>) -> String {
-    offset.map(|offset| format!(" at byte {offset}")).unwrap_or_default()
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.cause(f)?;
+        self.advice(f)
+    }
+}
+
+impl std::error::Error for Refusal {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Unreadable(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<io::Error> for Refusal {
+    fn from(error: io::Error) -> Self {
+        Self::Unreadable(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_tells_cause_object_and_recommendation() {
+        let damaged = Refusal::Damaged {
+            what: "authentication failed".into(),
+            offset: Some(9000),
+            intact: Some(Intact { records: 16, sequence: 42 }),
+        };
+        assert_eq!(
+            damaged.to_string(),
+            "sealed_data is damaged at record 17 at byte 9000 (authentication failed). The 16 records before it are \
+             intact; start with --accept-loss-after 42 to continue from there, or restore a backup."
+        );
+        let older = Refusal::OlderThanWitness { found: 3, expected: 9 };
+        assert_eq!(older.code(), "older_than_witness");
+        assert!(older.to_string().contains("Recover with the recovery keys"));
+    }
 }

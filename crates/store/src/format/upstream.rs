@@ -1,8 +1,16 @@
 //! Upstream's `sealed_data`: u32 header length, header (recovery hash map, JSON), nonce, AES-GCM ciphertext, tag.
+//!
+//! The header is not authenticated, the key length selects the cipher, and there is no way to tell a wrong key
+//! from damage.
 
+use aws_lc_rs::aead::{AES_128_GCM, AES_192_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use zeroize::Zeroizing;
 
-use super::{Refusal, Source, WriteError};
+use super::keys::{NONCE, TAG, fill_random};
+use super::{MAX_STATE, Refusal, Source, WriteError};
+
+/// Most bytes of the header: upstream's hash map of 255 parties has about 18 KiB.
+const MAX_HEADER: u64 = 1 << 20;
 
 /// The readable part of an upstream file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,22 +23,84 @@ pub struct UpstreamFront {
     pub length: u64,
 }
 
+/// Recognises upstream's layout.
+pub(super) fn read_front(source: &(impl Source + ?Sized), length: u64) -> Result<UpstreamFront, Refusal> {
+    let foreign = || Refusal::damaged("it is neither a sealed state of this program nor one of the Go Coordinator");
+    if length <= 4 {
+        return Err(Refusal::damaged("the file is empty, or nearly so"));
+    }
+    let mut header_length = [0; 4];
+    source.read_exact_at(&mut header_length, 0)?;
+    let header_length = u64::from(u32::from_le_bytes(header_length));
+    let sealed_at = 4 + header_length;
+    if header_length > MAX_HEADER || sealed_at + (NONCE + TAG) as u64 >= length {
+        return Err(foreign());
+    }
+    let mut header = vec![0; usize::try_from(header_length).map_err(|_| foreign())?];
+    source.read_exact_at(&mut header, 4)?;
+    let mut nonce = [0; NONCE];
+    source.read_exact_at(&mut nonce, sealed_at)?;
+    if header.is_empty() && nonce == [0; NONCE] {
+        // A file of zeros, as some file systems leave after a crash, would look like an empty header.
+        return Err(Refusal::damaged("the file begins with zeros"));
+    }
+    Ok(UpstreamFront { header, sealed_at, length })
+}
+
 /// Decrypts an upstream file with a 16, 24 or 32 byte key.
 ///
 /// # Errors
 /// [`Refusal::WrongKey`] (upstream's layout cannot tell damage from a wrong key), [`Refusal::Damaged`], [`Refusal::Unreadable`].
-pub fn open(
-    _source: &(impl Source + ?Sized),
-    _front: &UpstreamFront,
-    _dek: &[u8],
-) -> Result<Zeroizing<Vec<u8>>, Refusal> {
-    todo!()
+pub fn open(source: &(impl Source + ?Sized), front: &UpstreamFront, dek: &[u8]) -> Result<Zeroizing<Vec<u8>>, Refusal> {
+    let key = key(dek).ok_or(Refusal::WrongKey)?;
+    let too_large = || Refusal::damaged("it is larger than a state can be");
+    let sealed = front.length.saturating_sub(front.sealed_at + NONCE as u64);
+    if sealed > MAX_STATE || source.length()? < front.length {
+        return Err(too_large());
+    }
+    let mut nonce = [0; NONCE];
+    source.read_exact_at(&mut nonce, front.sealed_at)?;
+    let mut sealed = Zeroizing::new(vec![0; usize::try_from(sealed).map_err(|_| too_large())?]);
+    source.read_exact_at(&mut sealed, front.sealed_at + NONCE as u64)?;
+    let plaintext = key.open_in_place(Nonce::assume_unique_for_key(nonce), Aad::empty(), &mut sealed);
+    let length = plaintext.map_err(|_| Refusal::WrongKey)?.len();
+    sealed.truncate(length);
+    Ok(sealed)
 }
 
-/// Makes an upstream file (export).
+/// Makes an upstream file (export), with a random nonce.
 ///
 /// # Errors
 /// [`WriteError`].
-pub fn seal(_header: &[u8], _plaintext: &[u8], _dek: &[u8]) -> Result<Vec<u8>, WriteError> {
-    todo!()
+pub fn seal(header: &[u8], plaintext: &[u8], dek: &[u8]) -> Result<Vec<u8>, WriteError> {
+    let mut nonce = [0; NONCE];
+    fill_random(&mut nonce)?;
+    seal_with(header, plaintext, dek, nonce)
 }
+
+fn seal_with(header: &[u8], plaintext: &[u8], dek: &[u8], nonce: [u8; NONCE]) -> Result<Vec<u8>, WriteError> {
+    WriteError::check("the header", header.len() as u64, MAX_HEADER)?;
+    WriteError::check("the state", plaintext.len() as u64, MAX_STATE)?;
+    let key = key(dek).ok_or(WriteError::Crypto("AES key of an upstream state: 16, 24 or 32 bytes"))?;
+    let header_length = u32::try_from(header.len()).unwrap_or(u32::MAX);
+    // The cipher works on a buffer that never holds plaintext once it is part of the file.
+    let mut sealed = Zeroizing::new(Vec::with_capacity(plaintext.len() + TAG));
+    sealed.extend_from_slice(plaintext);
+    key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::empty(), &mut *sealed)
+        .map_err(|_| WriteError::Crypto("AES-GCM"))?;
+    Ok([header_length.to_le_bytes().as_slice(), header, &nonce, &sealed].concat())
+}
+
+fn key(dek: &[u8]) -> Option<LessSafeKey> {
+    let algorithm = match dek.len() {
+        16 => &AES_128_GCM,
+        24 => &AES_192_GCM,
+        32 => &AES_256_GCM,
+        _ => return None,
+    };
+    UnboundKey::new(algorithm, dek).ok().map(LessSafeKey::new)
+}
+
+#[cfg(test)]
+#[path = "upstream_tests.rs"]
+mod tests;

@@ -1,6 +1,13 @@
 //! The witness: the newest state this host vouches for, kept in `sealed_key` under a MAC of the DEK.
+//!
+//! It tells an older copy and one that was continued elsewhere from this host's own state.
 
+use aws_lc_rs::hmac;
+
+use super::keys::hkdf;
 use super::{Dek, DekId, Head, Opened};
+
+const LABEL: &[u8] = b"marblerun witness v1";
 
 /// The newest state a host vouches for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,22 +45,90 @@ pub enum Verdict {
 }
 
 impl WitnessRecord {
-    /// Makes the MAC.
+    /// Makes the MAC. Should the crypto library fail, the MAC is empty and will not verify.
     #[must_use]
-    pub fn new(_claim: Witness, _pending: bool, _dek: &Dek, _dek_id: DekId) -> Self {
-        todo!()
+    pub fn new(claim: Witness, pending: bool, dek: &Dek, dek_id: DekId) -> Self {
+        let mac = mac_key(dek, dek_id)
+            .map(|key| hmac::sign(&key, &authenticated(&claim, pending)).as_ref().to_vec())
+            .unwrap_or_default();
+        Self { claim, mac }
     }
 
     /// The claim, if the MAC is right (constant time).
     #[must_use]
-    pub fn verify(&self, _pending: bool, _dek: &Dek, _dek_id: DekId) -> Option<&Witness> {
-        todo!()
+    pub fn verify(&self, pending: bool, dek: &Dek, dek_id: DekId) -> Option<&Witness> {
+        let key = mac_key(dek, dek_id)?;
+        hmac::verify(&key, &authenticated(&self.claim, pending), &self.mac).ok().map(|()| &self.claim)
     }
 }
 
 /// Compares an opened file with the witness. The file must have been opened with
 /// `head_at = Some(witness.sequence)`, so that the head there is known. `None`: missing or forged.
 #[must_use]
-pub fn check_witness(_opened: &Opened, _witness: Option<&Witness>) -> Verdict {
-    todo!()
+pub fn check_witness(opened: &Opened, witness: Option<&Witness>) -> Verdict {
+    let Some(witness) = witness else { return Verdict::NoWitness };
+    if witness.sequence > opened.tail.sequence {
+        return Verdict::OlderThanWitness;
+    }
+    let in_file = opened.head_at.filter(|(sequence, _)| *sequence == witness.sequence).map(|(_, head)| head);
+    // The file this one continues ended in the state of the snapshot.
+    let before = (opened.header.sequence == witness.sequence).then_some(opened.header.previous_head);
+    if in_file.iter().chain(&before).any(|head| witness.heads.contains(head)) { Verdict::Fine } else { Verdict::Forked }
+}
+
+fn mac_key(dek: &Dek, dek_id: DekId) -> Option<hmac::Key> {
+    let key = hkdf(&dek_id.0, dek.expose(), &[LABEL]).ok()?;
+    Some(hmac::Key::new(hmac::HMAC_SHA256, key.as_ref()))
+}
+
+fn authenticated(claim: &Witness, pending: bool) -> Vec<u8> {
+    let mut bytes = LABEL.to_vec();
+    bytes.push(pending.into());
+    bytes.extend_from_slice(&claim.incarnation.to_le_bytes());
+    bytes.extend_from_slice(&claim.incarnation_id);
+    bytes.extend_from_slice(&claim.sequence.to_le_bytes());
+    claim.heads.iter().for_each(|head| bytes.extend_from_slice(head));
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use zeroize::Zeroizing;
+
+    use super::super::vectors::counting;
+    use super::*;
+
+    fn vector() -> (WitnessRecord, Dek, DekId) {
+        let (dek, dek_id) = (Dek::from_bytes(Zeroizing::new(counting(0))), DekId(counting(0xa0)));
+        let claim = Witness { incarnation: 3, incarnation_id: counting(0), sequence: 7, heads: vec![counting(0)] };
+        (WitnessRecord::new(claim, false, &dek, dek_id), dek, dek_id)
+    }
+
+    #[test]
+    fn a_mac_is_that_of_the_vectors() {
+        let (record, dek, dek_id) = vector();
+        assert_eq!(hex::encode(&record.mac), "3ae9ed3af52e2868b490e67600137c6dda88529dcbf9810c0917ec37e0179142");
+        assert_eq!(record.verify(false, &dek, dek_id), Some(&record.claim));
+    }
+
+    #[test]
+    fn a_witness_with_anything_changed_is_none() {
+        let (record, dek, dek_id) = vector();
+        let refused = |change: &dyn Fn(&mut WitnessRecord)| {
+            let mut changed = record.clone();
+            change(&mut changed);
+            changed.verify(false, &dek, dek_id).is_none()
+        };
+        assert!(record.verify(true, &dek, dek_id).is_none(), "pending");
+        assert!(record.verify(false, &Dek::generate().unwrap(), dek_id).is_none(), "key");
+        assert!(record.verify(false, &dek, DekId(counting(0xa1))).is_none(), "name of the key");
+        assert!(refused(&|r| r.claim.incarnation = 4));
+        assert!(refused(&|r| r.claim.incarnation_id[3] ^= 1));
+        assert!(refused(&|r| r.claim.sequence = 6));
+        assert!(refused(&|r| r.claim.heads.clear()));
+        assert!(refused(&|r| r.claim.heads.push([0; 32])));
+        assert!(refused(&|r| r.mac[0] ^= 1));
+        assert!(refused(&|r| r.mac.truncate(16)));
+        assert!(refused(&|r| r.mac.clear()));
+    }
 }

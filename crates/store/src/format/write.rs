@@ -2,9 +2,11 @@
 
 use std::io::{self, Write};
 
+use marblerun_sealing::SlotKind;
 use marblerun_state::{Change, State};
 
-use super::{Dek, DekId, FileId, FileKeys, Head, MarkWrite, Marks, SealedRecord, Slot};
+use super::record::{Kind, RecordHeader, RecordWriter};
+use super::{Dek, DekId, FileId, FileKeys, Front, Head, Header, MAX_RECORDS, MarkWrite, Marks, SealedRecord, Slot};
 
 /// Why something could not be encoded, sealed or written.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +60,7 @@ pub struct FileSpec<'a> {
 /// Writes a new file from front to back.
 pub struct FileWriter<W> {
     sink: W,
+    tail: Tail,
 }
 
 /// Where a file ends, and all that is needed to append to it.
@@ -91,13 +94,81 @@ impl std::fmt::Debug for Tail {
     }
 }
 
+impl WriteError {
+    /// Compares with a limit of the format.
+    pub(super) fn check(what: &'static str, actual: u64, limit: u64) -> Result<(), Self> {
+        if actual > limit { Err(Self::TooLarge { what, actual, limit }) } else { Ok(()) }
+    }
+}
+
+impl FileSpec<'_> {
+    fn header(&self) -> Result<Header, WriteError> {
+        let Some(manifest) = self.state.manifest() else {
+            return Err(WriteError::State("it has no manifest".into()));
+        };
+        let mut slots = Vec::new();
+        let mut recovery = Vec::new();
+        for entry in self.state.recovery() {
+            let (root, epoch) = (entry.root.expose(), &entry.set.epoch);
+            slots.push(Slot::wrap(SlotKind::Recovery, root, self.dek, self.dek_id, "recovery", epoch)?);
+            let mut set = entry.set.clone();
+            if !self.recovery_in_header {
+                set.parties.iter_mut().for_each(|party| party.encrypted_secret.clear());
+            }
+            recovery.push(set);
+        }
+        slots.extend_from_slice(&self.slots);
+        Ok(Header {
+            lineage: *self.state.lineage(),
+            sequence: self.sequence,
+            previous_head: self.previous_head,
+            dek_id: self.dek_id,
+            root_certificate: self.state.authority().root_certificate.clone(),
+            manifest_sha256: manifest.fingerprint,
+            time_ms: i64::try_from(self.time_ms).unwrap_or(i64::MAX),
+            writer: self.writer.to_owned(),
+            slots,
+            recovery,
+        })
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, WriteError> {
+        let key = &self.state.authority().root_key;
+        key.sign_sha384(message).map_err(|_| WriteError::Crypto("signature of the header"))
+    }
+}
+
 impl<W: Write> FileWriter<W> {
     /// Writes prologue, header, empty marks page and the snapshot, streaming.
     ///
     /// # Errors
     /// [`WriteError`].
-    pub fn create(_sink: W, _spec: &FileSpec<'_>) -> Result<Self, WriteError> {
-        todo!()
+    pub fn create(mut sink: W, spec: &FileSpec<'_>) -> Result<Self, WriteError> {
+        let file_id = FileId::generate()?;
+        let keys = FileKeys::derive(spec.dek, file_id)?;
+        let front = Front::new(spec.header()?, file_id, &keys, spec.marks, |message| spec.sign(message))?;
+        sink.write_all(&front.encode())?;
+        let header = RecordHeader::new(Kind::Snapshot, spec.sequence, spec.time_ms);
+        let mut record = RecordWriter::new(&keys, &mut sink, header, [0; 32])?;
+        record.item(&front.header_bytes)?;
+        for change in spec.state.to_changes() {
+            record.item(&change.encode())?;
+        }
+        let written = record.finish(&spec.previous_head)?;
+        let end = front.records_at + written.length;
+        let tail = Tail {
+            file_id,
+            keys,
+            end,
+            last: written.last,
+            prologue: front.prologue,
+            sequence: spec.sequence,
+            head: written.head,
+            records: 1,
+            snapshot_end: end,
+            marks: front.marks_page().map(Marks::empty),
+        };
+        Ok(Self { sink, tail })
     }
 
     /// Appends a delta (the tail of a compaction): sequence must be the last plus 1.
@@ -106,26 +177,33 @@ impl<W: Write> FileWriter<W> {
     /// [`WriteError`].
     pub fn append<'c>(
         &mut self,
-        _sequence: u64,
-        _time_ms: u64,
-        _changes: impl IntoIterator<Item = &'c Change>,
+        sequence: u64,
+        time_ms: u64,
+        changes: impl IntoIterator<Item = &'c Change>,
     ) -> Result<(), WriteError> {
-        let _ = &self.sink;
-        todo!()
+        if self.tail.sequence.checked_add(1) != Some(sequence) {
+            let last = self.tail.sequence;
+            return Err(WriteError::State(format!("sequence {sequence} cannot follow sequence {last}")));
+        }
+        let record = self.tail.seal_delta(time_ms, changes)?;
+        self.sink.write_all(&record.bytes)?;
+        self.tail.advance(&record);
+        Ok(())
     }
 
     /// Head after the last record written.
     #[must_use]
     pub fn head(&self) -> Head {
-        todo!()
+        self.tail.head
     }
 
     /// Flushes the sink. The mark still has to be written ([`Tail::mark`]), then the file synced.
     ///
     /// # Errors
     /// [`WriteError::Io`].
-    pub fn finish(self) -> Result<(W, Tail), WriteError> {
-        todo!()
+    pub fn finish(mut self) -> Result<(W, Tail), WriteError> {
+        self.sink.flush()?;
+        Ok((self.sink, self.tail))
     }
 }
 
@@ -133,18 +211,39 @@ impl Tail {
     /// Seals a delta with the next sequence number. Changes nothing: call [`Tail::advance`] once it is durable.
     ///
     /// # Errors
-    /// [`WriteError::TooLarge`] above [`super::MAX_DELTA`], [`super::MAX_CHANGE`], [`super::MAX_RECORDS`].
+    /// [`WriteError::TooLarge`] above [`super::MAX_DELTA`], [`super::MAX_CHANGE`], [`super::MAX_RECORDS`];
+    /// [`WriteError::State`] without any change, or in a file without marks.
     pub fn seal_delta<'c>(
         &self,
-        _time_ms: u64,
-        _changes: impl IntoIterator<Item = &'c Change>,
+        time_ms: u64,
+        changes: impl IntoIterator<Item = &'c Change>,
     ) -> Result<SealedRecord, WriteError> {
-        todo!()
+        WriteError::check("number of records", self.records.saturating_add(1), MAX_RECORDS)?;
+        if self.marks.is_none() {
+            return Err(WriteError::State("a file without marks holds a snapshot alone".into()));
+        }
+        let Some(sequence) = self.sequence.checked_add(1) else {
+            return Err(WriteError::State("the last sequence number is used up".into()));
+        };
+        let mut bytes = Vec::new();
+        let header = RecordHeader::new(Kind::Delta, sequence, time_ms);
+        let mut record = RecordWriter::new(&self.keys, &mut bytes, header, self.head)?;
+        for change in changes {
+            record.item(&change.encode())?;
+        }
+        let written = record.finish(&self.head)?;
+        Ok(SealedRecord { bytes, sequence, head: written.head })
     }
 
     /// The record stands at the end of the file.
-    pub fn advance(&mut self, _record: &SealedRecord) {
-        todo!()
+    pub fn advance(&mut self, record: &SealedRecord) {
+        self.end += record.bytes.len() as u64;
+        self.sequence = record.sequence;
+        self.head = record.head;
+        self.records += 1;
+        if let Some(last) = record.bytes.last_chunk() {
+            self.last = *last;
+        }
     }
 
     /// The write that says "durable up to the end"; `None` in files without marks.
@@ -153,3 +252,7 @@ impl Tail {
         self.marks.as_mut().map(|marks| marks.advance(end))
     }
 }
+
+#[cfg(test)]
+#[path = "write_tests.rs"]
+mod tests;

@@ -1,6 +1,8 @@
 //! Reading a whole file: without a key (checksums), and with it (everything).
 
-use marblerun_state::{Change, ChangeError, State};
+use std::fmt::Display;
+
+use marblerun_state::{Change, Loader, State};
 
 use super::record::RecordHeader;
 use super::scan::{Contents, Extent, Fault, walk};
@@ -115,7 +117,7 @@ pub fn open(source: &(impl Source + ?Sized), dek: &Dek, options: OpenOptions) ->
     let front = sealed_front(source)?;
     let Some(keys) = front.keys(dek) else { return Err(Refusal::WrongKey) };
     let extent = Extent::read(source, &front)?;
-    let mut contents = StateContents::new();
+    let mut contents = StateContents::default();
     let walk = walk(source, &front, &extent, Some(&keys), options, &mut contents)?;
     let (header, header_bytes, state) = contents.finish()?;
     Ok(Opened {
@@ -170,66 +172,72 @@ impl Contents for Unopened {
     }
 }
 
-/// Builds the state from the changes in the records. The changes of a record count only once all of it is accepted.
+/// Builds the state from the changes in the records. The changes of a delta count only once all of it is accepted.
+#[derive(Default)]
 struct StateContents {
     /// Header inside the snapshot and its bytes.
     header: Option<(Header, Vec<u8>)>,
-    accepted: State,
-    draft: State,
-    /// No record was accepted yet: this one is the snapshot.
-    first: bool,
+    /// Takes the changes of the snapshot.
+    loader: Loader,
+    /// After the snapshot.
+    accepted: Option<State>,
+    /// Takes the changes of a delta.
+    draft: Option<State>,
     /// Sequence of the record being read, and items of it so far.
     sequence: u64,
     items: u64,
 }
 
 impl StateContents {
-    fn new() -> Self {
-        Self { header: None, accepted: State::empty(), draft: State::empty(), first: true, sequence: 0, items: 0 }
-    }
-
     /// Proof before anything is served.
     fn finish(self) -> Result<(Header, Vec<u8>, State), Refusal> {
-        let Some((header, bytes)) = self.header else { return Err(Refusal::damaged("it holds no state")) };
-        self.accepted
-            .validate()
-            .map_err(|error| Refusal::damaged(format!("the state does not fit together: {error}")))?;
-        if self.accepted.authority().root_certificate != header.root_certificate {
+        let (Some((header, bytes)), Some(state)) = (self.header, self.accepted) else {
+            return Err(Refusal::damaged("it holds no state"));
+        };
+        state.validate().map_err(|error| Refusal::damaged(format!("the state does not fit together: {error}")))?;
+        if state.authority().root_certificate != header.root_certificate {
             return Err(Refusal::damaged("the root certificate is not that of the header inside"));
         }
-        Ok((header, bytes, self.accepted))
+        Ok((header, bytes, state))
     }
 
     fn change(&mut self, item: &[u8]) -> Result<(), Fault> {
-        let place = |what: &str, error: ChangeError| {
-            let writer = self.header.as_ref().map_or("", |(header, _)| &header.writer);
-            format!("change {} of sequence {} {what}: {error}; written by {writer:?}", self.items, self.sequence)
+        let writer = self.header.as_ref().map_or("", |(header, _)| &header.writer);
+        let (items, sequence) = (self.items, self.sequence);
+        let place = |what: &str, error: &dyn Display| {
+            format!("change {items} of sequence {sequence} {what}: {error}; written by {writer:?}")
         };
         // Genuine bytes that do not decode are those of a program that knows more than this one.
-        let change = Change::decode(item).map_err(|error| Fault::Newer(place("is not known here", error)))?;
-        self.draft.apply(&change).map_err(|error| Fault::Damaged(place("does not fit", error)))
+        let change = Change::decode(item).map_err(|error| Fault::Newer(place("is not known here", &error)))?;
+        let applied = match &mut self.draft {
+            Some(draft) => draft.apply(&change),
+            None => self.loader.apply(&change),
+        };
+        applied.map_err(|error| Fault::Damaged(place("does not fit", &error)))
     }
 
     /// What the header inside says of the snapshot must be so.
-    fn check_snapshot(&self, header: &Header) -> Result<(), Fault> {
-        let manifest = self.draft.manifest().map(|manifest| manifest.fingerprint);
-        let fault = |what: &str| Err(Fault::Damaged(format!("the header inside does not fit the state: {what}")));
+    fn accept_snapshot(&mut self) -> Result<State, Fault> {
+        let loaded = std::mem::take(&mut self.loader).finish();
+        let state = loaded.map_err(|error| Fault::Damaged(format!("the state does not fit together: {error}")))?;
+        let fault = |what: &str| Err(Fault::Damaged(format!("the snapshot and the header inside it differ: {what}")));
+        let Some((header, _)) = &self.header else { return fault("no header") };
         if header.sequence != self.sequence {
             return fault("sequence");
         }
-        if *self.draft.lineage() != header.lineage {
+        if *state.lineage() != header.lineage {
             return fault("deployment or incarnation");
         }
-        if manifest != Some(header.manifest_sha256) {
+        if state.manifest().map(|manifest| manifest.fingerprint) != Some(header.manifest_sha256) {
             return fault("manifest");
         }
-        Ok(())
+        Ok(state)
     }
 }
 
 impl Contents for StateContents {
     fn begin(&mut self, header: &RecordHeader) {
-        self.draft = self.accepted.clone();
+        self.draft.clone_from(&self.accepted);
         self.sequence = header.sequence;
         self.items = 0;
     }
@@ -249,13 +257,10 @@ impl Contents for StateContents {
     }
 
     fn accept(&mut self) -> Result<(), Fault> {
-        match &self.header {
-            Some((header, _)) if self.first => self.check_snapshot(header)?,
-            Some(_) => {}
-            None => return Err(Fault::Damaged("the snapshot does not begin with a header".into())),
-        }
-        self.first = false;
-        self.accepted = self.draft.clone();
+        self.accepted = match self.draft.take() {
+            Some(draft) => Some(draft),
+            None => Some(self.accept_snapshot()?),
+        };
         Ok(())
     }
 

@@ -52,8 +52,8 @@ impl Slot {
         WriteError::check("label of a key slot", label.len() as u64, MAX_NAME as u64)?;
         let mut salt = [0; 32];
         fill_random(&mut salt)?;
-        let key = sealing_key(slot_key(kind as u32, &salt, secret)?.as_ref())?;
-        let wrapped = wrap_with(&key, kind as u32, &salt, dek, dek_id)?;
+        let key = sealing_key(slot_key(kind as u8, &salt, secret)?.as_ref())?;
+        let wrapped = wrap_with(&key, kind as u8, &salt, dek, dek_id)?;
         Ok(Self { kind: kind as u32, salt, wrapped, label: label.to_owned(), params: params.to_vec() })
     }
 
@@ -66,10 +66,11 @@ impl Slot {
     /// Unwraps with a candidate secret. `None`: not the secret of this slot. O(1).
     #[must_use]
     pub fn unwrap(&self, secret: &[u8], dek_id: DekId) -> Option<Dek> {
-        let key = sealing_key(slot_key(self.kind, &self.salt, secret).ok()?.as_ref()).ok()?;
+        let kind = u8::try_from(self.kind).ok()?;
+        let key = sealing_key(slot_key(kind, &self.salt, secret).ok()?.as_ref()).ok()?;
         let (nonce, sealed) = self.wrapped.split_first_chunk::<NONCE>()?;
         let mut sealed = Zeroizing::new(<[u8; 32 + TAG]>::try_from(sealed).ok()?);
-        let aad = associated_data(self.kind, &self.salt, dek_id);
+        let aad = associated_data(kind, &self.salt, dek_id);
         let nonce = aws_lc_rs::aead::Nonce::assume_unique_for_key(*nonce);
         let plain = key.open_in_place(nonce, aws_lc_rs::aead::Aad::from(aad), sealed.as_mut()).ok()?;
         let mut dek = Zeroizing::new([0; 32]);
@@ -80,7 +81,7 @@ impl Slot {
 
 fn wrap_with(
     key: &impl Seal,
-    kind: u32,
+    kind: u8,
     salt: &[u8; 32],
     dek: &Dek,
     dek_id: DekId,
@@ -91,12 +92,12 @@ fn wrap_with(
     Ok(std::array::from_fn(|_| parts.next().copied().unwrap_or_default()))
 }
 
-fn slot_key(kind: u32, salt: &[u8; 32], secret: &[u8]) -> Result<Zeroizing<[u8; 32]>, WriteError> {
-    hkdf(salt, secret, &[LABEL, &kind.to_le_bytes()])
+fn slot_key(kind: u8, salt: &[u8; 32], secret: &[u8]) -> Result<Zeroizing<[u8; 32]>, WriteError> {
+    hkdf(salt, secret, &[LABEL, &[kind]])
 }
 
-fn associated_data(kind: u32, salt: &[u8; 32], dek_id: DekId) -> Vec<u8> {
-    [LABEL, &dek_id.0, salt, &kind.to_le_bytes()].concat()
+fn associated_data(kind: u8, salt: &[u8; 32], dek_id: DekId) -> Vec<u8> {
+    [LABEL, &dek_id.0, salt, &[kind]].concat()
 }
 
 /// A slot as it stands in the header and in `sealed_key`.

@@ -1,0 +1,144 @@
+//! A directory that upstream wrote is taken over: it opens by itself, or with upstream's recovery secrets.
+#![allow(missing_docs)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use marblerun_testkit::Coordinator;
+use serde_json::Value;
+
+fn fixtures() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/upstream-state")
+}
+
+fn expected(dir: &Path) -> Value {
+    let read = |dir: &Path| -> Value {
+        serde_json::from_slice(&fs::read(dir.join("expected.json")).unwrap()).unwrap()
+    };
+    let mut expected = read(dir);
+    if dir.ends_with("legacy-16byte-key") {
+        // The plaintext of `single` under a 16-byte key, which is what its only party uploads.
+        let single = read(&fixtures().join("single"));
+        for name in ["root_cert_sha256", "manifest_fingerprint"] {
+            expected[name] = single[name].clone();
+        }
+        let party = single["recovery_secrets_hex"].as_object().unwrap().keys().next().unwrap().clone();
+        expected["recovery_secrets_hex"] = serde_json::json!({&party: expected["dek_hex"]});
+        expected["recovery_signatures_b64"] = serde_json::json!({&party: expected["recovery_signature_b64"]});
+    }
+    expected
+}
+
+fn take(dir: &Path, names: &[&str]) -> tempfile::TempDir {
+    let target = tempfile::tempdir().unwrap();
+    let seal = target.path().join("seal");
+    fs::create_dir(&seal).unwrap();
+    for name in names {
+        fs::copy(dir.join(name), seal.join(name)).unwrap();
+    }
+    target
+}
+
+async fn assert_is_the_deployment(coordinator: &Coordinator, expected: &Value) {
+    assert_eq!(coordinator.status().await.unwrap(), 3, "{}", coordinator.log());
+    let root = coordinator.attest().await.unwrap().root;
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &root);
+    assert_eq!(hex::encode(digest), expected["root_cert_sha256"].as_str().unwrap());
+    let manifest = coordinator.client().await.unwrap().manifest().await.unwrap();
+    assert_eq!(manifest.manifest_fingerprint, expected["manifest_fingerprint"].as_str().unwrap());
+}
+
+/// Whole directory: by itself, and again after a restart. What was replaced is archived.
+async fn opens_by_itself(dir: PathBuf) {
+    let expected = expected(&dir);
+    let home = take(&dir, &["sealed_data", "sealed_key"]);
+    let seal = home.path().join("seal");
+    let coordinator = Coordinator::builder(&seal).start().await.unwrap();
+    assert_is_the_deployment(&coordinator, &expected).await;
+    let archived = fs::read_dir(&seal).unwrap().any(|entry| {
+        let entry = entry.unwrap();
+        entry.file_name().to_string_lossy().ends_with(".imported")
+            && fs::read(entry.path()).unwrap() == fs::read(dir.join("sealed_data")).unwrap()
+    });
+    assert!(archived, "upstream's file is kept, byte for byte");
+    coordinator.terminate().await.unwrap();
+    let coordinator = Coordinator::builder(&seal).start().await.unwrap();
+    assert_is_the_deployment(&coordinator, &expected).await;
+}
+
+/// Without `sealed_key`: with the parties' secrets and signatures, in that order.
+async fn recovers(dir: PathBuf, parties: &[&str]) {
+    let expected = expected(&dir);
+    let home = take(&dir, &["sealed_data"]);
+    let seal = home.path().join("seal");
+    let coordinator = Coordinator::builder(&seal).start().await.unwrap();
+    assert_eq!(coordinator.status().await.unwrap(), 1, "{}", coordinator.log());
+    let client = coordinator.client().await.unwrap();
+    for (index, party) in parties.iter().enumerate() {
+        let secret = hex::decode(expected["recovery_secrets_hex"][party].as_str().unwrap()).unwrap();
+        let signature =
+            marblerun_api::bytes::decode(expected["recovery_signatures_b64"][party].as_str().unwrap()).unwrap();
+        let answer = client.recover(&secret, &signature).await.unwrap();
+        assert_eq!(answer.remaining, (parties.len() - index - 1) as i64, "after {party}");
+    }
+    assert_is_the_deployment(&coordinator, &expected).await;
+    coordinator.terminate().await.unwrap();
+    let coordinator = Coordinator::builder(&seal).start().await.unwrap();
+    assert_is_the_deployment(&coordinator, &expected).await;
+}
+
+#[tokio::test]
+async fn a_directory_of_upstream_opens_by_itself() {
+    for name in [
+        "single",
+        "no-recovery-keys",
+        "multi-xor-2",
+        "shamir-2of3",
+        "uniquekey",
+        "legacy-16byte-key",
+        "rotation/1-before",
+        "rotation/2-after",
+    ] {
+        opens_by_itself(fixtures().join(name)).await;
+    }
+}
+
+#[tokio::test]
+async fn the_richest_state_of_upstream_opens_by_itself() {
+    let rich = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures/upstream-state/rich");
+    if !rich.is_dir() {
+        eprintln!("SKIPPED: {} is not there", rich.display());
+        return;
+    }
+    opens_by_itself(rich).await;
+}
+
+#[tokio::test]
+async fn a_backup_of_upstream_recovers_with_one_key() {
+    recovers(fixtures().join("single"), &[&first_party("single")]).await;
+    recovers(fixtures().join("uniquekey"), &[&first_party("uniquekey")]).await;
+}
+
+#[tokio::test]
+async fn a_backup_of_upstream_recovers_with_all_of_two_keys_in_any_order() {
+    recovers(fixtures().join("multi-xor-2"), &["alice", "bob"]).await;
+    recovers(fixtures().join("rotation/2-after"), &["bob", "alice"]).await;
+}
+
+#[tokio::test]
+async fn a_backup_of_upstream_recovers_with_any_two_of_three_keys() {
+    for parties in [["alice", "bob"], ["carol", "alice"], ["bob", "carol"]] {
+        recovers(fixtures().join("shamir-2of3"), &parties).await;
+    }
+}
+
+/// A state from before 1.9 has a 16-byte key.
+#[tokio::test]
+async fn a_backup_from_before_1_9_recovers() {
+    recovers(fixtures().join("legacy-16byte-key"), &[&first_party("legacy-16byte-key")]).await;
+}
+
+fn first_party(name: &str) -> String {
+    let expected = expected(&fixtures().join(name));
+    expected["recovery_secrets_hex"].as_object().unwrap().keys().next().unwrap().clone()
+}

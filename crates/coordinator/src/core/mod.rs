@@ -105,7 +105,7 @@ impl Coordinator {
     #[must_use]
     pub fn manifest(&self) -> Option<ManifestAnswer> {
         self.snapshot().manifest().map(|active| ManifestAnswer {
-            raw: active.raw.clone(),
+            raw: active.raw.to_vec(),
             fingerprint: hex::encode(active.fingerprint),
             signature: active.signature.clone(),
         })

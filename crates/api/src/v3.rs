@@ -1,0 +1,209 @@
+//! Bodies of the client API v3 (`/api/v3/...`), which is ours alone: right HTTP status codes, problem
+//! details (RFC 9457) for refusals, and an OpenAPI document generated from these types.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+/// A refusal (RFC 9457, `application/problem+json`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Problem {
+    /// Always `about:blank`: `code` says what happened.
+    pub r#type: String,
+    /// The HTTP status in words.
+    pub title: String,
+    /// The HTTP status.
+    pub status: u16,
+    /// What happened, for people.
+    pub detail: String,
+    /// What happened, for programs: stable, `snake_case`.
+    pub code: String,
+    /// Names this request in the Coordinator's log.
+    pub request_id: String,
+}
+
+/// Answer of `GET healthz`: the process answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Health {
+    /// Always `ok`.
+    pub status: String,
+}
+
+/// Answer of `GET readyz`, with status 200 if ready and 503 if not.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Readiness {
+    /// Whether requests should be sent here.
+    pub ready: bool,
+    /// Why not; empty if ready.
+    pub reasons: Vec<String>,
+}
+
+/// What the Coordinator can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// A sealed state waits for its recovery secrets.
+    Recovery,
+    /// No manifest yet.
+    AcceptingManifest,
+    /// Running.
+    AcceptingMarbles,
+}
+
+/// How well the state is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Nothing is on disk: no manifest yet, or sealing is switched off.
+    Volatile,
+    /// Every acknowledged change is on disk.
+    Durable,
+    /// A sealed state exists and cannot be opened.
+    Recovery,
+    /// Another file was put in place of the state; a restart loads it.
+    Superseded,
+    /// Writing failed; reads go on.
+    ReadOnly,
+}
+
+/// The store of this instance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Store {
+    /// How well the state is kept.
+    pub mode: Mode,
+    /// Stable code of the cause, where the mode has one (`no_key`, `damaged`, ..).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// Cause and recommendation, where the mode has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Number of the last durable state.
+    pub sequence: u64,
+    /// Head of the last durable record, hexadecimal.
+    pub head: Option<String>,
+    /// Size of the sealed state.
+    pub bytes: u64,
+    /// What can open the sealed state: kind and label of each key slot.
+    pub slots: Vec<String>,
+}
+
+/// Answer of `GET status`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    /// What the Coordinator can do.
+    pub phase: Phase,
+    /// The same as the number the older API versions use.
+    pub code: u8,
+    /// The same in words.
+    pub message: String,
+    /// What protects this process; `simulation` means nothing does.
+    pub tee: String,
+    /// Version of the program.
+    pub version: String,
+    /// Which deployment this is, hexadecimal: random at its first start.
+    pub deployment: String,
+    /// Which life of the deployment: rises with each recovery, accepted restore and import.
+    pub incarnation: u64,
+    /// SHA-256 of the root certificate (DER), hexadecimal.
+    pub root_fingerprint: String,
+    /// SHA-256 of the manifest in force, hexadecimal.
+    pub manifest_fingerprint: Option<String>,
+    /// How the state is kept.
+    pub store: Store,
+    /// What an operator should know.
+    pub warnings: Vec<String>,
+}
+
+/// How bad a finding about a manifest is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// The manifest is refused.
+    Error,
+    /// The manifest is accepted, and probably not what was meant.
+    Warning,
+}
+
+/// One finding about a manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Finding {
+    /// How bad it is.
+    pub severity: Severity,
+    /// Where in the manifest.
+    pub path: String,
+    /// What is wrong.
+    pub message: String,
+}
+
+/// Answer of `POST manifest/check`. Nothing is changed by a check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ManifestCheck {
+    /// Whether the manifest could be set.
+    pub accepted: bool,
+    /// SHA-256 of the posted bytes, hexadecimal.
+    pub fingerprint: String,
+    /// Everything there is to say about it.
+    pub findings: Vec<Finding>,
+}
+
+/// One holder of a recovery key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RecoveryParty {
+    /// Name in the manifest's `RecoveryKeys`; `unknown` where the sealed state does not tell.
+    pub name: String,
+    /// Whether this party's secret has arrived.
+    pub accepted: bool,
+}
+
+/// Answer of `GET recovery`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Recovery {
+    /// Whether the Coordinator waits for recovery secrets.
+    pub needed: bool,
+    /// Why, as a stable code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// Why, and what to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// How many secrets are still needed, where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remaining: Option<u64>,
+    /// Progress by name.
+    pub parties: Vec<RecoveryParty>,
+}
+
+/// The identity of an enclave package as it is in force: its security version may be above the manifest's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Package {
+    /// Debug enclaves are accepted, and only those.
+    pub debug: bool,
+    /// Hexadecimal MRENCLAVE.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unique_id: Option<String>,
+    /// Hexadecimal MRSIGNER.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signer_id: Option<String>,
+    /// Product ID.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub product_id: Option<u64>,
+    /// Lowest security version accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub security_version: Option<u64>,
+    /// TCB statuses accepted besides `UpToDate`.
+    pub accepted_tcb_statuses: Vec<String>,
+    /// Advisories accepted; empty = all.
+    pub accepted_advisories: Vec<String>,
+}
+
+/// Answer of `GET packages`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Packages {
+    /// Name to identity.
+    pub packages: BTreeMap<String, Package>,
+}

@@ -1,0 +1,118 @@
+//! The client API v3: what is ours alone. Health for probes, status for people and programs.
+
+mod openapi;
+
+use http::StatusCode;
+use marblerun_api::v3;
+use marblerun_state::Phase;
+use marblerun_store::StoreMode;
+
+use crate::server::http::dialect::Refusal;
+use crate::server::http::envelope::{self, Answer};
+use crate::server::http::router::Call;
+use crate::server::ready;
+
+pub(super) use openapi::openapi;
+
+type Result = std::result::Result<Answer, Refusal>;
+
+/// Whether the process answers.
+#[utoipa::path(
+    get,
+    path = "/api/v3/healthz",
+    responses((status = 200, description = "The process answers.", body = v3::Health))
+)]
+pub(super) async fn healthz(_call: Call<()>) -> Result {
+    Ok(envelope::json(StatusCode::OK, &ready::health()))
+}
+
+/// Whether requests should be sent to this instance.
+#[utoipa::path(
+    get,
+    path = "/api/v3/readyz",
+    responses(
+        (status = 200, description = "Ready.", body = v3::Readiness),
+        (status = 503, description = "Not ready.", body = v3::Readiness),
+    )
+)]
+pub(super) async fn readyz(call: Call<()>) -> Result {
+    let (status, readiness) = ready::readiness(call.coordinator());
+    Ok(envelope::json(status, &readiness))
+}
+
+/// What this instance is, what it can do, and how its state is kept.
+#[utoipa::path(get, path = "/api/v3/status", responses((status = 200, description = "The status.", body = v3::Status)))]
+pub(super) async fn status(call: Call<()>) -> Result {
+    let (coordinator, facts) = (call.coordinator(), &call.app.facts);
+    let state = coordinator.snapshot();
+    let store = coordinator.store_status();
+    let (code, message) = coordinator.status();
+    let root = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &state.authority().root_certificate);
+    Ok(envelope::json(
+        StatusCode::OK,
+        &v3::Status {
+            phase: phase(state.phase()),
+            code,
+            message: message.to_owned(),
+            tee: facts.tee.clone(),
+            version: facts.version.clone(),
+            deployment: hex::encode(state.lineage().deployment_id),
+            incarnation: state.lineage().incarnation,
+            root_fingerprint: hex::encode(root),
+            manifest_fingerprint: state.manifest().map(|manifest| hex::encode(manifest.fingerprint)),
+            store: v3::Store {
+                sequence: store.sequence,
+                head: store.head.map(hex::encode),
+                bytes: store.file_bytes,
+                slots: store.slots,
+                ..mode(store.mode)
+            },
+            warnings: coordinator.warnings(),
+        },
+    ))
+}
+
+/// The packages in force.
+#[utoipa::path(get, path = "/api/v3/packages", responses((status = 200, description = "The packages.", body = v3::Packages)))]
+pub(super) async fn packages(call: Call<()>) -> Result {
+    let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    let state = call.coordinator().snapshot();
+    let packages = state.packages().map(|(name, package)| {
+        (
+            name.to_owned(),
+            v3::Package {
+                debug: package.debug,
+                unique_id: given(&package.unique_id),
+                signer_id: given(&package.signer_id),
+                product_id: package.product_id,
+                security_version: package.security_version,
+                accepted_tcb_statuses: match package.accepted_tcb_statuses.as_slice() {
+                    [] => vec!["SWHardeningNeeded".to_owned()],
+                    given => given.to_vec(),
+                },
+                accepted_advisories: package.accepted_advisories.clone(),
+            },
+        )
+    });
+    Ok(envelope::json(StatusCode::OK, &v3::Packages { packages: packages.collect() }))
+}
+
+fn phase(phase: Phase) -> v3::Phase {
+    match phase {
+        Phase::Recovery => v3::Phase::Recovery,
+        Phase::AcceptingManifest => v3::Phase::AcceptingManifest,
+        Phase::AcceptingMarbles => v3::Phase::AcceptingMarbles,
+    }
+}
+
+/// Mode with its cause; the other fields are empty.
+fn mode(mode: StoreMode) -> v3::Store {
+    let (mode, code, message) = match mode {
+        StoreMode::Volatile => (v3::Mode::Volatile, None, None),
+        StoreMode::Durable => (v3::Mode::Durable, None, None),
+        StoreMode::Recovery { code, message } => (v3::Mode::Recovery, Some(code.to_owned()), Some(message)),
+        StoreMode::Superseded => (v3::Mode::Superseded, None, None),
+        StoreMode::ReadOnly { reason } => (v3::Mode::ReadOnly, None, Some(reason)),
+    };
+    v3::Store { mode, code, message, sequence: 0, head: None, bytes: 0, slots: Vec::new() }
+}

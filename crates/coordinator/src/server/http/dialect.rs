@@ -1,0 +1,94 @@
+//! How each API version says no.
+
+use http::StatusCode;
+
+use super::body::BodyError;
+use super::envelope::{self, Answer};
+use crate::error::{Error, ErrorKind};
+
+/// An API version, as far as refusals differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::server) enum Dialect {
+    /// Upstream's first version. Every refusal is an `error`; the status of refusals by the use case
+    /// differs from route to route.
+    V1 {
+        /// Status of refusals by the use case.
+        refused: StatusCode,
+        /// Status when the body breaks off.
+        aborted: StatusCode,
+    },
+    /// Upstream's second version. A client's mistake is a `fail`, anything else an `error`, mostly 500.
+    V2,
+    /// Ours: problem details with the status that fits.
+    V3,
+}
+
+/// A refusal on its way out.
+#[derive(Debug)]
+pub(in crate::server) struct Refusal {
+    /// What is refused and why.
+    pub(in crate::server) error: Error,
+    /// `data` of a v2 `fail`; `null` where there is none.
+    pub(in crate::server) data: serde_json::Value,
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self { error, data: serde_json::Value::Null }
+    }
+}
+
+impl Dialect {
+    /// The answer to a refused request.
+    pub(in crate::server) fn refuse(self, refusal: &Refusal, request_id: &str) -> Answer {
+        let status = self.status(refusal.error.kind);
+        let message = refusal.error.message.as_str();
+        match self {
+            Self::V2 if matches!(refusal.error.kind, ErrorKind::BadRequest | ErrorKind::Unauthorized) => {
+                envelope::fail(status, &refusal.data, message)
+            }
+            Self::V1 { .. } | Self::V2 => envelope::error(status, message),
+            Self::V3 => envelope::problem(status, refusal.error.code, message, request_id),
+        }
+    }
+
+    /// The answer to a request whose body was not read.
+    pub(in crate::server) fn refuse_body(self, error: BodyError, request_id: &str) -> Answer {
+        let (status, code, message) = match (error, self) {
+            (BodyError::TooLarge(limit), _) => {
+                (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", format!("request body is larger than {limit} bytes"))
+            }
+            (BodyError::Aborted, Self::V1 { aborted, .. }) => (aborted, "body_aborted", "unexpected EOF".to_owned()),
+            (BodyError::Aborted, _) => (StatusCode::BAD_REQUEST, "body_aborted", "unexpected EOF".to_owned()),
+            (BodyError::TimedOut, _) => {
+                (StatusCode::REQUEST_TIMEOUT, "body_timeout", "the request body took too long to arrive".to_owned())
+            }
+            (BodyError::Busy, _) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "busy",
+                "too much is being uploaded at the same time; try again".to_owned(),
+            ),
+        };
+        match self {
+            Self::V2 if status == StatusCode::BAD_REQUEST => envelope::fail(status, &(), &message),
+            Self::V1 { .. } | Self::V2 => envelope::error(status, &message),
+            Self::V3 => envelope::problem(status, code, &message, request_id),
+        }
+    }
+
+    fn status(self, kind: ErrorKind) -> StatusCode {
+        match (kind, self) {
+            (ErrorKind::BadRequest, _) => StatusCode::BAD_REQUEST,
+            (ErrorKind::Unauthorized, _) => StatusCode::UNAUTHORIZED,
+            (ErrorKind::Forbidden, _) => StatusCode::FORBIDDEN,
+            (ErrorKind::NotFound, _) => StatusCode::NOT_FOUND,
+            (ErrorKind::TooLarge, _) => StatusCode::PAYLOAD_TOO_LARGE,
+            (ErrorKind::Unavailable, _) => StatusCode::SERVICE_UNAVAILABLE,
+            (ErrorKind::Refused | ErrorKind::Internal, Self::V1 { refused, .. }) => refused,
+            (ErrorKind::Refused, Self::V3) => StatusCode::CONFLICT,
+            (ErrorKind::Refused | ErrorKind::Internal, Self::V2) | (ErrorKind::Internal, Self::V3) => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
+        }
+    }
+}

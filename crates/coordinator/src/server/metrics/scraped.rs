@@ -1,0 +1,111 @@
+//! What is looked up when somebody asks: phase, store, activations.
+
+use std::fmt;
+
+use marblerun_store::StoreMode;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+
+use crate::core::Coordinator;
+
+/// Modes of the store, as `marblerun_store_mode` names them.
+const MODES: [&str; 5] = ["volatile", "durable", "recovery", "superseded", "read_only"];
+
+/// Collects from the Coordinator.
+pub(super) struct Scraped {
+    coordinator: Coordinator,
+    simulation: bool,
+}
+
+impl Scraped {
+    pub(super) fn new(coordinator: Coordinator, simulation: bool) -> Self {
+        Self { coordinator, simulation }
+    }
+}
+
+impl fmt::Debug for Scraped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Scraped")
+    }
+}
+
+impl Collector for Scraped {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let state = i64::from(self.coordinator.status().0);
+        gauge(&mut encoder, "coordinator_state", "State of the Coordinator.", state)?;
+        self.activations(&mut encoder)?;
+        self.store(&mut encoder)?;
+        gauge(
+            &mut encoder,
+            "marblerun_simulation",
+            "1 if no trusted execution environment protects this Coordinator.",
+            i64::from(self.simulation),
+        )
+    }
+}
+
+impl Scraped {
+    fn activations(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let activations = self.coordinator.observer().activations();
+        let attempts = activations.iter().map(|(series, counts)| (series, counts.attempts));
+        counters(encoder, "coordinator_marble_activations", "Number of Marble activation attempts.", attempts)?;
+        let successes = activations.iter().map(|(series, counts)| (series, counts.successes));
+        counters(
+            encoder,
+            "coordinator_marble_activations_success",
+            "Number of successful Marble activations.",
+            successes.filter(|(_, count)| *count > 0),
+        )
+    }
+
+    fn store(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let status = self.coordinator.store_status();
+        let mode = match status.mode {
+            StoreMode::Volatile => "volatile",
+            StoreMode::Durable => "durable",
+            StoreMode::Recovery { .. } => "recovery",
+            StoreMode::Superseded => "superseded",
+            StoreMode::ReadOnly { .. } => "read_only",
+        };
+        let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        gauge(encoder, "marblerun_store_sequence", "Number of the last durable state.", number(status.sequence))?;
+        gauge(encoder, "marblerun_store_bytes", "Size of the sealed state.", number(status.file_bytes))?;
+        let mut family = encoder.encode_descriptor(
+            "marblerun_store_mode",
+            "How the state is kept: 1 for the mode in force, 0 for the others.",
+            None,
+            MetricType::Gauge,
+        )?;
+        for name in MODES {
+            let labels = [("mode", name)];
+            ConstGauge::new(i64::from(name == mode)).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+}
+
+fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: i64) -> Result<(), fmt::Error> {
+    ConstGauge::new(value).encode(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?)
+}
+
+/// Counters by Marble type and UUID. Upstream has no family before its first sample.
+fn counters<'a>(
+    encoder: &mut DescriptorEncoder<'_>,
+    name: &str,
+    help: &str,
+    samples: impl Iterator<Item = (&'a (String, String), u64)>,
+) -> Result<(), fmt::Error> {
+    let mut samples = samples.peekable();
+    if samples.peek().is_none() {
+        return Ok(());
+    }
+    let mut family = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for ((marble_type, uuid), count) in samples {
+        let labels = [("type", marble_type.as_str()), ("uuid", uuid.as_str())];
+        ConstCounter::new(count).encode(family.encode_family(&labels)?)?;
+    }
+    Ok(())
+}

@@ -1,1 +1,20 @@
-//! Who is at the other end? Evidence, claims, issuers, verifiers, attested TLS.
+//! Who is at the other end? A machine's hardware issues [`Evidence`] of what runs in it, bound to
+//! [`ReportData`]; a [`Verifier`] turns evidence into [`Claims`]; a [`Policy`] says whether they will do.
+//!
+//! Which hardware is used is decided once, at start ([`select`]), and never changes to simulation behind
+//! the operator's back. Simulation is a backend like any other, and this build's only one.
+#![forbid(unsafe_code)]
+
+mod backend;
+mod claims;
+mod evidence;
+mod policy;
+mod simulation;
+mod tee;
+
+pub use backend::{Backend, IssueError, Issuer, Unsupported, Verifier, VerifyError};
+pub use claims::{Claims, EnclaveClaims, TcbStatus};
+pub use evidence::{Evidence, EvidenceTooLong, ReportData};
+pub use policy::{Acceptance, Policy, Refusal};
+pub use simulation::Simulation;
+pub use tee::{Devices, SelectError, Tee, TeeChoice, UnknownTee, select};

@@ -3,14 +3,14 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 use const_oid::db::rfc5912::{ECDSA_WITH_SHA_256, ECDSA_WITH_SHA_384, ECDSA_WITH_SHA_512};
-use der::asn1::{BitString, GeneralizedTime, OctetString};
-use der::{DateTime, Decode, Encode, oid::ObjectIdentifier};
+use der::asn1::{AnyRef, BitString, BitStringRef, GeneralizedTime, OctetString};
+use der::{DateTime, Decode, Encode, Sequence, oid::ObjectIdentifier};
 use jiff::Timestamp;
 use marblerun_manifest::model::CertFields;
 use p384::ecdsa::signature::{self, Keypair, Signer};
 use spki::{
-    AlgorithmIdentifierOwned, Document, DynSignatureAlgorithmIdentifier, EncodePublicKey, SignatureBitStringEncoding,
-    SubjectPublicKeyInfoOwned, SubjectPublicKeyInfoRef,
+    AlgorithmIdentifierOwned, AlgorithmIdentifierRef, Document, DynSignatureAlgorithmIdentifier, EncodePublicKey,
+    SignatureBitStringEncoding, SubjectPublicKeyInfoOwned, SubjectPublicKeyInfoRef,
 };
 use x509_cert::Certificate;
 use x509_cert::builder::profile::BuilderProfile;
@@ -46,6 +46,15 @@ pub(crate) struct Order<'a> {
     /// Seconds since the Unix epoch.
     pub(crate) not_after: i64,
     pub(crate) fields: &'a CertFields,
+}
+
+/// The common outer form of certificates and requests. The contents stay as they were signed: written
+/// again they could differ.
+#[derive(Sequence)]
+pub(crate) struct Signed<'a> {
+    pub(crate) contents: AnyRef<'a>,
+    pub(crate) algorithm: AlgorithmIdentifierRef<'a>,
+    pub(crate) signature: BitStringRef<'a>,
 }
 
 /// Issues a certificate with a random 128-bit serial.

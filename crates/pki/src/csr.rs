@@ -16,14 +16,14 @@ use const_oid::db::rfc5912::{
     SHA_512_WITH_RSA_ENCRYPTION,
 };
 use const_oid::db::rfc8410::ID_ED_25519;
-use der::asn1::{AnyRef, BitStringRef};
-use der::{Decode, Encode, Sequence};
+use der::{Decode, Encode};
 use marblerun_manifest::model::Subject;
 use spki::{AlgorithmIdentifierRef, SubjectPublicKeyInfoOwned};
 use x509_cert::ext::Extensions;
 use x509_cert::request::CertReqInfo;
 
 use crate::alt_name::AltNames;
+use crate::certificate::Signed;
 use crate::name;
 
 /// A certification request whose self-signature was checked.
@@ -74,14 +74,6 @@ impl VerifiedCsr {
             .map_err(|_| CsrError::BadSignature)?;
         Ok(Self { subject, dns: names.dns, ips: names.ips })
     }
-}
-
-/// The common outer form of requests and certificates; the contents stay as they were signed.
-#[derive(Sequence)]
-struct Signed<'a> {
-    contents: AnyRef<'a>,
-    algorithm: AlgorithmIdentifierRef<'a>,
-    signature: BitStringRef<'a>,
 }
 
 /// How to verify, if key and algorithm fit and are accepted. SHA-1 is not among them.

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use x509_cert::Certificate;
 use zeroize::Zeroizing;
 
-use crate::certificate::{self, Order};
+use crate::certificate::{self, Order, Signed};
 use crate::csr::VerifiedCsr;
 use crate::keypair::{Curve, KeyKind, KeyPair};
 use crate::template::{DIGITAL_SIGNATURE, KEY_AGREEMENT, SERVER_AND_CLIENT};
@@ -124,7 +124,7 @@ pub fn verify_marble_certificate(
     let malformed = |error: &dyn std::fmt::Display| MarbleCertificateError::Malformed(error.to_string());
     let leaf = Certificate::from_der(certificate).map_err(|error| malformed(&error))?;
     let root = Certificate::from_der(marble_root).map_err(|error| malformed(&error))?;
-    check_issuer(&leaf, &root)?;
+    check_issuer(certificate, &leaf, &root)?;
     check_validity(&leaf, now)?;
     check_critical_extensions(&leaf)?;
     check_extended_key_usage(&leaf)?;
@@ -137,7 +137,7 @@ pub fn verify_marble_certificate(
     Ok(MarbleIdentity { uuid, marble_type: marble_type.to_owned() })
 }
 
-fn check_issuer(leaf: &Certificate, root: &Certificate) -> Result<(), MarbleCertificateError> {
+fn check_issuer(der: &[u8], leaf: &Certificate, root: &Certificate) -> Result<(), MarbleCertificateError> {
     const UNKNOWN: MarbleCertificateError = MarbleCertificateError::UnknownAuthority;
     if leaf.tbs_certificate().issuer() != root.tbs_certificate().subject()
         || leaf.signature_algorithm() != leaf.tbs_certificate().signature()
@@ -145,10 +145,11 @@ fn check_issuer(leaf: &Certificate, root: &Certificate) -> Result<(), MarbleCert
     {
         return Err(UNKNOWN);
     }
-    let signed = leaf.tbs_certificate().to_der().map_err(|_| UNKNOWN)?;
-    let signature = leaf.signature().as_bytes().ok_or(UNKNOWN)?;
+    let signed = Signed::from_der(der).map_err(|_| UNKNOWN)?;
+    let contents = signed.contents.to_der().map_err(|_| UNKNOWN)?;
+    let signature = signed.signature.as_bytes().ok_or(UNKNOWN)?;
     let key = root.tbs_certificate().subject_public_key_info().subject_public_key.raw_bytes();
-    UnparsedPublicKey::new(&ECDSA_P384_SHA384_ASN1, key).verify(&signed, signature).map_err(|_| UNKNOWN)
+    UnparsedPublicKey::new(&ECDSA_P384_SHA384_ASN1, key).verify(&contents, signature).map_err(|_| UNKNOWN)
 }
 
 fn check_validity(leaf: &Certificate, now: Timestamp) -> Result<(), MarbleCertificateError> {

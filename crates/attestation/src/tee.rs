@@ -1,0 +1,200 @@
+//! Which trusted execution environment to use. Decided once, at start: what the operator fixed, else what
+//! the machine has. A machine that has one never ends in simulation by itself.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+/// What vouches for this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Tee {
+    /// Nothing.
+    Simulation,
+    /// Intel SGX.
+    Sgx,
+    /// Intel TDX.
+    Tdx,
+    /// AMD SEV-SNP.
+    Snp,
+}
+
+impl Tee {
+    /// The name in `MARBLERUN_TEE`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Simulation => "simulation",
+            Self::Sgx => "sgx",
+            Self::Tdx => "tdx",
+            Self::Snp => "snp",
+        }
+    }
+}
+
+impl std::fmt::Display for Tee {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Simulation => "simulation",
+            Self::Sgx => "Intel SGX",
+            Self::Tdx => "Intel TDX",
+            Self::Snp => "AMD SEV-SNP",
+        })
+    }
+}
+
+/// What the operator asks for (`MARBLERUN_TEE`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TeeChoice {
+    /// Whatever the machine has.
+    #[default]
+    Auto,
+    /// This one.
+    Fixed(Tee),
+}
+
+/// A value of `MARBLERUN_TEE` that names nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown trusted execution environment {0:?}: expected auto, simulation, sgx, tdx or snp")]
+pub struct UnknownTee(pub String);
+
+impl FromStr for TeeChoice {
+    type Err = UnknownTee;
+
+    /// Any case; empty = `auto`.
+    fn from_str(text: &str) -> Result<Self, UnknownTee> {
+        if text.is_empty() || text.eq_ignore_ascii_case("auto") {
+            return Ok(Self::Auto);
+        }
+        [Tee::Simulation, Tee::Sgx, Tee::Tdx, Tee::Snp]
+            .into_iter()
+            .find(|tee| text.eq_ignore_ascii_case(tee.as_str()))
+            .map(Self::Fixed)
+            .ok_or_else(|| UnknownTee(text.to_owned()))
+    }
+}
+
+/// The device files of a machine that matter here.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Devices {
+    /// One of SGX, if there is one.
+    pub sgx: Option<PathBuf>,
+    /// One of a TDX guest, if there is one.
+    pub tdx: Option<PathBuf>,
+    /// One of an SEV-SNP guest, if there is one.
+    pub snp: Option<PathBuf>,
+}
+
+impl Devices {
+    /// Looks for them below a root directory (`/`, but in tests).
+    #[must_use]
+    pub fn probe(root: &Path) -> Self {
+        let first =
+            |names: &[&str]| names.iter().find(|name| root.join(name).exists()).map(|name| Path::new("/").join(name));
+        Self {
+            // Gramine's pseudo files, Occlum's device, the Linux driver, older drivers.
+            sgx: first(&["dev/attestation/quote", "dev/sgx_enclave", "dev/sgx/enclave", "dev/sgx", "dev/isgx"]),
+            tdx: first(&["dev/tdx_guest", "dev/tdx-guest"]),
+            snp: first(&["dev/sev-guest"]),
+        }
+    }
+}
+
+/// Why the choice cannot be made.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SelectError {
+    /// The operator fixed one that is not there. Going on without would be simulation in disguise.
+    #[error("MARBLERUN_TEE={name}, but this machine has no device file of {0}", name = .0.as_str())]
+    Missing(Tee),
+    /// The machine has several, and which one is meant cannot be guessed.
+    #[error("this machine has several trusted execution environments ({0}): choose one with MARBLERUN_TEE")]
+    Ambiguous(String),
+}
+
+/// Chooses. Pure: what the machine has is an argument.
+///
+/// # Errors
+/// [`SelectError`]; the process must not go on.
+pub fn select(choice: TeeChoice, devices: &Devices) -> Result<Tee, SelectError> {
+    let present: Vec<(Tee, &PathBuf)> = [(Tee::Sgx, &devices.sgx), (Tee::Tdx, &devices.tdx), (Tee::Snp, &devices.snp)]
+        .into_iter()
+        .filter_map(|(tee, device)| device.as_ref().map(|device| (tee, device)))
+        .collect();
+    match (choice, present.as_slice()) {
+        (TeeChoice::Fixed(Tee::Simulation), _) | (TeeChoice::Auto, []) => Ok(Tee::Simulation),
+        (TeeChoice::Fixed(tee), _) if present.iter().any(|(found, _)| *found == tee) => Ok(tee),
+        (TeeChoice::Fixed(tee), _) => Err(SelectError::Missing(tee)),
+        (TeeChoice::Auto, [(only, _)]) => Ok(*only),
+        (TeeChoice::Auto, several) => {
+            let names: Vec<String> =
+                several.iter().map(|(tee, device)| format!("{tee}: {}", device.display())).collect();
+            Err(SelectError::Ambiguous(names.join(", ")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn devices(names: &[&str]) -> Devices {
+        let root = tempfile::tempdir().unwrap();
+        for name in names {
+            let path = root.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, b"").unwrap();
+        }
+        Devices::probe(root.path())
+    }
+
+    #[test]
+    fn a_machine_without_devices_simulates() {
+        assert_eq!(select(TeeChoice::Auto, &devices(&["dev/null"])), Ok(Tee::Simulation));
+    }
+
+    #[test]
+    fn a_machine_with_a_device_uses_it() {
+        for (name, tee) in [
+            ("dev/attestation/quote", Tee::Sgx),
+            ("dev/sgx_enclave", Tee::Sgx),
+            ("dev/sgx", Tee::Sgx),
+            ("dev/tdx_guest", Tee::Tdx),
+            ("dev/sev-guest", Tee::Snp),
+        ] {
+            assert_eq!(select(TeeChoice::Auto, &devices(&[name])), Ok(tee), "{name}");
+        }
+    }
+
+    #[test]
+    fn only_the_operator_makes_a_machine_with_a_device_simulate() {
+        let devices = devices(&["dev/sgx_enclave", "dev/sev-guest"]);
+        assert_eq!(select(TeeChoice::Fixed(Tee::Simulation), &devices), Ok(Tee::Simulation));
+        assert_eq!(select(TeeChoice::Fixed(Tee::Snp), &devices), Ok(Tee::Snp));
+        let error = select(TeeChoice::Auto, &devices).unwrap_err().to_string();
+        assert!(error.contains("Intel SGX: /dev/sgx_enclave, AMD SEV-SNP: /dev/sev-guest"), "{error}");
+    }
+
+    #[test]
+    fn a_fixed_choice_that_is_not_there_is_an_error() {
+        let error = select(TeeChoice::Fixed(Tee::Tdx), &devices(&["dev/sgx_enclave"])).unwrap_err();
+        assert_eq!(error.to_string(), "MARBLERUN_TEE=tdx, but this machine has no device file of Intel TDX");
+    }
+
+    #[test]
+    fn names_are_read_in_any_case_and_nothing_else() {
+        assert_eq!("".parse(), Ok(TeeChoice::Auto));
+        assert_eq!("Auto".parse(), Ok(TeeChoice::Auto));
+        assert_eq!("SIMULATION".parse(), Ok(TeeChoice::Fixed(Tee::Simulation)));
+        assert_eq!("snp".parse(), Ok(TeeChoice::Fixed(Tee::Snp)));
+        let error = "magic".parse::<TeeChoice>().unwrap_err();
+        assert!(error.to_string().contains("\"magic\": expected auto, simulation, sgx, tdx or snp"));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn auto_never_ends_in_simulation_where_there_is_a_device(sgx: bool, tdx: bool, snp: bool) {
+            let device = |there: bool| there.then(|| PathBuf::from("/dev/x"));
+            let devices = Devices { sgx: device(sgx), tdx: device(tdx), snp: device(snp) };
+            let simulates = select(TeeChoice::Auto, &devices) == Ok(Tee::Simulation);
+            proptest::prop_assert_eq!(simulates, !(sgx || tdx || snp));
+        }
+    }
+}

@@ -14,6 +14,8 @@ mod marks;
 mod read;
 mod record;
 mod refusal;
+#[cfg(test)]
+mod sample;
 mod scan;
 mod sealed_key;
 mod slot;

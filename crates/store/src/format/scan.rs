@@ -401,3 +401,7 @@ impl<'a, S: Source + ?Sized> Window<'a, S> {
         Ok(whole.then_some(Chunk { length, bytes }))
     }
 }
+
+#[cfg(test)]
+#[path = "scan_tests.rs"]
+mod tests;

@@ -20,6 +20,8 @@ mod scan;
 mod sealed_key;
 mod slot;
 mod source;
+#[cfg(test)]
+pub(crate) mod state_sample;
 pub mod upstream;
 #[cfg(test)]
 mod vectors;

@@ -9,6 +9,8 @@ mod certificate;
 mod peer;
 mod signature;
 mod spki;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -163,3 +163,6 @@ where
     };
     let _ = timeout(DRAIN_TIME, reading).await;
 }
+
+#[cfg(test)]
+mod tests;

@@ -43,3 +43,33 @@ fn from_open_metrics(open_metrics: &str) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use prometheus_client::metrics::counter::Counter;
+    use prometheus_client::metrics::histogram::Histogram;
+
+    use super::*;
+
+    #[test]
+    fn counters_and_buckets_are_written_as_upstream_writes_them() {
+        let mut registry = Registry::default();
+        registry.register(
+            "grpc_server_started",
+            "Total number of RPCs started on the server",
+            Counter::<u64>::default(),
+        );
+        registry.register("sizes", "Sizes", Histogram::new([0.5, 1.0, 100.0]));
+        let text = text(&registry).unwrap();
+        assert!(text.contains(
+            "# HELP grpc_server_started_total Total number of RPCs started on the server.\n\
+             # TYPE grpc_server_started_total counter\n\
+             grpc_server_started_total 0\n"
+        ));
+        assert!(text.contains("# TYPE sizes histogram\n"));
+        for bound in ["0.5", "1", "100", "+Inf"] {
+            assert!(text.contains(&format!("sizes_bucket{{le=\"{bound}\"}} 0\n")), "{bound}:\n{text}");
+        }
+        assert!(!text.contains("# EOF"));
+    }
+}

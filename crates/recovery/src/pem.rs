@@ -55,3 +55,54 @@ fn body<'a>(lines: impl Iterator<Item = &'a str>, label: &str) -> Option<Vec<u8>
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn contents(text: &str) -> Option<Vec<u8>> {
+        first_block(text).map(|block| block.contents)
+    }
+
+    #[test]
+    fn a_block_is_found_whatever_stands_around_it() {
+        let block = "-----BEGIN A B-----\nAQID\n-----END A B-----";
+        for text in [block.to_owned(), format!("text\n\n{block}\nmore"), block.replace('\n', "\r\n")] {
+            assert_eq!(first_block(&text), Some(Block { label: "A B".to_owned(), contents: vec![1, 2, 3] }));
+        }
+    }
+
+    #[test]
+    fn the_first_of_several_blocks_counts() {
+        let text = "-----BEGIN X-----\nAQ==\n-----END X-----\n-----BEGIN Y-----\nAg==\n-----END Y-----\n";
+        assert_eq!(contents(text), Some(vec![1]));
+    }
+
+    #[test]
+    fn lines_of_any_length_and_header_lines_are_read() {
+        assert_eq!(contents("-----BEGIN X-----\nA\nQI \n D\n-----END X-----\n"), Some(vec![1, 2, 3]));
+        assert_eq!(contents("-----BEGIN X-----\nName: value\n\nAQID\n-----END X-----\n"), Some(vec![1, 2, 3]));
+        assert_eq!(contents("-----BEGIN X-----\n-----END X-----"), Some(vec![]));
+    }
+
+    #[test]
+    fn a_malformed_block_is_skipped() {
+        let good = "-----BEGIN X-----\nAQID\n-----END X-----\n";
+        for bad in [
+            "-----BEGIN X-----\nAQI\n-----END X-----\n",
+            "-----BEGIN X-----\n!!!!\n-----END X-----\n",
+            "-----BEGIN X-----\nAQID\n-----END Y-----\n",
+            "-----BEGIN X----\nAQID\n-----END X-----\n",
+        ] {
+            assert_eq!(contents(bad), None, "{bad}");
+            assert_eq!(contents(&format!("{bad}{good}")), Some(vec![1, 2, 3]), "{bad}");
+        }
+    }
+
+    #[test]
+    fn no_block_is_found_where_there_is_none() {
+        for text in ["", "x", "-----BEGIN X-----", "-----BEGIN X-----\nAQID\n", "-----END X-----"] {
+            assert_eq!(contents(text), None, "{text}");
+        }
+    }
+}

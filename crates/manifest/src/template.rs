@@ -1,1 +1,0 @@
-//! Go's `text/template` over bytes, with the functions manifests may use.

@@ -1,0 +1,106 @@
+//! The dry run: every template of a manifest is executed with test data before the manifest counts.
+
+use std::fmt;
+
+use super::{Context, Kind, Place, Reserved, SecretBytes, SecretSource, SecretValue, Template};
+use crate::model::{File, Manifest, SecretDefinition, SecretKind};
+
+/// A template that does not work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DryRunError {
+    /// Marble type.
+    pub marble: String,
+    /// Which content.
+    pub place: Place,
+    /// What is wrong: the text of a [`super::ParseError`] or [`super::ExecError`], or that there is a NUL byte.
+    pub reason: String,
+}
+
+/// What is said of a variable that holds NUL.
+const NUL: &str = "content contains null bytes";
+
+impl fmt::Display for DryRunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "in Marble {}: ", self.marble)?;
+        match &self.place {
+            // Upstream words this one differently.
+            Place::Env(name) if self.reason == NUL => write!(f, "env variable: {name}: {NUL}"),
+            place => write!(f, "{place}: {}", self.reason),
+        }
+    }
+}
+
+impl std::error::Error for DryRunError {}
+
+/// Executes all templates of a manifest and returns all that fail, by Marble, files first.
+///
+/// `values` gives the secrets that have a value: generated ones, and uploaded ones when secrets are
+/// uploaded. For any other secret of the manifest its [`placeholder`] is used. Previous secrets are
+/// the same as the current ones.
+#[must_use]
+pub fn dry_run(manifest: &Manifest, values: &dyn SecretSource) -> Vec<DryRunError> {
+    let reserved = Reserved::dummy();
+    let secrets = TestData { manifest, values };
+    let context = Context { reserved: &reserved, secrets: &secrets, previous_secrets: &secrets };
+    let mut errors = Vec::new();
+    for (marble, definition) in &manifest.marbles {
+        let files = definition.parameters.files.iter().map(|entry| (Kind::File, entry));
+        let env = definition.parameters.env.iter().map(|entry| (Kind::Env, entry));
+        for (kind, (name, file)) in files.chain(env) {
+            if let Err(reason) = check(file, kind, &context) {
+                errors.push(DryRunError { marble: marble.clone(), place: Place::of(kind, name), reason });
+            }
+        }
+    }
+    errors
+}
+
+fn check(file: &File, kind: Kind, context: &Context<'_>) -> Result<(), String> {
+    if kind == Kind::Env && file.data.contains(&0) {
+        return Err(NUL.to_owned());
+    }
+    if file.no_templates || !Template::has_actions(&file.data) {
+        return Ok(());
+    }
+    let template = Template::parse(&file.data, kind).map_err(|error| error.to_string())?;
+    template.execute(context).map(|_| ()).map_err(|error| error.to_string())
+}
+
+/// The secrets of a manifest with what values there are.
+struct TestData<'a> {
+    manifest: &'a Manifest,
+    values: &'a dyn SecretSource,
+}
+
+impl SecretSource for TestData<'_> {
+    fn secret(&self, name: &str) -> Option<SecretValue> {
+        let definition = self.manifest.secrets.get(name)?;
+        Some(self.values.secret(name).unwrap_or_else(|| placeholder(definition)))
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.manifest.secrets.keys().cloned().collect()
+    }
+}
+
+/// Placeholders of symmetric keys are not made longer than this, in bytes.
+const MAX_PLACEHOLDER: u64 = 1 << 20;
+
+/// A stand-in for the value of a secret: a dummy byte in each part, but for a generated symmetric key
+/// bytes of its length and no certificate.
+#[must_use]
+pub fn placeholder(definition: &SecretDefinition) -> SecretValue {
+    let kind = SecretKind::from_name(&definition.kind);
+    let mut value = SecretValue::dummy();
+    if kind == Some(SecretKind::SymmetricKey) && !definition.user_defined {
+        let length = usize::try_from((definition.size / 8).min(MAX_PLACEHOLDER)).unwrap_or(0);
+        let key = Some(SecretBytes::from(vec![b'A'; length].as_slice()));
+        value = SecretValue { private: key.clone(), public: key, ..SecretValue::default() };
+    }
+    value.kind = kind;
+    value.size = definition.size;
+    value.shared = definition.shared;
+    value.user_defined = definition.user_defined;
+    value.valid_for = definition.valid_for;
+    value
+}

@@ -150,7 +150,7 @@ impl Front {
     }
 
     /// Where the marks stand.
-    pub(super) fn marks_page(&self) -> Option<u64> {
+    pub(crate) fn marks_page(&self) -> Option<u64> {
         self.marked.then_some(self.records_at.saturating_sub(MARKS_PAGE))
     }
 

@@ -27,7 +27,7 @@ pub struct MarkWrite {
 
 impl Marks {
     /// The marks of a new file: none yet.
-    pub(super) fn empty(page: u64) -> Self {
+    pub(crate) fn empty(page: u64) -> Self {
         Self { page, lengths: [None; 2] }
     }
 

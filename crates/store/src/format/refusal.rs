@@ -91,7 +91,7 @@ impl Refusal {
     }
 
     /// Damage at a place that is known by its name.
-    pub(super) fn damaged(what: impl Into<String>) -> Self {
+    pub(crate) fn damaged(what: impl Into<String>) -> Self {
         Self::Damaged { what: what.into(), offset: None, intact: None }
     }
 

@@ -1,1 +1,0 @@
-//! Backups of standalone directories: create, list, inspect, verify, restore.

@@ -1,0 +1,110 @@
+//! Copying a sealed file so that the copy is whole by its own marks, durable, and in place at once.
+
+use std::fs::{File, OpenOptions, remove_file, rename};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use super::BackupError;
+use crate::format::{self, Inspected, Layout, Marks, Refusal, read_front};
+
+/// What of a file is worth copying.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Extent {
+    /// Up to the end of the last whole record.
+    length: u64,
+    /// Where the marks stand.
+    marks: Option<u64>,
+}
+
+impl Extent {
+    /// All that is whole. Of a file of the Go Coordinator, which has no marks: all there is.
+    pub(super) fn whole(source: &File) -> Result<Self, Refusal> {
+        match read_front(source)? {
+            Layout::Upstream(front) => Ok(Self { length: front.length, marks: None }),
+            Layout::Sealed(_) => {
+                let Inspected { front, body, .. } = format::inspect(source)?;
+                Ok(Self { length: body?.end, marks: front.marks_page() })
+            }
+        }
+    }
+
+    /// Every byte, whatever it is worth.
+    pub(super) fn everything(source: &File) -> io::Result<Self> {
+        Ok(Self { length: source.metadata()?.len(), marks: None })
+    }
+}
+
+/// A file that is being written under a name of its own. Removed again unless it is put in place.
+pub(super) struct Draft {
+    pub(super) file: File,
+    path: PathBuf,
+    in_place: bool,
+}
+
+impl Draft {
+    /// Creates it, mode 0600, replacing what an interrupted call has left.
+    pub(super) fn create(path: PathBuf) -> Result<Self, BackupError> {
+        match remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(BackupError::io("removing", &path)(error));
+            }
+            _ => {}
+        }
+        let mut options = OpenOptions::new();
+        let opened = options.read(true).write(true).create_new(true).mode(0o600).open(&path);
+        Ok(Self { file: opened.map_err(BackupError::io("creating", &path))?, path, in_place: false })
+    }
+
+    /// Copies from `source` and makes the copy durable. The marks of the copy say what the copy has: those of the
+    /// source may have moved on meanwhile.
+    pub(super) fn fill(&mut self, source: &File, extent: Extent) -> Result<(), BackupError> {
+        self.try_fill(source, extent).map_err(BackupError::io("writing", &self.path))
+    }
+
+    fn try_fill(&mut self, mut source: &File, extent: Extent) -> io::Result<()> {
+        source.seek(SeekFrom::Start(0))?;
+        self.file.set_len(0)?;
+        self.file.seek(SeekFrom::Start(0))?;
+        let copied = io::copy(&mut source.take(extent.length), &mut self.file)?;
+        if copied != extent.length {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if let Some(page) = extent.marks {
+            let mark = Marks::empty(page).advance(extent.length);
+            let other = page + mark.bytes.len() as u64;
+            self.file.write_all_at(&mark.bytes, mark.offset)?;
+            self.file.write_all_at(&[0; 16], other)?;
+        }
+        self.file.sync_all()
+    }
+
+    /// Renames it to `target`, replacing that, and makes the name durable.
+    pub(super) fn put_in_place(mut self, target: &Path) -> Result<(), BackupError> {
+        rename(&self.path, target).map_err(BackupError::io("renaming to", target))?;
+        self.in_place = true;
+        sync_parent(target)
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if !self.in_place {
+            // Best effort: the error that led here is the one to tell.
+            let _ = remove_file(&self.path);
+        }
+    }
+}
+
+/// Makes the names in the directory of a file durable.
+pub(super) fn sync_parent(path: &Path) -> Result<(), BackupError> {
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    match File::open(parent).and_then(|dir| dir.sync_all()) {
+        // Some file systems cannot sync a directory; the file itself was synced.
+        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
+        result => result.map_err(BackupError::io("syncing", parent)),
+    }
+}

@@ -1,0 +1,30 @@
+//! Backups of standalone seal directories: create, list, inspect, verify, restore.
+//!
+//! A backup is one file: a copy of `sealed_data`, whole by its own marks. It never carries what opens it on its
+//! host alone, so it may be kept where the host's disk may not. Everything here works beside a running Coordinator,
+//! on both layouts: ours and that of the Go Coordinator.
+
+mod copy;
+mod create;
+mod error;
+mod facts;
+mod restore;
+mod verify;
+
+use std::path::{Path, PathBuf};
+
+pub use create::{Created, create};
+pub use error::BackupError;
+pub use facts::{Condition, Facts, Sealed, inspect, list};
+pub use restore::{Restored, restore};
+pub use verify::{Proof, Quorum, VerifyWith, verify};
+
+use crate::format::SEALED_DATA;
+
+/// A backup, or the `sealed_data` of a seal directory.
+fn sealed_data_at(path: &Path) -> PathBuf {
+    if path.is_dir() { path.join(SEALED_DATA) } else { path.to_path_buf() }
+}
+
+#[cfg(test)]
+mod tests;

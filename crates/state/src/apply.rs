@@ -13,6 +13,12 @@ impl State {
     /// # Errors
     /// [`ChangeError`] if the change does not fit this state; it is then unchanged.
     pub fn apply(&mut self, change: &Change) -> Result<(), ChangeError> {
+        self.apply_value(change)?;
+        self.forget_imported_form(change);
+        Ok(())
+    }
+
+    fn apply_value(&mut self, change: &Change) -> Result<(), ChangeError> {
         match change {
             Change::Lineage(lineage) => self.lineage = *lineage,
             Change::Authority(authority) => self.authority = Arc::clone(authority),
@@ -23,23 +29,17 @@ impl State {
             Change::Manifest { raw, signature } => {
                 self.manifest = Some(Arc::new(ActiveManifest::new(raw.clone(), signature.clone())?));
                 self.phase = Phase::AcceptingMarbles;
-                self.forget_extra(keys::follows_from_manifest);
             }
             Change::Package(name, package) => set(&mut self.packages, name, package.as_ref().map(Arc::clone)),
-            Change::Secret(name, secret) => {
-                set(&mut self.secrets, name, secret.as_ref().map(Arc::clone));
-                self.extra.remove_mut(keys::secret(name).as_str());
-            }
+            Change::Secret(name, secret) => set(&mut self.secrets, name, secret.as_ref().map(Arc::clone)),
             Change::PreviousSecret(name, secret) => {
                 set(&mut self.previous_secrets, name, secret.as_ref().map(Arc::clone));
-                self.extra.remove_mut(keys::previous_secret(name).as_str());
             }
             Change::PreviousIsCurrent(name) => {
                 let Some(current) = self.secrets.get(name.as_str()).map(Arc::clone) else {
                     return Err(ChangeError(format!("there is no secret {name:?} to keep as the previous one")));
                 };
                 set(&mut self.previous_secrets, name, Some(current));
-                self.extra.remove_mut(keys::previous_secret(name).as_str());
             }
             Change::Activations(name, count) => set(&mut self.activations, name, Some(*count)),
             Change::Counter(key, value) => {
@@ -71,9 +71,26 @@ impl State {
         Ok(())
     }
 
-    /// What was kept of an upstream state is out of date where our own value changed.
-    fn forget_extra(&mut self, is_stale: impl Fn(&str) -> bool) {
-        let stale: Vec<Box<str>> = self.extra.keys().filter(|key| is_stale(key)).cloned().collect();
+    /// What was kept of an imported state is out of date where our own value changes.
+    fn forget_imported_form(&mut self, change: &Change) {
+        if self.extra.is_empty() {
+            return;
+        }
+        let stale: Vec<Box<str>> = match change {
+            Change::Extra(..) | Change::Lineage(_) | Change::Recovery(_) => return,
+            Change::Authority(_) => self.extra.keys().filter(|key| keys::is_of_authority(key)).cloned().collect(),
+            Change::Manifest { .. } => self.extra.keys().filter(|key| keys::is_of_manifest(key)).cloned().collect(),
+            Change::RootSecret { .. } => [keys::ROOT_SECRET, keys::PREVIOUS_ROOT_SECRET].map(Box::from).into(),
+            Change::Package(name, _) => vec![keys::package(name).into()],
+            Change::Secret(name, _) => vec![keys::secret(name).into()],
+            Change::PreviousSecret(name, _) | Change::PreviousIsCurrent(name) => {
+                vec![keys::previous_secret(name).into()]
+            }
+            Change::Activations(name, _) => vec![keys::activations(name).into()],
+            Change::Counter(key, _) => vec![keys::counter(key).into()],
+            Change::Log(_) | Change::LogReset => vec![keys::UPDATE_LOG.into()],
+            Change::PendingUpdate(_) => vec![keys::PENDING_UPDATE.into()],
+        };
         for key in stale {
             self.extra.remove_mut(&key);
         }

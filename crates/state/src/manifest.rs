@@ -86,7 +86,8 @@ impl ActiveManifest {
     /// # Errors
     /// [`ChangeError`] if the manifest does not decode, or a user's role is missing or certificate unreadable.
     pub fn new(raw: Bytes, signature: Vec<u8>) -> Result<Self, ChangeError> {
-        let manifest = decode(&raw)?;
+        let manifest =
+            Manifest::decode(&raw).map_err(|error| ChangeError(format!("the manifest does not decode: {error}")))?;
         let users = manifest
             .users
             .iter()
@@ -104,13 +105,6 @@ impl ActiveManifest {
     #[must_use]
     pub fn user_by_certificate(&self, der: &[u8]) -> Option<&User> {
         self.users.values().find(|user| user.certificate == der)
-    }
-}
-
-fn decode(raw: &[u8]) -> Result<Manifest, ChangeError> {
-    {
-        let _ = raw;
-        todo!()
     }
 }
 
@@ -147,3 +141,6 @@ pub(crate) fn certificate_spki(certificate: &[u8]) -> Result<Vec<u8>, String> {
     let parsed: CertificateInner<Raw> = CertificateInner::from_der(certificate).map_err(|error| error.to_string())?;
     parsed.tbs_certificate().subject_public_key_info().to_der().map_err(|error| error.to_string())
 }
+
+#[cfg(test)]
+mod tests;

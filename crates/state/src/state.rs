@@ -164,8 +164,8 @@ impl State {
         &self.recovery
     }
 
-    /// What an imported upstream state holds and we have no place for, kept for export: unknown store keys,
-    /// and values of known keys that we would write differently (until that key changes).
+    /// What an imported upstream state holds and we have no place for, kept for export alone: unknown store keys,
+    /// and values of known keys that we would write differently (until what they stand for changes).
     pub fn extra(&self) -> impl Iterator<Item = (&str, &[u8])> {
         self.extra.iter().map(|(key, value)| (&**key, value.as_slice()))
     }
@@ -230,3 +230,6 @@ impl std::fmt::Debug for State {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

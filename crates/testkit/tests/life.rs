@@ -51,8 +51,7 @@ async fn an_operator_provisions_restarts_backs_up_and_restores_from_the_command_
     let m = path(home, "manifest.json");
     let rec = path(home, "recovery.json");
 
-    let coordinator =
-        Coordinator::builder(&home.join("seal")).host_key(&home.join("host")).start().await.unwrap();
+    let coordinator = Coordinator::builder(&home.join("seal")).host_key(&home.join("host")).start().await.unwrap();
     let address = coordinator.client_addr.to_string();
     let a = address.as_str();
 
@@ -187,10 +186,7 @@ async fn planted_secrets_are_found_nowhere() {
     let secrets = coordinator.client().await.unwrap().set_manifest(&manifest).await.unwrap();
     let client = coordinator.client_builder().await.unwrap().identity(user.identity().unwrap()).build().unwrap();
     let planted = "planted-secret-4711-do-not-show";
-    client
-        .set_secrets(BTreeMap::from([("s0".to_owned(), load::plain(planted.as_bytes()))]))
-        .await
-        .unwrap();
+    client.set_secrets(BTreeMap::from([("s0".to_owned(), load::plain(planted.as_bytes()))])).await.unwrap();
     let shared = client.secrets(&["shared".to_owned()]).await.unwrap()["shared"].private.clone().unwrap().0;
     let marble = FakeMarble::new().unwrap().activate(coordinator.mesh_addr, "app", UUID).await.unwrap();
     let recovery = key.decrypt(&secrets["alice"].0).unwrap();
@@ -210,7 +206,8 @@ async fn planted_secrets_are_found_nowhere() {
     }
     let own = hex::decode(marble.text("OWN").unwrap()).unwrap();
     for needle in [planted.as_bytes(), &shared, &recovery, &own] {
-        for form in [needle.to_vec(), hex::encode(needle).into_bytes(), marblerun_api::bytes::encode(needle).into_bytes()]
+        for form in
+            [needle.to_vec(), hex::encode(needle).into_bytes(), marblerun_api::bytes::encode(needle).into_bytes()]
         {
             for (name, haystack) in &haystacks {
                 assert!(!haystack.windows(form.len()).any(|window| window == form), "a secret stands in {name}");

@@ -25,8 +25,7 @@ impl Deployment {
         let pems: Vec<(&str, String)> =
             keys.iter().map(|(name, key)| (name.as_str(), key.public_pem().unwrap())).collect();
         let user = TestUser::new("writer").unwrap();
-        let mut manifest: Value =
-            serde_json::from_slice(&load::manifest(&user, &pems, 1).unwrap()).unwrap();
+        let mut manifest: Value = serde_json::from_slice(&load::manifest(&user, &pems, 1).unwrap()).unwrap();
         manifest["Config"]["RecoveryThreshold"] = threshold.into();
         let coordinator = start(home.path(), "host").await;
         let client = coordinator.client().await.unwrap();

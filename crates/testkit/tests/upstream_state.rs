@@ -12,9 +12,7 @@ fn fixtures() -> PathBuf {
 }
 
 fn expected(dir: &Path) -> Value {
-    let read = |dir: &Path| -> Value {
-        serde_json::from_slice(&fs::read(dir.join("expected.json")).unwrap()).unwrap()
-    };
+    let read = |dir: &Path| -> Value { serde_json::from_slice(&fs::read(dir.join("expected.json")).unwrap()).unwrap() };
     let mut expected = read(dir);
     if dir.ends_with("legacy-16byte-key") {
         // The plaintext of `single` under a 16-byte key, which is what its only party uploads.

@@ -2,12 +2,16 @@
 //! with every finding at once, YAML as the command line reads it, templates, and the difference of two manifests.
 #![forbid(unsafe_code)]
 
+pub mod check;
 mod decode;
 pub mod gojson;
 pub mod model;
 mod path;
+pub mod pem;
 mod suggest;
 pub mod template;
+pub mod yaml;
 
+pub use check::{CheckEnv, Finding, Report, Stage, check, review};
 pub use decode::DecodeError;
 pub use model::Manifest;

@@ -29,6 +29,21 @@ pub struct Manifest {
     pub config: Config,
 }
 
+impl Manifest {
+    /// Whether, sent as an update, it only raises security versions: every section but `Packages` and `Config` is
+    /// empty. Anything else replaces the whole manifest.
+    #[must_use]
+    pub fn is_package_update(&self) -> bool {
+        self.infrastructures.is_empty()
+            && self.marbles.is_empty()
+            && self.users.is_empty()
+            && self.secrets.is_empty()
+            && self.recovery_keys.is_empty()
+            && self.roles.is_empty()
+            && self.tls.is_empty()
+    }
+}
+
 /// Identity of an enclave package.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Package {

@@ -20,3 +20,12 @@ pub(crate) fn push_key(path: &mut String, key: &str) {
         path.push('"');
     }
 }
+
+/// The path of these names.
+pub(crate) fn of<'a>(keys: impl IntoIterator<Item = &'a str>) -> String {
+    let mut path = String::new();
+    for key in keys {
+        push_key(&mut path, key);
+    }
+    path
+}

@@ -43,6 +43,12 @@ pub fn decode_url_safe(text: impl AsRef<[u8]>) -> Result<Vec<u8>, IllegalBase64>
     decode_with(&GO_URL_SAFE, text.as_ref())
 }
 
+/// Encodes with the standard alphabet and padding.
+#[must_use]
+pub fn encode(bytes: impl AsRef<[u8]>) -> String {
+    GO_STANDARD.encode(bytes)
+}
+
 fn decode_with(engine: &GeneralPurpose, text: &[u8]) -> Result<Vec<u8>, IllegalBase64> {
     let decoded = if text.iter().copied().any(is_line_end) {
         let clean: Vec<u8> = text.iter().copied().filter(|byte| !is_line_end(*byte)).collect();

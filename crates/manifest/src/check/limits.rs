@@ -1,0 +1,32 @@
+//! What a manifest may cost. Upstream has no limits here: one manifest, which anybody may send to a fresh
+//! Coordinator, can make it allocate or compute without end.
+
+use super::{Report, Stage};
+use crate::model::Manifest;
+
+/// Most entries of one section.
+pub const MAX_ENTRIES: usize = 20_000;
+/// Longest RSA key in bits; generating a longer one takes many minutes.
+pub const MAX_RSA_BITS: u64 = 16_384;
+/// Longest shared symmetric key in bits.
+pub const MAX_SHARED_KEY_BITS: u64 = 65_536;
+/// Longest symmetric key of one Marble in bits: what HKDF-SHA256 can derive (RFC 5869: 255 blocks of 32 bytes).
+pub const MAX_UNSHARED_KEY_BITS: u64 = 255 * 32 * 8;
+
+pub(super) fn check(manifest: &Manifest, report: &mut Report) {
+    for (section, entries) in [
+        ("Packages", manifest.packages.len()),
+        ("Infrastructures", manifest.infrastructures.len()),
+        ("Marbles", manifest.marbles.len()),
+        ("Users", manifest.users.len()),
+        ("Secrets", manifest.secrets.len()),
+        ("RecoveryKeys", manifest.recovery_keys.len()),
+        ("Roles", manifest.roles.len()),
+        ("TLS", manifest.tls.len()),
+    ] {
+        if entries > MAX_ENTRIES {
+            let text = format!("{section} has {entries} entries; at most {MAX_ENTRIES} are supported");
+            report.error(Stage::Check, "too-many-entries", section, text);
+        }
+    }
+}

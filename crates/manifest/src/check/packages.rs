@@ -1,0 +1,116 @@
+//! Packages: which enclaves are meant. Upstream checks only those that a Marble uses.
+
+use std::collections::BTreeSet;
+
+use super::{Report, Stage};
+use crate::model::{Manifest, Package};
+use crate::{path, suggest};
+
+/// TCB statuses as attestation reports them; lists in packages are compared with these to the letter.
+pub(super) const TCB_STATUSES: [&str; 8] = [
+    "UpToDate",
+    "OutOfDate",
+    "Revoked",
+    "ConfigurationNeeded",
+    "OutOfDateConfigurationNeeded",
+    "SWHardeningNeeded",
+    "ConfigurationAndSWHardeningNeeded",
+    "Unknown",
+];
+
+pub(super) fn check_presence(manifest: &Manifest, report: &mut Report) {
+    if manifest.packages.is_empty() {
+        report.error(Stage::Check, "no-packages", "Packages", "no allowed packages defined");
+    }
+    if manifest.marbles.is_empty() {
+        report.error(Stage::Check, "no-marbles", "Marbles", "no allowed marbles defined");
+    }
+}
+
+/// The identity of a package some Marble uses: pinned by UniqueID alone, or by SignerID, ProductID and
+/// SecurityVersion together. Debug packages may leave it open.
+pub(super) fn check_identity(name: &str, package: &Package, report: &mut Report) {
+    let base = path::of(["Packages", name]);
+    if package.unique_id.is_empty() {
+        let parts = [
+            ("no-signer-id", "SignerID", package.signer_id.is_empty()),
+            ("no-product-id", "ProductID", package.product_id.is_none()),
+            ("no-security-version", "SecurityVersion", package.security_version.is_none()),
+        ];
+        for (code, field, _) in parts.iter().filter(|(_, _, is_missing)| *is_missing && !package.debug) {
+            let text = format!("package {name:?} has neither UniqueID nor {field}");
+            report.error(Stage::Check, code, format!("{base}.{field}"), text);
+        }
+        if package.debug && parts.iter().any(|(_, _, is_missing)| *is_missing) {
+            let text = "without UniqueID, or SignerID, ProductID and SecurityVersion, other enclaves are accepted too";
+            report.warn("open-identity", base, format!("{text}; this is allowed because Debug is on"));
+        }
+        return;
+    }
+    let others = [
+        ("SignerID", !package.signer_id.is_empty()),
+        ("ProductID", package.product_id.is_some()),
+        ("SecurityVersion", package.security_version.is_some()),
+    ];
+    let given: Vec<&str> = others.iter().filter(|(_, given)| *given).map(|(field, _)| *field).collect();
+    if given.is_empty() {
+        return;
+    }
+    let text = format!("package {name:?} has UniqueID together with {}", given.join(", "));
+    if package.debug {
+        report.warn("ambiguous-identity", base, format!("{text}; this is allowed because Debug is on"));
+    } else {
+        report.error(Stage::Check, "ambiguous-identity", format!("{base}.UniqueID"), text);
+    }
+}
+
+pub(super) fn warn(manifest: &Manifest, report: &mut Report) {
+    let used: BTreeSet<&str> = manifest.marbles.values().map(|marble| marble.package.as_str()).collect();
+    for (name, package) in &manifest.packages {
+        let base = path::of(["Packages", name]);
+        if !used.contains(name.as_str()) {
+            let text = "no Marble uses this package; its identity is not checked";
+            report.warn("unused-package", base.clone(), text);
+        }
+        if package.debug {
+            let text = "debug enclaves are accepted, and only those: their memory is open to whoever runs them";
+            report.warn("debug-package", format!("{base}.Debug"), text);
+        }
+        for (field, id) in [("UniqueID", &package.unique_id), ("SignerID", &package.signer_id)] {
+            if !id.is_empty() && (id.len() != 64 || !id.bytes().all(|byte| byte.is_ascii_hexdigit())) {
+                let text = "not 64 hex digits, so no enclave can match it";
+                report.warn("bad-enclave-id", format!("{base}.{field}"), text);
+            }
+        }
+        for (field, number) in [("ProductID", package.product_id), ("SecurityVersion", package.security_version)] {
+            if number.is_some_and(|number| number > u64::from(u16::MAX)) {
+                let text = "SGX enclaves have at most 65535 here, so none can match it";
+                report.warn("number-beyond-sgx", format!("{base}.{field}"), text);
+            }
+        }
+        warn_tcb(&base, package, report);
+    }
+    if !manifest.infrastructures.is_empty() {
+        let text = "infrastructures are stored but not enforced: they do not restrict where a Marble may run";
+        report.warn("infrastructures-not-enforced", "Infrastructures", text);
+    }
+}
+
+fn warn_tcb(base: &str, package: &Package, report: &mut Report) {
+    for (index, status) in package.accepted_tcb_statuses.iter().enumerate() {
+        let path = format!("{base}.AcceptedTCBStatuses[{index}]");
+        if status == "Revoked" {
+            report.warn("revoked-accepted", path, "platforms whose TCB is revoked are accepted");
+        } else if !TCB_STATUSES.contains(&status.as_str()) {
+            let hint = suggest::closest(status, &TCB_STATUSES).map(|known| format!("; is {known} meant?"));
+            let text = format!("no TCB has the status {status:?}{}", hint.unwrap_or_default());
+            report.warn("unknown-tcb-status", path, text);
+        }
+    }
+    for (index, advisory) in package.accepted_advisories.iter().enumerate() {
+        if !advisory.to_ascii_uppercase().starts_with("INTEL-SA-") {
+            let path = format!("{base}.AcceptedAdvisories[{index}]");
+            report.warn("unknown-advisory", path, format!("{advisory:?} is no advisory; they are named INTEL-SA-..."));
+        }
+    }
+}

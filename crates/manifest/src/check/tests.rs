@@ -1,0 +1,359 @@
+//! One change to a good manifest, one finding. The vectors in `tests/` add what upstream was seen to do.
+
+use std::fmt::Write as _;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+
+const ALICE: &str = include_str!("../../tests/fixtures/manifests/keys/alice.crt.pem");
+const BOB: &str = include_str!("../../tests/fixtures/manifests/keys/bob.crt.pem");
+const DAVE_EXPIRED: &str = include_str!("../../tests/fixtures/manifests/keys/dave.crt.pem");
+const RECOVERY: &str = include_str!("../../tests/fixtures/manifests/keys/recovery1.pub.pem");
+const RSA_1024: &str = include_str!("../../tests/fixtures/manifests/keys/rsa1024.pub.pem");
+const ID: &str = "5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a5a";
+
+fn env() -> CheckEnv {
+    CheckEnv { now: "2026-11-21T00:00:00Z".parse().unwrap(), variables: Some(BTreeSet::new()) }
+}
+
+/// A manifest without any finding.
+fn good() -> Value {
+    json!({
+        "Packages": {"app": {"UniqueID": ID}},
+        "Marbles": {"web": {"Package": "app", "TLS": ["t"], "Parameters": {"Env": {"K": "{{ hex .Secrets.key }}"}}}},
+        "Secrets": {
+            "key": {"Type": "symmetric-key", "Size": 128},
+            "cert": {"Type": "cert-ecdsa", "Size": 256, "Shared": true},
+            "user": {"Type": "plain", "UserDefined": true},
+        },
+        "TLS": {"t": {
+            "Incoming": [{"Port": "443", "Cert": "cert", "DisableClientAuth": true}],
+            "Outgoing": [{"Addr": "a", "Port": "1"}],
+        }},
+        "Users": {"alice": {"Certificate": ALICE, "Roles": ["owner", "writer"]}},
+        "Roles": {
+            "owner": {"ResourceType": "Manifest", "Actions": ["UpdateManifest"]},
+            "writer": {"ResourceType": "Secrets", "ResourceNames": ["user"], "Actions": ["WriteSecret"]},
+        },
+        "RecoveryKeys": {"holder": RECOVERY},
+        "Config": {"UpdateThreshold": 1, "FeatureGates": ["MonotonicCounter"]},
+    })
+}
+
+/// The report on the good manifest with one value put at a JSON pointer.
+fn with(pointer: &str, value: Value) -> Report {
+    let mut manifest = good();
+    put(&mut manifest, pointer, value);
+    review(manifest.to_string().as_bytes(), &env()).1
+}
+
+fn put(manifest: &mut Value, pointer: &str, value: Value) {
+    let (parent, key) = pointer.rsplit_once('/').unwrap();
+    let key = key.replace("~1", "/");
+    match manifest.pointer_mut(parent).unwrap() {
+        Value::Array(list) => list[key.parse::<usize>().unwrap()] = value,
+        Value::Object(map) => drop(map.insert(key, value)),
+        other => panic!("{other}"),
+    }
+}
+
+fn list(findings: &[Finding]) -> Vec<(&'static str, &str)> {
+    findings.iter().map(|finding| (finding.code, finding.path.as_str())).collect()
+}
+
+#[test]
+fn a_good_manifest_has_no_findings() {
+    let (manifest, report) = review(good().to_string().as_bytes(), &env());
+    assert!(manifest.is_some() && report.is_accepted());
+    assert_eq!(report, Report::default());
+}
+
+#[test]
+fn every_fault_is_found_where_it_is() {
+    let no_id = json!({"SignerID": "a"});
+    for (pointer, value, expected) in [
+        (
+            "/Packages/app",
+            no_id,
+            "no-product-id Packages.app.ProductID, no-security-version Packages.app.SecurityVersion",
+        ),
+        ("/Packages/app/ProductID", json!(0), "ambiguous-identity Packages.app.UniqueID"),
+        ("/Marbles/web/Package", json!("ap"), "undefined-package Marbles.web.Package"),
+        ("/Marbles/web/TLS/0", json!("x"), "undefined-tls-tag Marbles.web.TLS[0]"),
+        ("/TLS/t/Incoming/0/Port", json!(""), "no-port TLS.t.Incoming[0].Port"),
+        ("/TLS/t/Incoming/0/Cert", json!("x"), "undefined-secret TLS.t.Incoming[0].Cert"),
+        ("/TLS/t/Incoming/0/Cert", json!(""), "client-auth-without-cert TLS.t.Incoming[0].DisableClientAuth"),
+        (
+            "/TLS/t/Incoming/0/DisableClientAuth",
+            json!(false),
+            "cert-with-client-auth TLS.t.Incoming[0].DisableClientAuth",
+        ),
+        ("/TLS/t/Outgoing/0", json!({}), "no-address TLS.t.Outgoing[0].Addr, no-port TLS.t.Outgoing[0].Port"),
+        ("/Users/alice/Certificate", json!(""), "no-certificate Users.alice.Certificate"),
+        ("/Users/alice/Certificate", json!("x"), "certificate-not-pem Users.alice.Certificate"),
+        ("/Users/alice/Certificate", json!(RECOVERY), "certificate-not-x509 Users.alice.Certificate"),
+        ("/Users/alice/Roles/1", json!("x"), "undefined-role Users.alice.Roles[1]"),
+        (
+            "/Users/bob",
+            json!({"Certificate": ALICE, "Roles": ["owner"]}),
+            "duplicate-certificate Users.bob.Certificate",
+        ),
+        ("/Roles/owner/ResourceNames", json!(["x"]), "manifest-role-with-resources Roles.owner.ResourceNames"),
+        ("/Roles/writer/ResourceNames/0", json!("x"), "undefined-secret Roles.writer.ResourceNames[0]"),
+        ("/Roles/writer/ResourceNames/0", json!("key"), "secret-not-writable Roles.writer.ResourceNames[0]"),
+        ("/Roles/writer/Actions/0", json!("Write"), "unknown-action Roles.writer.Actions[0]"),
+        ("/Roles/writer/ResourceType", json!("secrets"), "unknown-resource-type Roles.writer.ResourceType"),
+        ("/Secrets/key/Type", json!("symmetric"), "unknown-secret-type Secrets.key.Type"),
+        ("/Secrets/key/Size", json!(12), "bad-secret-size Secrets.key.Size"),
+        ("/Secrets/key/Size", json!(65_288), "bad-secret-size Secrets.key.Size"),
+        ("/Secrets/key", json!({"Type": "plain"}), "plain-not-user-defined Secrets.key.UserDefined"),
+        (
+            "/Secrets/key",
+            json!({"Type": "symmetric-key", "Size": 65_544, "Shared": true}),
+            "bad-secret-size Secrets.key.Size",
+        ),
+        ("/Secrets/cert/Size", json!(512), "bad-secret-size Secrets.cert.Size"),
+        ("/Secrets/cert", json!({"Type": "cert-rsa", "Size": 16_385}), "bad-secret-size Secrets.cert.Size"),
+        ("/Secrets/cert", json!({"Type": "cert-ed25519", "Size": 256}), "bad-secret-size Secrets.cert.Size"),
+        ("/Secrets/cert/ValidFor", json!(3_000_000), "bad-validity Secrets.cert.ValidFor"),
+        ("/Secrets/cert/Cert", json!({"ExtKeyUsage": [1, 14]}), "bad-ext-key-usage Secrets.cert.Cert.ExtKeyUsage[1]"),
+        ("/Secrets/cert/Cert", json!({"MaxPathLenZero": true}), "bad-max-path-len Secrets.cert.Cert.MaxPathLen"),
+        (
+            "/Secrets/cert/Cert",
+            json!({"SignatureAlgorithm": 4}),
+            "bad-signature-algorithm Secrets.cert.Cert.SignatureAlgorithm",
+        ),
+        ("/Secrets/cert/Cert", json!({"Policies": [null]}), "bad-object-identifier Secrets.cert.Cert.Policies[0]"),
+        (
+            "/Secrets/cert/Cert",
+            json!({"UnknownExtKeyUsage": [[1, 40]]}),
+            "bad-object-identifier Secrets.cert.Cert.UnknownExtKeyUsage[0]",
+        ),
+        ("/Secrets/cert/Cert", json!({"DNSNames": ["ü"]}), "not-ascii Secrets.cert.Cert.DNSNames[0]"),
+        ("/RecoveryKeys/holder", json!("x"), "recovery-key-not-pem RecoveryKeys.holder"),
+        ("/RecoveryKeys/holder", json!(ALICE), "recovery-key-not-pem RecoveryKeys.holder"),
+        ("/Config/UpdateThreshold", json!(2), "update-threshold-too-high Config.UpdateThreshold"),
+        ("/Config/SealMode", json!("Productkey"), "unknown-seal-mode Config.SealMode"),
+        ("/Config/FeatureGates/0", json!("x"), "unknown-feature Config.FeatureGates[0]"),
+        ("/Config/FeatureGates/0", json!("azurehsmsealing"), "azure-variables Config.FeatureGates[0]"),
+        ("/Config/RecoveryThreshold", json!(1), "recovery-threshold-one Config.RecoveryThreshold"),
+        ("/Config/RecoveryThreshold", json!(2), "recovery-threshold-too-high Config.RecoveryThreshold"),
+        ("/Marbles/web/Parameters/Env/K", json!("a\0"), "nul-in-variable Marbles.web.Parameters.Env.K"),
+    ] {
+        let report = with(pointer, value.clone());
+        let found: Vec<String> = list(&report.errors).iter().map(|(code, path)| format!("{code} {path}")).collect();
+        assert_eq!(found.join(", "), expected, "{pointer} = {value}");
+    }
+}
+
+#[test]
+fn a_certificate_as_template_must_be_signed_as_ours_are() {
+    let der = |pem: &str| json!(crate::gojson::base64::encode(&user_certificate(pem).unwrap()));
+    // alice's is signed with ECDSA, which fits; its end counts as NotAfter.
+    assert!(with("/Secrets/cert/Cert", der(ALICE)).is_accepted());
+    let carol = include_str!("../../tests/fixtures/manifests/keys/carol.crt.pem");
+    let report = with("/Secrets/cert/Cert", der(carol));
+    assert_eq!(list(&report.errors), [("bad-signature-algorithm", "Secrets.cert.Cert")]);
+    let mut manifest = good();
+    put(&mut manifest, "/Secrets/cert/Cert", der(ALICE));
+    put(&mut manifest, "/Secrets/cert/ValidFor", json!(1));
+    let report = review(manifest.to_string().as_bytes(), &env()).1;
+    assert_eq!(list(&report.errors), [("ambiguous-validity", "Secrets.cert.ValidFor")]);
+}
+
+#[test]
+fn what_is_plainly_a_mistake_is_accepted_with_a_warning() {
+    let with_spaces = ALICE.replace('\n', " \n");
+    let twice = format!("{ALICE}{BOB}");
+    let template = |text: &str| json!({"Env": {"K": text}});
+    for (pointer, value, code, path) in [
+        ("/Pakages", json!({}), "unknown-field", "Pakages"),
+        ("/Packages/app/UniqueID", json!("5a"), "bad-enclave-id", "Packages.app.UniqueID"),
+        ("/Packages/b", json!({}), "unused-package", "Packages.b"),
+        ("/Packages/app/Debug", json!(true), "debug-package", "Packages.app.Debug"),
+        ("/Packages/app", json!({"Debug": true}), "open-identity", "Packages.app"),
+        ("/Packages/app", json!({"Debug": true, "UniqueID": ID, "ProductID": 1}), "ambiguous-identity", "Packages.app"),
+        (
+            "/Packages/app/AcceptedTCBStatuses",
+            json!(["UptoDate"]),
+            "unknown-tcb-status",
+            "Packages.app.AcceptedTCBStatuses[0]",
+        ),
+        (
+            "/Packages/app/AcceptedTCBStatuses",
+            json!(["Revoked"]),
+            "revoked-accepted",
+            "Packages.app.AcceptedTCBStatuses[0]",
+        ),
+        ("/Packages/app/AcceptedAdvisories", json!(["SA-1"]), "unknown-advisory", "Packages.app.AcceptedAdvisories[0]"),
+        ("/Packages/b", json!({"SecurityVersion": 65_536}), "number-beyond-sgx", "Packages.b.SecurityVersion"),
+        ("/Infrastructures", json!({"rack": {}}), "infrastructures-not-enforced", "Infrastructures"),
+        ("/Marbles/web/TLS", json!(["t", "t"]), "duplicate-item", "Marbles.web.TLS[1]"),
+        ("/Marbles/web/Parameters/Argv", json!(["a", "{{ 1 }}"]), "template-in-argv", "Marbles.web.Parameters.Argv[1]"),
+        ("/Marbles/web/Parameters/Files", json!({"/a/": "x"}), "bad-file-path", "Marbles.web.Parameters.Files.\"/a/\""),
+        ("/Marbles/web/Parameters/Env/A=B", json!("x"), "bad-variable-name", "Marbles.web.Parameters.Env.\"A=B\""),
+        (
+            "/Marbles/web/Parameters/Env/MARBLE_TTLS_CONFIG",
+            json!("x"),
+            "overwritten-variable",
+            "Marbles.web.Parameters.Env.MARBLE_TTLS_CONFIG",
+        ),
+        ("/TLS/u", json!({}), "unused-tls-tag", "TLS.u"),
+        ("/TLS/t/Incoming/0/Port", json!("http"), "bad-port", "TLS.t.Incoming[0].Port"),
+        ("/TLS/t/Incoming/0/Addr", json!("a"), "ignored-field", "TLS.t.Incoming[0].Addr"),
+        ("/TLS/t/Incoming/0/Cert", json!("key"), "secret-is-no-certificate", "TLS.t.Incoming[0].Cert"),
+        ("/TLS/t/Outgoing/0/Cert", json!("cert"), "ignored-field", "TLS.t.Outgoing[0].Cert"),
+        ("/Users/bob", json!({"Certificate": BOB}), "user-without-roles", "Users.bob.Roles"),
+        (
+            "/Users/bob",
+            json!({"Certificate": with_spaces, "Roles": ["owner"]}),
+            "duplicate-certificate",
+            "Users.bob.Certificate",
+        ),
+        ("/Users/alice/Certificate", json!(DAVE_EXPIRED), "expired-certificate", "Users.alice.Certificate"),
+        ("/Users/alice/Certificate", json!(twice), "several-pem-blocks", "Users.alice.Certificate"),
+        (
+            "/Users/alice/Certificate",
+            json!(ALICE.replace("CERTIFICATE", "X")),
+            "wrong-pem-label",
+            "Users.alice.Certificate",
+        ),
+        ("/Users/alice/Roles", json!(["writer"]), "nobody-may-update", "Users"),
+        ("/Roles/x", json!({"ResourceType": "Manifest"}), "unused-role", "Roles.x"),
+        ("/Roles/writer/Actions", json!([]), "empty-role", "Roles.writer.Actions"),
+        ("/Roles/writer/ResourceNames", json!([]), "empty-role", "Roles.writer.ResourceNames"),
+        ("/Roles/writer/ResourceNames", json!([]), "nobody-may-write", "Secrets.user"),
+        ("/Marbles/web/Parameters", template("x"), "unused-secret", "Secrets.key"),
+        ("/Secrets/key/Size", json!(64), "weak-secret", "Secrets.key.Size"),
+        ("/Secrets/key/ValidFor", json!(1), "ignored-field", "Secrets.key.ValidFor"),
+        ("/Secrets/key/Cert", json!({}), "ignored-field", "Secrets.key.Cert"),
+        ("/Secrets/key/Private", json!("AAAA"), "embedded-secret", "Secrets.key.Private"),
+        ("/Secrets/user/Public", json!("AAAA"), "embedded-secret", "Secrets.user.Public"),
+        (
+            "/Secrets/user",
+            json!({"Type": "symmetric-key", "UserDefined": true}),
+            "bad-secret-size",
+            "Secrets.user.Size",
+        ),
+        ("/Secrets/cert/Cert", json!("&"), "cert-not-base64", "Secrets.cert.Cert"),
+        ("/Secrets/cert/Cert", json!({"Issuer": {}}), "cert-field-without-effect", "Secrets.cert.Cert.Issuer"),
+        ("/Secrets/cert/Cert", json!({"IPAddresses": [""]}), "cert-empty-address", "Secrets.cert.Cert.IPAddresses"),
+        ("/Secrets/cert/Cert", json!({"IsCA": true}), "certificate-authority", "Secrets.cert.Cert.IsCA"),
+        ("/Secrets/cert/Cert", json!({"KeyUsage": 512}), "bad-key-usage", "Secrets.cert.Cert.KeyUsage"),
+        ("/Secrets/cert/Cert", json!({"NotAfter": "2020-01-01T00:00:00Z"}), "expired-certificate", "Secrets.cert"),
+        ("/Secrets/cert/ValidFor", json!(u64::MAX), "expired-certificate", "Secrets.cert"),
+        ("/RecoveryKeys", json!({}), "no-recovery-keys", "RecoveryKeys"),
+        ("/RecoveryKeys/holder", json!(RSA_1024), "weak-rsa-key", "RecoveryKeys.holder"),
+        ("/RecoveryKeys/other", json!(RECOVERY), "duplicate-recovery-key", "RecoveryKeys.other"),
+        ("/Config/SealMode", json!("Disabled"), "sealing-disabled", "Config.SealMode"),
+        ("/Config/RotateRootSecret", json!(true), "root-secret-rotates", "Config.RotateRootSecret"),
+    ] {
+        let report = with(pointer, value.clone());
+        assert_eq!(
+            list(&report.errors).len(),
+            usize::from(pointer.ends_with("/Roles")),
+            "{pointer}: {:?}",
+            report.errors
+        );
+        assert!(list(&report.warnings).contains(&(code, path)), "{pointer} = {value}: {:#?}", report.warnings);
+    }
+}
+
+#[test]
+fn a_secret_counts_as_used_wherever_it_is_named() {
+    for text in [
+        "{{ hex .Secrets.key }}",
+        "{{ pem (index .Secrets \"key\").Private }}",
+        "{{ index .Secrets `key` }}",
+        "{{ hex .Previous.Secrets.key }}",
+        "{{ range $name, $secret := .Secrets }}x{{ end }}",
+    ] {
+        let report = with("/Marbles/web/Parameters/Env/K", json!(text));
+        assert_eq!(report.warnings, [], "{text}");
+    }
+    let untouched = json!({"Data": "{{ hex .Secrets.key }}", "NoTemplates": true});
+    let report = with("/Marbles/web/Parameters/Env/K", untouched);
+    assert_eq!(list(&report.warnings), [("unused-secret", "Secrets.key")]);
+}
+
+#[test]
+fn several_faults_are_told_at_once_in_upstreams_order() {
+    let mut manifest = good();
+    put(&mut manifest, "/Marbles/web/Parameters/Env/K", json!("\0"));
+    put(&mut manifest, "/RecoveryKeys/holder", json!("x"));
+    put(&mut manifest, "/Secrets/key/Size", json!(1));
+    put(&mut manifest, "/Secrets/cert/Size", json!(1));
+    put(&mut manifest, "/Config/SealMode", json!("x"));
+    put(&mut manifest, "/Marbles/web/Package", json!("x"));
+    put(&mut manifest, "/Users/alice/Certificate", json!("x"));
+    let report = review(manifest.to_string().as_bytes(), &env()).1;
+    let stages: Vec<Stage> = report.errors.iter().map(|finding| finding.stage).collect();
+    let expected = [
+        Stage::Check,
+        Stage::Check,
+        Stage::SecretsShared,
+        Stage::SecretsPrivate,
+        Stage::RecoveryKeys,
+        Stage::Users,
+        Stage::Template,
+    ];
+    assert_eq!(stages, expected);
+    assert_eq!(report.errors[0].path, "Marbles.web.Package");
+    assert_eq!(report.errors[4].peer_text(), "generating recovery encryption key: given PEM data is not a public key");
+}
+
+#[test]
+fn away_from_the_coordinator_its_variables_are_a_warning() {
+    let mut manifest = good();
+    put(&mut manifest, "/Config/FeatureGates/0", json!("AzureHSMSealing"));
+    let raw = manifest.to_string();
+    let unknown = CheckEnv { variables: None, ..env() };
+    let report = review(raw.as_bytes(), &unknown).1;
+    assert_eq!((report.errors.len(), list(&report.warnings)), (0, vec![("azure-variables", "Config.FeatureGates[0]")]));
+    let mut names =
+        ["EDG_MAA_URL", "EDG_AZURE_HSM_VAULT_URL", "EDG_AZURE_HSM_KEY_NAME", "EDG_AZURE_CLIENT_ID"].to_vec();
+    names.extend(["EDG_AZURE_TENANT_ID", "EDG_AZURE_AUTHORITY_HOST", "EDG_AZURE_FEDERATED_TOKEN_FILE"]);
+    let variables = Some(names.iter().map(|name| (*name).to_owned()).collect());
+    assert_eq!(review(raw.as_bytes(), &CheckEnv { variables, ..env() }).1, Report::default());
+}
+
+#[test]
+fn too_many_entries_are_refused_in_bounded_time() {
+    let mut secrets = String::new();
+    for index in 0..100_000 {
+        let _ = write!(secrets, "\"s{index}\":{{\"Type\":\"symmetric-key\",\"Size\":128}},");
+    }
+    let raw = format!(
+        r#"{{"Packages":{{"a":{{"UniqueID":"{ID}"}}}},"Marbles":{{"m":{{"Package":"a"}}}},"Secrets":{{{}}}}}"#,
+        secrets.trim_end_matches(',')
+    );
+    let report = review(raw.as_bytes(), &env()).1;
+    assert_eq!(list(&report.errors), [("too-many-entries", "Secrets")]);
+}
+
+#[test]
+fn an_update_of_packages_alone_is_known_as_one() {
+    let is_package_update = |json: &str| Manifest::decode(json.as_bytes()).unwrap().is_package_update();
+    for json in ["{}", "null", r#"{"Packages":{"a":{}},"Config":{"SealMode":"x"},"Marbles":{},"Users":null,"X":1}"#] {
+        assert!(is_package_update(json), "{json}");
+    }
+    for section in ["Infrastructures", "Marbles", "Users", "Secrets", "Roles", "TLS"] {
+        assert!(!is_package_update(&format!("{{\"{section}\":{{\"x\":{{}}}}}}")), "{section}");
+    }
+    assert!(!is_package_update(r#"{"RecoveryKeys":{"x":""}}"#));
+}
+
+proptest! {
+    #[test]
+    fn no_manifest_that_decodes_breaks_the_checks(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        let mut raw = include_bytes!("../../tests/fixtures/manifests/maximal.json").to_vec();
+        let at = at.index(raw.len());
+        raw[at] = byte;
+        let (manifest, report) = review(&raw, &env());
+        prop_assert_eq!(manifest.is_none(), report.errors.iter().any(|finding| finding.stage == Stage::Decode));
+        // The same bytes always give the same report.
+        prop_assert_eq!(report, review(&raw, &env()).1);
+    }
+}

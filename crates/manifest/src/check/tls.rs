@@ -1,0 +1,88 @@
+//! TTLS tags: connections that are wrapped in TLS for a Marble.
+
+use std::collections::BTreeSet;
+
+use super::{Report, Stage};
+use crate::model::{Manifest, SecretKind, TlsEntry};
+use crate::path;
+
+pub(super) fn check(manifest: &Manifest, report: &mut Report) {
+    for (tag, connections) in &manifest.tls {
+        for (index, entry) in connections.incoming.iter().enumerate() {
+            check_incoming(manifest, &format!("{}[{index}]", path::of(["TLS", tag, "Incoming"])), tag, entry, report);
+        }
+        for (index, entry) in connections.outgoing.iter().enumerate() {
+            let base = format!("{}[{index}]", path::of(["TLS", tag, "Outgoing"]));
+            if entry.addr.is_empty() {
+                let text = format!("TLS tag {tag:?} has an Outgoing entry without Addr");
+                report.error(Stage::Check, "no-address", format!("{base}.Addr"), text);
+            }
+            if entry.port.is_empty() {
+                let text = format!("TLS tag {tag:?} has an Outgoing entry without Port");
+                report.error(Stage::Check, "no-port", format!("{base}.Port"), text);
+            }
+        }
+    }
+}
+
+fn check_incoming(manifest: &Manifest, base: &str, tag: &str, entry: &TlsEntry, report: &mut Report) {
+    if entry.port.is_empty() {
+        let text = format!("TLS tag {tag:?} has an Incoming entry without Port");
+        report.error(Stage::Check, "no-port", format!("{base}.Port"), text);
+    }
+    if entry.cert.is_empty() {
+        if entry.disable_client_auth {
+            let text = format!("TLS tag {tag:?} has DisableClientAuth without a Cert of its own");
+            report.error(Stage::Check, "client-auth-without-cert", format!("{base}.DisableClientAuth"), text);
+        }
+        return;
+    }
+    if !manifest.secrets.contains_key(&entry.cert) {
+        let text = format!("TLS tag {tag:?} uses secret {:?}, which is not defined", entry.cert);
+        report.error(Stage::Check, "undefined-secret", format!("{base}.Cert"), text);
+    }
+    if !entry.disable_client_auth {
+        let text = format!("TLS tag {tag:?} has a Cert of its own, which needs DisableClientAuth");
+        report.error(Stage::Check, "cert-with-client-auth", format!("{base}.DisableClientAuth"), text);
+    }
+}
+
+pub(super) fn warn(manifest: &Manifest, report: &mut Report) {
+    let used: BTreeSet<&str> =
+        manifest.marbles.values().flat_map(|marble| marble.tls.iter().map(String::as_str)).collect();
+    for (tag, connections) in &manifest.tls {
+        if !used.contains(tag.as_str()) {
+            report.warn("unused-tls-tag", path::of(["TLS", tag]), "no Marble uses this tag");
+        }
+        for (index, entry) in connections.incoming.iter().enumerate() {
+            let base = format!("{}[{index}]", path::of(["TLS", tag, "Incoming"]));
+            warn_port(&base, entry, report);
+            if !entry.addr.is_empty() {
+                report.warn("ignored-field", format!("{base}.Addr"), "has no effect on incoming connections");
+            }
+            let kind = manifest.secrets.get(&entry.cert).and_then(|secret| SecretKind::from_name(&secret.kind));
+            if kind.is_some_and(|kind| !kind.is_certificate()) {
+                let text = "this secret is no certificate, so the Marble cannot accept connections with it";
+                report.warn("secret-is-no-certificate", format!("{base}.Cert"), text);
+            }
+        }
+        for (index, entry) in connections.outgoing.iter().enumerate() {
+            let base = format!("{}[{index}]", path::of(["TLS", tag, "Outgoing"]));
+            warn_port(&base, entry, report);
+            for (field, is_given) in
+                [("Cert", !entry.cert.is_empty()), ("DisableClientAuth", entry.disable_client_auth)]
+            {
+                if is_given {
+                    report.warn("ignored-field", format!("{base}.{field}"), "has no effect on outgoing connections");
+                }
+            }
+        }
+    }
+}
+
+fn warn_port(base: &str, entry: &TlsEntry, report: &mut Report) {
+    let is_number = entry.port.parse::<u16>().is_ok_and(|port| port > 0);
+    if !entry.port.is_empty() && !is_number {
+        report.warn("bad-port", format!("{base}.Port"), format!("{:?} is no port number", entry.port));
+    }
+}

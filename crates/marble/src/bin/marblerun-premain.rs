@@ -1,0 +1,107 @@
+//! `marblerun-premain PROGRAM [ARGS]`: activates this process as a Marble, then becomes PROGRAM.
+#![forbid(unsafe_code)]
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches, Parser};
+use jiff::Timestamp;
+use marblerun_attestation::{Backend, Devices, select};
+use marblerun_marble::program::Program;
+use marblerun_marble::{Config, Parameters, PremainError, VARIABLES, activate, files, log};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Activates this process as a Marble, then becomes PROGRAM.
+///
+/// Asks the Coordinator for the files, the environment and the arguments that the manifest gives this Marble
+/// type, waits if the Coordinator is not ready, applies all of them or none, and becomes the program.
+#[derive(Parser)]
+#[command(name = "marblerun-premain", version)]
+struct Options {
+    /// Program to become, and its arguments. Arguments in the manifest (Argv) replace ARGS and the name the
+    /// program sees itself called by. Without PROGRAM the manifest's Argv[0] is run.
+    #[arg(value_name = "PROGRAM [ARGS]", trailing_var_arg = true, allow_hyphen_values = true)]
+    command: Vec<OsString>,
+}
+
+const EXIT_CODES: &str = "Exit codes (those of PROGRAM, once it runs):
+    1  wrong settings, or no use of the UUID file or the hardware
+    2  wrong command line
+    3  the Coordinator refused the activation
+    4  the Coordinator did not become ready in time
+    5  whoever answered is not the pinned Coordinator
+    6  files, environment or arguments could not be applied; nothing was changed
+  126  PROGRAM cannot be executed
+  127  PROGRAM was not found
+  130, 143  interrupted or terminated while waiting";
+
+fn main() -> ExitCode {
+    let matches = Options::command().after_help(help()).get_matches();
+    let options = match Options::from_arg_matches(&matches) {
+        Ok(options) => options,
+        Err(error) => error.exit(),
+    };
+    log::start(|name| std::env::var_os(name));
+    let error = match run(&options.command) {
+        Ok(Interrupted(code)) => return ExitCode::from(code),
+        Err(error) => error,
+    };
+    tracing::error!("{error}");
+    ExitCode::from(error.exit_code())
+}
+
+/// A signal came while waiting; the exit code that says so.
+struct Interrupted(u8);
+
+/// Returns only if the process does not become the program.
+fn run(command: &[OsString]) -> Result<Interrupted, PremainError> {
+    let config = Config::from_env(|name| std::env::var_os(name))?;
+    let attestation = |error: &dyn std::fmt::Display| PremainError::Attestation(error.to_string());
+    let tee = select(config.tee, &Devices::probe(Path::new("/"))).map_err(|error| attestation(&error))?;
+    let backend = Backend::open(tee).map_err(|error| attestation(&error))?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| attestation(&error))?;
+    let activated = runtime.block_on(async {
+        tokio::select! {
+            result = activate(&config, &backend, Timestamp::now()) => result.map(Ok),
+            // The first process of a container gets no default treatment of these.
+            code = interrupted() => Ok(Err(Interrupted(code))),
+        }
+    })?;
+    drop(runtime);
+    let parameters = match activated {
+        Ok(parameters) => parameters,
+        Err(interrupted) => return Ok(interrupted),
+    };
+    become_program(command, &parameters)
+}
+
+fn become_program(command: &[OsString], parameters: &Parameters) -> Result<Interrupted, PremainError> {
+    let program = Program::new(command, parameters, std::env::var_os("PATH").as_deref())?;
+    files::stage(&parameters.files, Path::new(""))?.commit()?;
+    tracing::info!(files = parameters.files.len(), variables = parameters.env.len(), "activated; becoming the program");
+    Err(program.exec().into())
+}
+
+/// Waits for an interrupt (130) or a termination signal (143).
+async fn interrupted() -> u8 {
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => 130,
+        _ = terminate.recv() => 143,
+    }
+}
+
+fn help() -> String {
+    let mut text = String::from("Environment:\n");
+    for variable in VARIABLES {
+        text.push_str(&format!("  {}\n          {} [default: {}]\n", variable.name, variable.help, variable.default));
+    }
+    text.push('\n');
+    text.push_str(EXIT_CODES);
+    text
+}

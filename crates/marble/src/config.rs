@@ -1,0 +1,170 @@
+//! The premain's settings, from environment variables. Upstream's names, and `MARBLERUN_*` of our own.
+
+use std::ffi::OsString;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use marblerun_attestation::TeeChoice;
+
+use crate::address::CoordinatorAddress;
+use crate::identity::Names;
+use crate::retry::Backoff;
+use crate::trust::Trust;
+
+/// A variable, for `--help`.
+#[derive(Debug, Clone, Copy)]
+pub struct Variable {
+    /// Name.
+    pub name: &'static str,
+    /// What holds if it is unset or empty.
+    pub default: &'static str,
+    /// Meaning.
+    pub help: &'static str,
+}
+
+/// All variables the premain reads.
+pub const VARIABLES: [Variable; 9] = [
+    Variable { name: MARBLE_TYPE, default: "none, must be set", help: "Marble type: a name in the manifest's Marbles" },
+    Variable {
+        name: COORDINATOR_ADDR,
+        default: "localhost:2001",
+        help: "Address of the Coordinator's Marble API, host:port",
+    },
+    Variable {
+        name: DNS_NAMES,
+        default: "localhost",
+        help: "DNS names and IP addresses of this Marble, separated by commas; 127.0.0.1 and ::1 are added",
+    },
+    Variable {
+        name: UUID_FILE,
+        default: "uuid in EDG_CWD or the working directory",
+        help: "File with this Marble's UUID; made if it is missing",
+    },
+    Variable { name: CWD, default: "the working directory", help: "Directory of the default UUID file" },
+    Variable {
+        name: ROOT_CA,
+        default: "none: the Coordinator is not verified",
+        help: "The Coordinator's root certificate: a PEM or DER file, or its SHA-256 fingerprint in hex",
+    },
+    Variable {
+        name: TIMEOUT,
+        default: "10m",
+        help: "How long to wait for a Coordinator that is not ready, in seconds or as 90s, 10m, 1h; 0 = try once",
+    },
+    Variable { name: TEE, default: "auto", help: "Trusted execution environment: auto, simulation, sgx, tdx or snp" },
+    Variable { name: LOG_FORMAT, default: "text", help: "Form of the log: text or json" },
+];
+
+const MARBLE_TYPE: &str = "EDG_MARBLE_TYPE";
+const COORDINATOR_ADDR: &str = "EDG_MARBLE_COORDINATOR_ADDR";
+const DNS_NAMES: &str = "EDG_MARBLE_DNS_NAMES";
+const UUID_FILE: &str = "EDG_MARBLE_UUID_FILE";
+const CWD: &str = "EDG_CWD";
+const ROOT_CA: &str = "MARBLERUN_COORDINATOR_ROOT_CA";
+const TIMEOUT: &str = "MARBLERUN_PREMAIN_TIMEOUT";
+const TEE: &str = "MARBLERUN_TEE";
+/// Form of the log.
+pub(crate) const LOG_FORMAT: &str = "EDG_LOG_FORMAT";
+
+/// Settings of an activation.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where to ask.
+    pub coordinator: CoordinatorAddress,
+    /// For which Marble type.
+    pub marble_type: String,
+    /// Names of this Marble.
+    pub names: Names,
+    /// Where its UUID is kept.
+    pub uuid_file: PathBuf,
+    /// Whom to believe.
+    pub trust: Trust,
+    /// How long to wait for a Coordinator that is not ready.
+    pub timeout: Duration,
+    /// How often to ask meanwhile.
+    pub backoff: Backoff,
+    /// What makes evidence.
+    pub tee: TeeChoice,
+}
+
+/// A variable that is missing or wrong.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// It has no default.
+    #[error("environment variable not set: {0}")]
+    Missing(&'static str),
+    /// It cannot be understood.
+    #[error("environment variable {name}: {reason}")]
+    Bad {
+        /// Name.
+        name: &'static str,
+        /// Cause.
+        reason: String,
+    },
+}
+
+impl Config {
+    /// Reads the settings from variables. An empty value counts as unset.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn from_env(lookup: impl Fn(&str) -> Option<OsString>) -> Result<Self, ConfigError> {
+        let os = |name: &'static str| lookup(name).filter(|value| !value.is_empty());
+        let text = |name: &'static str| -> Result<Option<String>, ConfigError> {
+            let not_text = |_| ConfigError::Bad { name, reason: "is not UTF-8 text".to_owned() };
+            os(name).map(OsString::into_string).transpose().map_err(not_text)
+        };
+        let bad = |name: &'static str| move |reason: String| ConfigError::Bad { name, reason };
+
+        let marble_type = text(MARBLE_TYPE)?.ok_or(ConfigError::Missing(MARBLE_TYPE))?;
+        let coordinator = text(COORDINATOR_ADDR)?.unwrap_or_else(|| "localhost:2001".to_owned());
+        let coordinator =
+            coordinator.parse().map_err(|error: crate::BadAddress| bad(COORDINATOR_ADDR)(error.to_string()))?;
+        let names = names(&text(DNS_NAMES)?.unwrap_or_else(|| "localhost".to_owned())).map_err(bad(DNS_NAMES))?;
+        let uuid_file =
+            os(UUID_FILE).map_or_else(|| os(CWD).map_or_else(PathBuf::new, PathBuf::from).join("uuid"), PathBuf::from);
+        let trust = match os(ROOT_CA) {
+            None => Trust::Anyone,
+            Some(given) => Trust::from_setting(Path::new(&given)).map_err(bad(ROOT_CA))?,
+        };
+        let timeout = match text(TIMEOUT)? {
+            None => Duration::from_secs(600),
+            Some(given) => duration(&given).map_err(bad(TIMEOUT))?,
+        };
+        let tee = text(TEE)?.unwrap_or_default();
+        let tee = tee.parse().map_err(|error: marblerun_attestation::UnknownTee| bad(TEE)(error.to_string()))?;
+        Ok(Self { coordinator, marble_type, names, uuid_file, trust, timeout, backoff: Backoff::default(), tee })
+    }
+}
+
+/// Split at commas, untrimmed; entries that are addresses become addresses.
+fn names(list: &str) -> Result<Names, String> {
+    let mut names = Names::default();
+    for entry in list.split(',') {
+        match entry.parse::<IpAddr>() {
+            Ok(ip) => names.ips.push(ip.to_canonical()),
+            Err(_) if entry.is_ascii() => names.dns.push(entry.to_owned()),
+            Err(_) => return Err(format!("{entry:?} is not ASCII; write it in its xn-- form")),
+        }
+    }
+    Ok(names)
+}
+
+/// A number of seconds, or one with a unit.
+fn duration(text: &str) -> Result<Duration, String> {
+    let (number, unit) = match text.strip_suffix(['s', 'm', 'h']) {
+        Some(number) => (number, text.chars().next_back()),
+        None => (text, None),
+    };
+    let seconds = match unit {
+        Some('m') => 60,
+        Some('h') => 3600,
+        _ => 1,
+    };
+    let number: u32 = number.parse().map_err(|_| format!("{text:?} is no duration: expected 90, 90s, 10m or 1h"))?;
+    Ok(Duration::from_secs(u64::from(number) * seconds))
+}
+
+#[cfg(test)]
+mod tests;

@@ -32,12 +32,20 @@ pub struct Error {
     pub code: &'static str,
     /// Text; upstream's where clients see it.
     pub message: String,
+    /// Everything that was found, one text each, where the message can only name the first (v3 and the log).
+    pub details: Vec<String>,
 }
 
 impl Error {
     /// A new error.
     pub fn new(kind: ErrorKind, code: &'static str, message: impl Into<String>) -> Self {
-        Self { kind, code, message: message.into() }
+        Self { kind, code, message: message.into(), details: Vec::new() }
+    }
+
+    /// With everything that was found.
+    #[must_use]
+    pub fn with_details(self, details: Vec<String>) -> Self {
+        Self { details, ..self }
     }
 
     /// The text every route answers in a wrong state.

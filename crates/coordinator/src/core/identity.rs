@@ -4,13 +4,11 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use marblerun_pki::Authority;
+use marblerun_pki::{Authority, verify_marble_certificate};
 use marblerun_state::{Phase, State, User};
 
 use crate::core::answer::PeerCertificate;
 use crate::error::{Error, ErrorKind};
-
-mod marble_certificate;
 
 /// A Marble whose certificate was checked, and the authority it was checked against.
 #[derive(Debug, Clone)]
@@ -41,7 +39,11 @@ pub(super) fn marble(state: &State, peer: Option<&PeerCertificate>, now: Timesta
     }
     let peer = peer.ok_or_else(|| refuse("client certificate did not match any Marble"))?;
     let authority = state.authority();
-    let (marble_type, uuid) =
-        marble_certificate::verify(&peer.0, authority, now).map_err(|cause| refuse(&cause.to_string()))?;
-    Ok(MarbleIdentity { marble_type, uuid, authority: Arc::clone(authority) })
+    let marble = verify_marble_certificate(&peer.0, &authority.marble_root_certificate, now)
+        .map_err(|cause| refuse(&cause.to_string()))?;
+    Ok(MarbleIdentity {
+        marble_type: marble.marble_type,
+        uuid: marble.uuid.into_bytes(),
+        authority: Arc::clone(authority),
+    })
 }

@@ -6,25 +6,43 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
 use marblerun_api::v2;
-use marblerun_state::{Phase, State};
+use marblerun_state::{Draft, Phase, State};
 use marblerun_store::{Store, StoreStatus};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use zeroize::Zeroizing;
 
 use crate::error::{Error, ErrorKind};
 
+mod activation;
 mod answer;
+mod candidate;
 mod counters;
+mod dry_run;
+mod full_update;
 mod generation;
 mod identity;
+mod installation;
+mod marble_secrets;
 mod observer;
+mod package_update;
+mod parameters;
 mod quote;
 mod recovery;
+mod secret_plan;
 mod secrets;
+mod set_manifest;
 mod settings;
 mod transaction;
+mod ttls;
+mod update;
 mod update_log;
+mod update_notices;
+mod warnings;
+
+use parameters::CompiledManifest;
 
 pub use answer::{
     Activated, ActivationError, ActivationRequest, ManifestAnswer, ManifestSetAnswer, PeerCertificate, QuoteAnswer,
@@ -41,20 +59,27 @@ pub struct Coordinator {
     settings: Arc<Settings>,
     observer: Observer,
     recovery: recovery::Recovery,
+    /// Compiled when first needed, and again after the manifest has changed.
+    compiled: Arc<ArcSwapOption<CompiledManifest>>,
     /// Preparations that keep all cores busy, such as those of a manifest, run one at a time: strangers may ask for them.
     preparations: Arc<Semaphore>,
+    /// As many activations that make RSA keys run at a time as there are cores.
+    slow_activations: Arc<Semaphore>,
 }
 
 impl Coordinator {
     /// A Coordinator over an opened store. Must be called within a Tokio runtime.
     #[must_use]
     pub fn new(store: Store, settings: Settings) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let coordinator = Self {
             store,
             settings: Arc::new(settings),
             observer: Observer::default(),
             recovery: recovery::Recovery::default(),
+            compiled: Arc::default(),
             preparations: Arc::new(Semaphore::new(1)),
+            slow_activations: Arc::new(Semaphore::new(cores)),
         };
         if coordinator.snapshot().phase() == Phase::Recovery {
             coordinator.recovery.prepare();
@@ -98,7 +123,9 @@ impl Coordinator {
     /// Warnings about manifest, store and mode, for v3 status.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
-        todo!()
+        let state = self.snapshot();
+        let of_manifest = self.compiled(&state).map(|compiled| compiled.warnings(self.settings.clock.now()).to_vec());
+        warnings::collect(&state, &self.store.status(), &self.settings, of_manifest.unwrap_or_default())
     }
 
     /// `GET manifest`. `None` without one.
@@ -115,8 +142,31 @@ impl Coordinator {
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn set_manifest(&self, _raw: Vec<u8>) -> Result<ManifestSetAnswer, Error> {
-        todo!()
+    pub async fn set_manifest(&self, raw: Vec<u8>) -> Result<ManifestSetAnswer, Error> {
+        // Before the bytes are looked at, and before others have to wait for them.
+        set_manifest::require_acceptance(&self.snapshot())?;
+        if self.settings.deny_recovery_reset && self.snapshot().phase() == Phase::Recovery {
+            return Err(Error::new(
+                ErrorKind::Refused,
+                "recovery_reset_denied",
+                "a sealed state waits for recovery, and MARBLERUN_RECOVERY_RESET=deny forbids to set a manifest over it",
+            ));
+        }
+        let raw = Bytes::from(raw);
+        let prepare = |state: Arc<State>| {
+            let (raw, now) = (raw.clone(), self.settings.clock.now());
+            self.prepare(move || set_manifest::prepare(&state, raw, now))
+        };
+        let set = transaction::run(&self.store, set_manifest::COMMIT_PREFIX, prepare, set_manifest::commit).await;
+        match &set {
+            Ok(_) => {
+                // Whatever was collected for the state before is of no use any more.
+                self.recovery.abandon().await;
+                tracing::info!("manifest set");
+            }
+            Err(error) => log_details("manifest refused", error),
+        }
+        set
     }
 
     /// `GET quote`. `nonce` empty = cached quote.
@@ -167,8 +217,19 @@ impl Coordinator {
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn write_secrets(&self, _user: Option<&PeerCertificate>, _upload: SecretUpload) -> Result<(), Error> {
-        todo!()
+    pub async fn write_secrets(&self, user: Option<&PeerCertificate>, upload: SecretUpload) -> Result<(), Error> {
+        let prepare = |state: Arc<State>| {
+            let judged = secrets::judge(&state, user, &upload).and_then(|judged| {
+                let compiled = self.compiled(&state)?;
+                secrets::dry_run(&state, &judged, &compiled, self.settings.clock.now())?;
+                Ok(judged)
+            });
+            std::future::ready(judged)
+        };
+        let (peer, now) = (user.cloned(), self.settings.clock.now());
+        let commit =
+            move |draft: &mut Draft, judged: &secrets::Upload| secrets::record(draft, judged, peer.as_ref(), now);
+        transaction::run(&self.store, "", prepare, commit).await
     }
 
     /// `GET update`: log lines.
@@ -187,8 +248,24 @@ impl Coordinator {
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn update(&self, _user: Option<&PeerCertificate>, _raw: Vec<u8>) -> Result<UpdateAnswer, Error> {
-        todo!()
+    pub async fn update(&self, user: Option<&PeerCertificate>, raw: Vec<u8>) -> Result<UpdateAnswer, Error> {
+        identity::user(&self.snapshot(), user)?;
+        let raw = Bytes::from(raw);
+        let prepare = |state: Arc<State>| {
+            let (user, raw, now) = (user.cloned(), raw.clone(), self.settings.clock.now());
+            self.prepare(move || update::prepare(&state, user.as_ref(), &raw, now))
+        };
+        let peer = user.cloned();
+        let commit =
+            move |draft: &mut Draft, prepared: &update::Prepared| update::commit(draft, prepared, peer.as_ref());
+        let updated = transaction::run(&self.store, update::COMMIT_PREFIX, prepare, commit).await;
+        match &updated {
+            Ok(answer) => {
+                tracing::info!(missing_acknowledgments = answer.missing_acknowledgments, "update accepted");
+            }
+            Err(error) => log_details("update refused", error),
+        }
+        updated
     }
 
     /// `GET update-manifest`: raw bytes and missing users.
@@ -196,7 +273,7 @@ impl Coordinator {
     /// # Errors
     /// [`Error`].
     pub fn pending_update(&self) -> Result<(Vec<u8>, Vec<String>, i64), Error> {
-        todo!()
+        full_update::view(&self.snapshot())
     }
 
     /// `POST update-manifest`.
@@ -205,18 +282,30 @@ impl Coordinator {
     /// [`Error`].
     pub async fn acknowledge_update(
         &self,
-        _user: Option<&PeerCertificate>,
-        _raw: Vec<u8>,
+        user: Option<&PeerCertificate>,
+        raw: Vec<u8>,
     ) -> Result<UpdateAnswer, Error> {
-        todo!()
+        identity::user(&self.snapshot(), user)?;
+        let raw = Bytes::from(raw);
+        let prepare = |state: Arc<State>| {
+            let (user, raw, now) = (user.cloned(), raw.clone(), self.settings.clock.now());
+            self.prepare(move || full_update::prepare_acknowledgement(&state, user.as_ref(), &raw, now))
+        };
+        let peer = user.cloned();
+        let commit = move |draft: &mut Draft, prepared: &full_update::Acknowledgement| {
+            full_update::commit_acknowledgement(draft, prepared, peer.as_ref())
+        };
+        transaction::run(&self.store, update::COMMIT_PREFIX, prepare, commit).await?
     }
 
     /// `POST update-cancel`.
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn cancel_update(&self, _user: Option<&PeerCertificate>) -> Result<(), Error> {
-        todo!()
+    pub async fn cancel_update(&self, user: Option<&PeerCertificate>) -> Result<(), Error> {
+        let (user, now) = (user.cloned(), self.settings.clock.now());
+        let commit = move |draft: &mut Draft, (): &()| full_update::cancel(draft, user.as_ref(), now);
+        transaction::run(&self.store, update::COMMIT_PREFIX, |_| std::future::ready(Ok(())), commit).await
     }
 
     /// Refuses if a feature gate is off; run before the body is decoded.
@@ -265,9 +354,58 @@ impl Coordinator {
     /// [`ActivationError`].
     pub async fn activate(
         &self,
-        _peer: Option<&PeerCertificate>,
-        _request: ActivationRequest,
+        peer: Option<&PeerCertificate>,
+        request: ActivationRequest,
     ) -> Result<Activated, ActivationError> {
-        todo!()
+        self.activate_marble(peer, request).await
+    }
+
+    /// Lets the transactions in progress finish and ends writing.
+    pub async fn close(&self) {
+        self.store.close().await;
+    }
+
+    /// The templates of the manifest in force.
+    fn compiled(&self, state: &State) -> Result<Arc<CompiledManifest>, Error> {
+        let manifest = state.manifest().ok_or_else(Error::wrong_state)?;
+        if let Some(compiled) = self.compiled.load_full().filter(|compiled| Arc::ptr_eq(&compiled.manifest, manifest)) {
+            return Ok(compiled);
+        }
+        let compiled = CompiledManifest::new(Arc::clone(manifest))
+            .map_err(|cause| Error::new(ErrorKind::Internal, "templates_not_compiled", cause))?;
+        let compiled = Arc::new(compiled);
+        self.compiled.store(Some(Arc::clone(&compiled)));
+        Ok(compiled)
+    }
+
+    /// Waits where activations of this type keep a core busy for long, so that the others do not wait for them.
+    async fn turn(&self, compiled: &CompiledManifest, marble_type: &str) -> Option<OwnedSemaphorePermit> {
+        if !compiled.is_slow(marble_type) {
+            return None;
+        }
+        Arc::clone(&self.slow_activations).acquire_owned().await.ok()
+    }
+
+    /// Runs what keeps all cores busy: one at a time, off the threads that serve connections.
+    async fn prepare<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let fault =
+            || Error::new(ErrorKind::Internal, "internal", "the request was interrupted by a fault in this program");
+        let permit = Arc::clone(&self.preparations).acquire_owned().await.map_err(|_| fault())?;
+        let working = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            work()
+        });
+        working.await.map_err(|_| fault())?
+    }
+}
+
+/// The peer is told the first finding; the log has all of them.
+fn log_details(what: &str, error: &Error) {
+    tracing::warn!(code = error.code, %error, "{what}");
+    for detail in error.details.iter().filter(|_| error.details.len() > 1) {
+        tracing::warn!("{what}: {detail}");
     }
 }

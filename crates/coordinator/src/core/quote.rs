@@ -1,6 +1,6 @@
 //! The Coordinator's own evidence, and the certificates it stands for.
 
-use der::pem::{LineEnding, encode_string};
+use marblerun_pki::pem;
 use marblerun_state::State;
 
 use crate::core::answer::QuoteAnswer;
@@ -11,7 +11,7 @@ pub(super) fn quote(state: &State) -> Result<QuoteAnswer, Error> {
     let authority = state.authority();
     let mut cert = String::new();
     for certificate in [&authority.intermediate_certificate, &authority.root_certificate] {
-        let block = encode_string("CERTIFICATE", LineEnding::LF, certificate).map_err(|error| {
+        let block = pem::encode(pem::CERTIFICATE, certificate).map_err(|error| {
             Error::new(ErrorKind::Internal, "certificate_unreadable", format!("loading certificates: {error}"))
         })?;
         cert.push_str(&block);

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use marblerun_recovery::{Ceremony, Outcome, RecoverySet, Upload, verify_quorum};
+use marblerun_recovery::{Ceremony, Outcome, Upload, is_plain_secret, verify_quorum};
 use marblerun_state::{Phase, State};
 use marblerun_store::{RecoverError, Store};
 use tokio::sync::Mutex;
@@ -18,9 +18,6 @@ use crate::error::{Error, ErrorKind};
 mod ephemeral;
 
 use ephemeral::EphemeralKey;
-
-/// Lengths of plain secrets: 16 and 32 bytes, and 33 for shares with their index. All else is ciphertext.
-const PLAIN_LENGTHS: [usize; 3] = [16, 32, 33];
 
 /// The recovery in progress, if any.
 #[derive(Clone, Default)]
@@ -41,6 +38,12 @@ impl Recovery {
         self.ephemeral.prepare();
     }
 
+    /// Forgets what was collected.
+    pub(super) async fn abandon(&self) {
+        *self.session.lock().await = None;
+        self.ephemeral.forget();
+    }
+
     /// SubjectPublicKeyInfo DER of the key that secrets may be encrypted to.
     pub(super) async fn public_key(&self, store: &Store) -> Result<Vec<u8>, Error> {
         if store.snapshot().phase() != Phase::Recovery {
@@ -56,7 +59,7 @@ impl Recovery {
         secret: Zeroizing<Vec<u8>>,
         signature: Vec<u8>,
     ) -> Result<RecoverAnswer, Error> {
-        let secret = if PLAIN_LENGTHS.contains(&secret.len()) { secret } else { self.decrypted(store, secret).await? };
+        let secret = if is_plain_secret(secret.len()) { secret } else { self.decrypted(store, secret).await? };
         if store.snapshot().phase() != Phase::Recovery {
             return Err(Error::wrong_state());
         }
@@ -85,7 +88,7 @@ impl Recovery {
     async fn take(&self, store: &Store, upload: Upload) -> Result<RecoverAnswer, Error> {
         let mut session = self.session.lock().await;
         let before = session.take();
-        let (after, outcome, sets) = add(store.clone(), before, upload).await?;
+        let (after, outcome) = add(store.clone(), before, upload).await?;
         *session = Some(after);
 
         let (root, uploads) = match outcome? {
@@ -102,16 +105,13 @@ impl Recovery {
         };
         let check = Box::new(move |state: &State| check_quorum(state, &uploads));
         if let Err(error) = store.recover(root, check).await {
-            // The secrets have been used up by the attempt: all holders upload again, as they know it.
-            if let Some(session) = session.as_mut() {
-                session.ceremony = Ceremony::new(&sets);
-            }
+            // What was accepted stays accepted: who signed wrongly signs again, and nobody else has to.
             tracing::warn!(%error, "recovery failed; the sealed state is unchanged");
             return Err(failed(error));
         }
         *session = None;
         self.ephemeral.forget();
-        tracing::info!("recovery successful");
+        tracing::warn!("recovery successful: the state was opened by its key holders");
         Ok(RecoverAnswer { remaining: 0, message: "Recovery successful.".to_owned() })
     }
 }
@@ -122,7 +122,7 @@ async fn add(
     store: Store,
     session: Option<Session>,
     upload: Upload,
-) -> Result<(Session, Result<Outcome, Error>, Vec<RecoverySet>), Error> {
+) -> Result<(Session, Result<Outcome, Error>), Error> {
     let adding = tokio::task::spawn_blocking(move || {
         let material = store.recovery_material()?;
         // Another file was put in place: secrets for the one before say nothing about it.
@@ -133,7 +133,7 @@ async fn add(
             tracing::warn!(%error, "recovery secret refused");
             Error::new(ErrorKind::Refused, "recovery_secret_refused", format!("setting recovery key: {error}"))
         });
-        Some((session, outcome, material.sets))
+        Some((session, outcome))
     });
     match adding.await {
         Ok(Some(added)) => Ok(added),

@@ -3,17 +3,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use der::{Decode, Encode};
 use marblerun_api::bytes::Base64;
 use marblerun_api::v2;
-use marblerun_manifest::model::SecretKind;
-use marblerun_pki::Secret;
+use marblerun_pki::{Secret, Upload as Value, UploadError, public_key_of};
 use marblerun_state::{ActiveManifest, Change, Draft, Permission, Phase, State};
-use x509_cert::Certificate;
 use zeroize::Zeroizing;
 
 use crate::core::answer::{PeerCertificate, SecretUpload};
+use crate::core::dry_run::DryRunSecrets;
 use crate::core::identity;
+use crate::core::parameters::CompiledManifest;
 use crate::core::transaction::Step;
 use crate::core::update_log::{Entry, line};
 use crate::error::{Error, ErrorKind};
@@ -80,7 +79,7 @@ pub(super) struct Upload {
 /// Judges an upload. Permissions come before everything that would tell which secrets there are.
 pub(super) fn judge(state: &State, peer: Option<&PeerCertificate>, upload: &SecretUpload) -> Result<Upload, Error> {
     let user = identity::user(state, peer)?;
-    let certificates = parse_certificates(upload)?;
+    require_certificates(upload)?;
     require_running(state)?;
     let Some(manifest) = state.manifest() else { return Err(Error::wrong_state()) };
     if upload.is_empty() {
@@ -97,11 +96,30 @@ pub(super) fn judge(state: &State, peer: Option<&PeerCertificate>, upload: &Secr
             let current = state.secret(name).ok_or_else(|| {
                 invalid("secret manifest specifies a secret which the original manifest does not contain")
             })?;
-            let secret = with_value(name, current, value, certificates.get(name.as_str()))?;
+            let secret = Secret::from_upload(name, current, given(value)).map_err(|e| invalid(&e.to_string()))?;
             Ok((name.clone(), Arc::new(secret)))
         })
         .collect::<Result<_, Error>>()?;
     Ok(Upload { values, manifest: Arc::clone(manifest), user: user.name.clone() })
+}
+
+/// Tries the templates that may use what was uploaded. With what is stored, and samples of the rest.
+pub(super) fn dry_run(
+    state: &State,
+    upload: &Upload,
+    compiled: &CompiledManifest,
+    now: jiff::Timestamp,
+) -> Result<(), Error> {
+    let real = |name: &str| {
+        let generated = || state.secret(name).filter(|secret| secret.shared && !secret.user_defined);
+        upload.values.get(name).or_else(generated).cloned()
+    };
+    let definitions = &upload.manifest.manifest.secrets;
+    let secrets = DryRunSecrets::new(definitions, &real, state.authority(), now);
+    compiled.dry_run_of(upload.values.keys().map(String::as_str), &secrets).map_err(|cause| {
+        let text = format!("running manifest template dry run: {cause}");
+        Error::new(ErrorKind::Refused, "template_dry_run_failed", text)
+    })
 }
 
 /// Records an upload that was judged good, if it would be judged the same now.
@@ -125,66 +143,23 @@ pub(super) fn record(
     Ok(())
 }
 
-/// The SubjectPublicKeyInfo of every certificate in an upload, by secret.
-fn parse_certificates(upload: &SecretUpload) -> Result<BTreeMap<&str, Vec<u8>>, Error> {
-    upload
-        .iter()
-        .filter_map(|(name, value)| Some((name.as_str(), value.cert.as_ref()?)))
-        .map(|(name, certificate)| {
-            let public_key = Certificate::from_der(&certificate.0)
-                .and_then(|parsed| parsed.tbs_certificate().subject_public_key_info().to_der())
-                .map_err(|_| {
-                    Error::new(ErrorKind::BadRequest, "malformed_certificate", "x509: malformed certificate")
-                })?;
-            Ok((name, public_key))
-        })
-        .collect()
+/// What is no certificate is a malformed request, whatever else is wrong with it.
+fn require_certificates(upload: &SecretUpload) -> Result<(), Error> {
+    let mut certificates = upload.values().filter_map(|value| value.cert.as_ref());
+    if certificates.any(|certificate| public_key_of(&certificate.0).is_err()) {
+        let text = UploadError::CertificateMalformed.to_string();
+        return Err(Error::new(ErrorKind::BadRequest, "malformed_certificate", text));
+    }
+    Ok(())
 }
 
-/// The secret with the uploaded value in place of its own.
-fn with_value(
-    name: &str,
-    current: &Secret,
-    value: &v2::UserSecret,
-    public_key: Option<&Vec<u8>>,
-) -> Result<Secret, Error> {
-    if !current.user_defined {
-        return Err(invalid(&format!("secret {name} is not writeable")));
+fn given(value: &v2::UserSecret) -> Value {
+    let bytes = |part: &Option<Base64>| part.as_ref().map(|bytes| Zeroizing::new(bytes.0.clone()));
+    Value {
+        certificate: value.cert.as_ref().map(|certificate| certificate.0.clone()),
+        private: bytes(&value.private),
+        key: bytes(&value.key),
     }
-    let kind = current.kind.as_str();
-    let definition = Secret { certificate: None, private: None, public: None, ..current.clone() };
-    if current.kind.is_certificate() {
-        if value.key.is_some() {
-            return Err(invalid(&format!(
-                "secret {name} is set to be of type {kind} but specified values for a symmetric-key"
-            )));
-        }
-        let (Some(certificate), Some(public_key)) = (&value.cert, public_key) else {
-            return Err(invalid("x509: unsupported public key type: <nil>"));
-        };
-        return Ok(Secret {
-            certificate: Some(certificate.0.clone()),
-            private: value.private.as_ref().map(|key| Zeroizing::new(key.0.clone())),
-            public: Some(Zeroizing::new(public_key.clone())),
-            ..definition
-        });
-    }
-    if value.cert.is_some() || value.private.is_some() {
-        return Err(invalid(&format!(
-            "secret {name} is set to be of type {kind} but specified values for a certificate"
-        )));
-    }
-    let key = value.key.as_ref().map(|key| Zeroizing::new(key.0.clone()));
-    if current.kind == SecretKind::SymmetricKey {
-        let length = key.as_ref().map_or(0, |key| key.len() as u64);
-        if current.size == 0 || !current.size.is_multiple_of(8) {
-            return Err(invalid(&format!("invalid secret size: {name}")));
-        }
-        if length != current.size / 8 {
-            return Err(invalid(&format!("declared size and actual size don't match: {name}")));
-        }
-    }
-    Ok(Secret { private: key.clone(), public: key, ..definition })
 }
 
 fn require_running(state: &State) -> Result<(), Error> {

@@ -41,6 +41,8 @@ pub struct Settings {
     pub clock: Clock,
     /// Whether there is no trusted execution environment.
     pub simulation: bool,
+    /// Forbid a manifest over a state that waits for recovery.
+    pub deny_recovery_reset: bool,
     /// What an operator should know, besides what manifest and store say.
     pub warnings: Vec<String>,
 }
@@ -49,6 +51,6 @@ impl Settings {
     /// Simulation with the machine's clock.
     #[must_use]
     pub fn simulation() -> Self {
-        Self { clock: Clock::system(), simulation: true, warnings: Vec::new() }
+        Self { clock: Clock::system(), simulation: true, deny_recovery_reset: false, warnings: Vec::new() }
     }
 }

@@ -1,0 +1,231 @@
+//! Activation: a Marble proves what it is and gets its certificate, secrets and parameters.
+//!
+//! Runs on a snapshot, without any lock. Only Marbles with a limit on activations write something, and
+//! the limit is checked again where it counts, inside the transaction.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use marblerun_manifest::model::Marble;
+use marblerun_pki::{MarbleLeaf, VerifiedCsr, issue_marble_leaf, parse_uuid};
+use marblerun_state::{ActiveManifest, Change, Draft, Phase, State};
+use uuid::Uuid;
+
+use crate::core::Coordinator;
+use crate::core::answer::{Activated, ActivationError, ActivationRequest, PeerCertificate};
+use crate::core::marble_secrets::MarbleSecrets;
+use crate::core::observer::ActivationEvent;
+use crate::core::parameters::{self, CompiledManifest};
+use crate::core::transaction::{self, Step};
+use crate::core::update::{Basis, is_unmoved};
+use crate::error::{Error, ErrorKind};
+
+/// What a Marble's gRPC library takes by default. A larger answer would fail there, and without a reason.
+const MAX_ANSWER: usize = 4 << 20;
+
+/// How often an activation that counts is prepared again because an update got in between.
+const ATTEMPTS: usize = 8;
+
+/// A Marble that passed all checks of who it is: type, evidence, limit and UUID belong together.
+struct Admitted<'s> {
+    manifest: &'s Arc<ActiveManifest>,
+    marble_type: &'s str,
+    marble: &'s Marble,
+    uuid: Uuid,
+}
+
+impl Coordinator {
+    pub(super) async fn activate_marble(
+        &self,
+        peer: Option<&PeerCertificate>,
+        request: ActivationRequest,
+    ) -> Result<Activated, ActivationError> {
+        let request = Arc::new(request);
+        let uuid = parse_uuid(&request.uuid).ok().map(|uuid| uuid.to_string());
+        let is_known =
+            self.snapshot().manifest().is_some_and(|m| m.manifest.marbles.contains_key(&request.marble_type));
+        self.observer.attempted(is_known.then_some(request.marble_type.as_str()), uuid.as_deref());
+
+        let outcome = self.try_activate(peer, &request).await;
+        match &outcome {
+            Ok(activated) => {
+                tracing::info!(marble_type = request.marble_type, uuid = activated.uuid, "Marble activated");
+                self.observer.succeeded(
+                    &activated.uuid,
+                    ActivationEvent {
+                        time: self.settings.clock.now(),
+                        marble_type: request.marble_type.clone(),
+                        uuid: request.uuid.clone(),
+                        quote: request.quote.as_slice().into(),
+                    },
+                );
+            }
+            Err(error) => {
+                tracing::warn!(
+                    marble_type = request.marble_type,
+                    uuid = request.uuid,
+                    error = error.message(),
+                    "Marble not activated"
+                );
+            }
+        }
+        outcome
+    }
+
+    async fn try_activate(
+        &self,
+        peer: Option<&PeerCertificate>,
+        request: &Arc<ActivationRequest>,
+    ) -> Result<Activated, ActivationError> {
+        for _ in 0..ATTEMPTS {
+            let state = self.snapshot();
+            admit(&state, peer, request, self.settings.simulation)?;
+            let compiled = self.compiled(&state).map_err(|error| ActivationError::Internal(error.message))?;
+
+            let turn = self.turn(&compiled, &request.marble_type).await;
+            // Signatures, and RSA keys where a Marble has some: not on the threads that serve connections.
+            let (base, peer, request, now, simulation) = (
+                Arc::clone(&state),
+                peer.cloned(),
+                Arc::clone(request),
+                self.settings.clock.now(),
+                self.settings.simulation,
+            );
+            let provisioning = tokio::task::spawn_blocking(move || {
+                let _turn = turn;
+                let admitted = admit(&base, peer.as_ref(), &request, simulation)?;
+                let limit = (admitted.marble.max_activations > 0).then_some(admitted.marble.max_activations);
+                provision(&base, &admitted, &request, &compiled, now).map(|activated| (activated, limit, request))
+            });
+            let (activated, limit, request) = provisioning
+                .await
+                .map_err(|_| ActivationError::Internal("the activation was interrupted by a fault".to_owned()))??;
+            let Some(limit) = limit else { return Ok(activated) };
+
+            let basis = Basis::of(&state).map_err(|_| wrong_state())?;
+            let count = move |draft: &mut Draft| count(draft, &basis, &request.marble_type, limit);
+            match transaction::commit(&self.store, "committing store transaction: ", count).await {
+                Ok(()) => return Ok(activated),
+                Err(Step::Stale) => {}
+                Err(Step::Refused(error)) => return Err(from_error(error)),
+            }
+        }
+        Err(ActivationError::Unavailable("the manifest kept changing during the activation; try again".to_owned()))
+    }
+}
+
+/// Who is it, and may it be activated? In the order in which a Marble sees the refusals.
+fn admit<'s>(
+    state: &'s State,
+    peer: Option<&PeerCertificate>,
+    request: &ActivationRequest,
+    simulation: bool,
+) -> Result<Admitted<'s>, ActivationError> {
+    let refuse = |cause: String| ActivationError::Refused(format!("marble verification failed: {cause}"));
+    let manifest = state.manifest().filter(|_| state.phase() == Phase::AcceptingMarbles).ok_or_else(wrong_state)?;
+    if peer.is_none() {
+        return Err(ActivationError::NoCertificate("couldn't get marble TLS certificate".to_owned()));
+    }
+    let (marble_type, marble) = manifest
+        .manifest
+        .marbles
+        .get_key_value(&request.marble_type)
+        .ok_or_else(|| refuse("unknown marble type requested".to_owned()))?;
+    if state.package(&marble.package).is_none() {
+        return Err(refuse(format!("undefined package {:?}", marble.package)));
+    }
+    if !simulation {
+        return Err(refuse("invalid quote: this Coordinator cannot verify evidence".to_owned()));
+    }
+    if marble.max_activations > 0 && state.activations(marble_type) >= marble.max_activations {
+        return Err(refuse(limit_reached(marble_type, marble.max_activations)));
+    }
+    let uuid =
+        parse_uuid(&request.uuid).map_err(|error| ActivationError::BadRequest(format!("invalid UUID: {error}")))?;
+    if uuid.is_nil() {
+        // It would stand for every instance that forgot to choose one, and they would share their secrets.
+        return Err(ActivationError::BadRequest("invalid UUID: the nil UUID identifies no Marble".to_owned()));
+    }
+    Ok(Admitted { manifest, marble_type, marble, uuid })
+}
+
+/// Certificate, secrets and parameters for an admitted Marble.
+fn provision(
+    state: &State,
+    admitted: &Admitted<'_>,
+    request: &ActivationRequest,
+    compiled: &CompiledManifest,
+    now: Timestamp,
+) -> Result<Activated, ActivationError> {
+    let internal =
+        |prefix: &str, cause: &dyn std::fmt::Display| ActivationError::Internal(format!("{prefix}: {cause}"));
+    let uuid = admitted.uuid.to_string();
+    let leaf = make_leaf(state, request, &uuid, now)
+        .map_err(|cause| internal("generating marble authentication secrets", &cause))?;
+    let secrets = MarbleSecrets::new(state, admitted.manifest, admitted.marble_type, admitted.marble, &uuid, now);
+
+    let rendered = compiled.provide(admitted.marble_type, state.authority(), &leaf, &secrets);
+    let rendered = rendered.map_err(|error| {
+        // A secret that cannot be made is the cause; that the template then lacks it only follows.
+        if let Some(cause) = secrets.failure() {
+            let status = format!("rpc error: code = Internal desc = {cause}");
+            return internal("generating marble secrets", &status);
+        }
+        match error {
+            parameters::ProvideError::Ttls(cause) => internal("creating TTLS config", &cause),
+            parameters::ProvideError::Parameter(cause) => internal("customizing marble parameters", &cause),
+        }
+    })?;
+    let activated =
+        Activated { uuid, files: rendered.files, env: rendered.env, argv: admitted.marble.parameters.argv.clone() };
+    let length = answer_length(&activated);
+    if length > MAX_ANSWER {
+        let cause = format!("the parameters of this Marble take {length} bytes; a Marble accepts at most {MAX_ANSWER}");
+        return Err(internal("customizing marble parameters", &cause));
+    }
+    Ok(activated)
+}
+
+fn make_leaf(state: &State, request: &ActivationRequest, uuid: &str, now: Timestamp) -> Result<MarbleLeaf, String> {
+    let csr = VerifiedCsr::parse(&request.csr).map_err(|error| error.to_string())?;
+    issue_marble_leaf(state.authority(), &csr, uuid, &request.marble_type, now).map_err(|error| error.to_string())
+}
+
+/// Counts one activation, if the limit still allows it.
+fn count(draft: &mut Draft, basis: &Basis, marble_type: &str, limit: u64) -> Result<(), Step> {
+    if !is_unmoved(draft.state(), basis) {
+        return Err(Step::Stale);
+    }
+    let counted = draft.state().activations(marble_type);
+    if counted >= limit {
+        let text = format!("marble verification failed: {}", limit_reached(marble_type, limit));
+        return Err(Error::new(ErrorKind::Refused, "max_activations", text).into());
+    }
+    draft.record(Change::Activations(marble_type.to_owned(), counted + 1))?;
+    Ok(())
+}
+
+fn limit_reached(marble_type: &str, limit: u64) -> String {
+    format!("reached max activations count ({limit}) for marble type {marble_type:?}")
+}
+
+fn wrong_state() -> ActivationError {
+    ActivationError::WrongState("cannot accept marbles in current state".to_owned())
+}
+
+fn from_error(error: Error) -> ActivationError {
+    match error.kind {
+        ErrorKind::Refused => ActivationError::Refused(error.message),
+        ErrorKind::Unavailable => ActivationError::Unavailable(error.message),
+        _ => ActivationError::Internal(error.message),
+    }
+}
+
+/// Length of the answer as protobuf writes it.
+fn answer_length(activated: &Activated) -> usize {
+    let field = |length: usize| 1 + prost::length_delimiter_len(length) + length;
+    let entries = activated.files.iter().chain(&activated.env);
+    let maps: usize = entries.map(|(name, value)| field(field(name.len()) + field(value.len()))).sum();
+    let argv: usize = activated.argv.iter().map(|argument| field(argument.len())).sum();
+    field(maps + argv)
+}

@@ -1,0 +1,58 @@
+//! Setting a manifest: the first one, or one over a state that waits for recovery (which the store puts
+//! away first). All checks come before the one commit, so a refused manifest changes nothing anywhere.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use marblerun_pki::Authority;
+use marblerun_state::{Change, Draft, Phase, State};
+
+use crate::core::answer::ManifestSetAnswer;
+use crate::core::candidate::{Candidate, Purpose};
+use crate::core::installation::{self, Installation};
+use crate::core::transaction::{Step, record_all};
+use crate::core::update_log::{Entry, line};
+use crate::error::Error;
+
+pub(super) const COMMIT_PREFIX: &str = "sealing state: ";
+
+/// A manifest that was found good for one authority.
+pub(super) struct Prepared {
+    installation: Installation,
+    authority: Arc<Authority>,
+    warnings: Vec<String>,
+    now: Timestamp,
+}
+
+/// Whether a manifest can be set at all; asked before anything of it is read.
+pub(super) fn require_acceptance(state: &State) -> Result<(), Error> {
+    match state.phase() {
+        Phase::Recovery | Phase::AcceptingManifest => Ok(()),
+        Phase::AcceptingMarbles => Err(Error::wrong_state()),
+    }
+}
+
+/// The first half: all stages. Slow.
+pub(super) fn prepare(state: &State, raw: Bytes, now: Timestamp) -> Result<Prepared, Error> {
+    require_acceptance(state)?;
+    let candidate = Candidate::decode(raw, Purpose::Set)?;
+    let warnings = candidate.check(Purpose::Set, now)?;
+    let authority = Arc::clone(state.authority());
+    let installation = installation::prepare(&candidate, None, &authority, now)?;
+    Ok(Prepared { installation, authority, warnings, now })
+}
+
+/// The second half.
+pub(super) fn commit(draft: &mut Draft, prepared: &Prepared) -> Result<ManifestSetAnswer, Step> {
+    require_acceptance(draft.state())?;
+    if !Arc::ptr_eq(draft.state().authority(), &prepared.authority) {
+        return Err(Step::Stale);
+    }
+    record_all(draft, prepared.installation.changes.iter().cloned())?;
+    record_all(draft, [Change::LogReset, Change::Log(vec![line(Entry::ManifestSet, prepared.now)])])?;
+    Ok(ManifestSetAnswer {
+        recovery_secrets: prepared.installation.recovery_secrets.clone().unwrap_or_default(),
+        warnings: prepared.warnings.clone(),
+    })
+}

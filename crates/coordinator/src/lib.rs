@@ -4,4 +4,6 @@
 pub mod config;
 pub mod core;
 pub mod error;
+pub mod logging;
 pub mod server;
+pub mod start;

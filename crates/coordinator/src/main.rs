@@ -1,0 +1,66 @@
+//! The program `marblerun-coordinator`.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use marblerun_coordinator::config::Config;
+use marblerun_coordinator::core::Clock;
+use marblerun_coordinator::server::{Facts, Limits, ServerConfig, Servers};
+use marblerun_coordinator::{logging, start};
+use tokio::signal::unix::{SignalKind, signal};
+
+fn main() -> ExitCode {
+    let config = match Config::from_process() {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("marblerun-coordinator: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    logging::init(&config);
+    match run(&config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[tokio::main]
+async fn run(config: &Config) -> anyhow::Result<()> {
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), seal_dir = %config.seal_dir.display(), "starting coordinator");
+    // Before anything is written: a signal that comes now must not find its default, which is to die at once.
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+
+    let coordinator = start::start(config, Clock::system()).await?;
+    let servers = ServerConfig {
+        client_api: config.client_addr.clone(),
+        mesh: config.mesh_addr.clone(),
+        metrics: config.prometheus_addr.clone(),
+        facts: Facts {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            commit: option_env!("MARBLERUN_COMMIT").unwrap_or_default().to_owned(),
+            tee: "simulation".to_owned(),
+        },
+        limits: Limits::default(),
+    };
+    let served = async {
+        let servers = Servers::bind(servers, coordinator.clone()).await?;
+        servers
+            .run(async {
+                tokio::select! {
+                    _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
+                    _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
+                }
+            })
+            .await;
+        anyhow::Ok(())
+    };
+    let outcome = served.await;
+    // Whatever ended the servers: what was accepted is finished, and the witness written.
+    coordinator.close().await;
+    tracing::info!("stopped");
+    outcome
+}

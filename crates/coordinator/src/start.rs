@@ -1,0 +1,124 @@
+//! Start-up: from a configuration to a Coordinator over an opened store.
+//!
+//! A state that cannot be opened leads to recovery mode, not to an error. What ends the start is what an
+//! operator has to put right first: an unusable directory or port, hardware that was found but is not
+//! served by this build, a start-up manifest that cannot be set.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use marblerun_pki::{Authority, SubjectAltNames};
+use marblerun_sealing::{HostKeyFile, KeySealer, Plain};
+use marblerun_state::{Lineage, Phase, RootSecret, State};
+use marblerun_store::{RollbackPolicy, Store, StoreConfig};
+use zeroize::Zeroizing;
+
+use crate::config::Config;
+use crate::core::{Clock, Coordinator, Settings};
+
+mod startup_manifest;
+mod tee;
+
+pub use startup_manifest::StartupManifestError;
+pub use tee::TeeError;
+
+/// Program and version, for the header of the sealed state and the metrics.
+pub const WRITER: &str = concat!("marblerun-coordinator ", env!("CARGO_PKG_VERSION"));
+
+/// Why the Coordinator does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No usable environment.
+    #[error(transparent)]
+    Tee(#[from] TeeError),
+    /// The seal directory cannot be used.
+    #[error("the seal directory {} cannot be used: {reason}. Check its permissions, and that no other Coordinator uses it", dir.display())]
+    SealDir {
+        /// Directory.
+        dir: PathBuf,
+        /// Cause.
+        reason: std::io::Error,
+    },
+    /// The start-up manifest is not in force.
+    #[error(transparent)]
+    Manifest(#[from] StartupManifestError),
+    /// A thread of the start ended without an answer.
+    #[error("the start was interrupted by a fault")]
+    Interrupted,
+}
+
+/// Opens the store and makes the Coordinator. Must be called within a Tokio runtime.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn start(config: &Config, clock: Clock) -> Result<Coordinator, StartError> {
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    let tee = tee::choose(config.tee, config.dev_mode, &|path: &Path| path.exists())?;
+    tee.announce();
+    // Read before anything is changed: a wrong path is found while nothing has happened yet.
+    let manifest = config
+        .startup_manifest
+        .as_deref()
+        .map(|path| startup_manifest::StartupManifest::read(path, &config.startup_recovery_data))
+        .transpose()?;
+
+    let store = open_store(config, clock.clone()).await?;
+    let mut warnings = config.warnings.clone();
+    warnings.extend(tee.warning());
+    let said = warnings.len();
+    let coordinator = Coordinator::new(
+        store,
+        Settings { clock, simulation: true, deny_recovery_reset: config.deny_recovery_reset, warnings },
+    );
+    if let Some(manifest) = manifest {
+        manifest.set(&coordinator).await?;
+    }
+    // Those of the configuration have been said.
+    for warning in coordinator.warnings().into_iter().skip(said) {
+        tracing::warn!("{warning}");
+    }
+    let (code, text) = coordinator.status();
+    tracing::info!(state = code, "{text}");
+    Ok(coordinator)
+}
+
+async fn open_store(config: &Config, clock: Clock) -> Result<Store, StartError> {
+    let sealer: Arc<dyn KeySealer> = match &config.simulation_host_key {
+        Some(path) => Arc::new(HostKeyFile::new(path)),
+        None => Arc::new(Plain),
+    };
+    let store_config = StoreConfig {
+        dir: config.seal_dir.clone(),
+        sealer,
+        // In simulation there is nobody to keep an older state from.
+        rollback: config.rollback.unwrap_or(RollbackPolicy::Warn),
+        writer: WRITER.to_owned(),
+        recovery_in_header: config.recovery_in_header,
+        deny_reset: config.deny_recovery_reset,
+        accept_loss_after: config.accept_loss_after,
+        discard_existing_state: config.discard_existing_state,
+    };
+    let names = config.dns_names.clone();
+    let dir = config.seal_dir.clone();
+    let opening =
+        tokio::task::spawn_blocking(move || Store::open(store_config, &|phase| temporary_state(phase, &names, &clock)));
+    opening.await.map_err(|_| StartError::Interrupted)?.map_err(|reason| StartError::SealDir { dir, reason })
+}
+
+/// Keys and certificates for a Coordinator without a state: those of the deployment to come, or, in
+/// recovery mode, those it serves with until the real ones are back.
+///
+/// # Errors
+/// If a name cannot stand in a certificate, or the random source fails.
+pub fn temporary_state(phase: Phase, dns_names: &str, clock: &Clock) -> Result<State, String> {
+    let authority = Authority::generate(&SubjectAltNames::from_list(dns_names), clock.now())
+        .map_err(|error| format!("making certificates for {dns_names:?}: {error}"))?;
+    let mut root_secret = Zeroizing::new(vec![0; 32]);
+    let mut lineage = Lineage { deployment_id: [0; 16], incarnation: 1, incarnation_id: [0; 16] };
+    for bytes in [&mut root_secret[..], &mut lineage.deployment_id, &mut lineage.incarnation_id] {
+        aws_lc_rs::rand::fill(bytes).map_err(|_| "the random source failed".to_owned())?;
+    }
+    Ok(State::new(phase, lineage, Arc::new(authority), RootSecret(root_secret)))
+}

@@ -1,0 +1,13 @@
+//! The Coordinator's use cases, driven as the shells drive them, over a store in memory or in a directory.
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod activations;
+mod counters;
+mod recovery;
+mod secrets;
+mod start;
+mod update_secrets;
+mod updates;
+mod vectors;
+mod world;

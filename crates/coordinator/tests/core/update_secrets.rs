@@ -1,0 +1,145 @@
+//! What becomes of secrets when the whole manifest is replaced, as users and Marbles see it.
+
+use serde_json::{Value, json};
+
+use crate::world::{UUID, World, json as bytes, text, user, user_pem};
+
+fn manifest() -> Value {
+    let names = ["sym", "cert", "days", "dated", "plain"];
+    json!({
+        "Packages": {"app": {"Debug": true}},
+        "Marbles": {"web": {"Package": "app", "Parameters": {"Env": {
+            "OWN": "{{ hex .Secrets.own }}",
+            "OLD_OWN": "{{ hex .Previous.Secrets.own }}",
+            "OLD_SYM": "{{ hex .Previous.Secrets.sym }}",
+            "OLD_CERT": "{{ pem .Previous.Secrets.cert.Cert }}",
+            "OLD_DAYS": "{{ pem .Previous.Secrets.days.Cert }}",
+        }}}},
+        "Secrets": {
+            "sym": {"Type": "symmetric-key", "Size": 128, "Shared": true},
+            "own": {"Type": "symmetric-key", "Size": 128},
+            "cert": {"Type": "cert-ecdsa", "Size": 256, "Shared": true},
+            "days": {"Type": "cert-ed25519", "ValidFor": 9, "Shared": true},
+            "dated": {"Type": "cert-ed25519", "Shared": true, "Cert": {"NotAfter": "2040-01-01T00:00:00Z"}},
+            "plain": {"Type": "plain", "UserDefined": true},
+        },
+        "Users": {"alice": {"Certificate": user_pem("alice"), "Roles": ["owner", "rw", "r"]}},
+        "Roles": {
+            "owner": {"ResourceType": "Manifest", "Actions": ["UpdateManifest"]},
+            "r": {"ResourceType": "Secrets", "ResourceNames": names, "Actions": ["ReadSecret"]},
+            "rw": {"ResourceType": "Secrets", "ResourceNames": ["plain"], "Actions": ["WriteSecret"]},
+        },
+    })
+}
+
+async fn update(world: &World, manifest: &Value) {
+    let answer = world.coordinator.update(Some(&user("alice")), bytes(manifest)).await.unwrap();
+    assert_eq!(answer.missing_users, None);
+}
+
+fn key(world: &World, name: &str) -> Vec<u8> {
+    world.read("alice", name).private.unwrap().0
+}
+
+fn pem(world: &World, name: &str) -> String {
+    let der = world.read("alice", name).cert.unwrap().0;
+    marblerun_pki::pem::encode("CERTIFICATE", &der).unwrap().to_string()
+}
+
+async fn see(world: &World, variable: &str) -> String {
+    text(&world.activate("web", UUID).await.unwrap(), variable).to_owned()
+}
+
+#[tokio::test]
+async fn without_rotation_keys_stay_and_certificates_are_renewed_with_their_past() {
+    let world = World::with(&manifest()).await;
+    let upload = serde_json::from_value(json!({"plain": {"Key": "aGk="}})).unwrap();
+    world.coordinator.write_secrets(Some(&user("alice")), upload).await.unwrap();
+    let (sym, own) = (key(&world, "sym"), see(&world, "OWN").await);
+    let (cert, days) = (pem(&world, "cert"), pem(&world, "days"));
+    assert_eq!(see(&world, "OLD_CERT").await, cert, "at first, previous is current");
+
+    update(&world, &manifest()).await;
+    assert_eq!(key(&world, "sym"), sym);
+    assert_eq!(key(&world, "plain"), b"hi");
+    assert_eq!(see(&world, "OWN").await, own);
+    assert_eq!(see(&world, "OLD_OWN").await, own);
+    assert_eq!(see(&world, "OLD_SYM").await, hex::encode(&sym));
+    for (name, variable, before) in [("cert", "OLD_CERT", cert), ("days", "OLD_DAYS", days)] {
+        assert_ne!(pem(&world, name), before, "{name} is under the new authority");
+        assert_eq!(see(&world, variable).await, before, "{name} names its days or not: its past is kept");
+    }
+}
+
+#[tokio::test]
+async fn rotation_shifts_every_key_by_one_generation() {
+    let world = World::with(&manifest()).await;
+    let mut rotating = manifest();
+    rotating["Config"] = json!({"RotateRootSecret": true});
+    let mut before = (key(&world, "sym"), see(&world, "OWN").await);
+    for _ in 0..2 {
+        update(&world, &rotating).await;
+        let now = (key(&world, "sym"), see(&world, "OWN").await);
+        assert_ne!(now.0, before.0);
+        assert_ne!(now.1, before.1);
+        assert_eq!(see(&world, "OLD_SYM").await, hex::encode(&before.0));
+        assert_eq!(see(&world, "OLD_OWN").await, before.1);
+        before = now;
+    }
+    update(&world, &manifest()).await;
+    assert_eq!((key(&world, "sym"), see(&world, "OWN").await), before, "without the word nothing rotates");
+}
+
+#[tokio::test]
+async fn a_changed_definition_is_a_new_secret() {
+    let world = World::with(&manifest()).await;
+    let upload = serde_json::from_value(json!({"plain": {"Key": "aGk="}})).unwrap();
+    world.coordinator.write_secrets(Some(&user("alice")), upload).await.unwrap();
+    let (sym, own) = (key(&world, "sym"), see(&world, "OWN").await);
+    let mut changed = manifest();
+    changed["Secrets"]["sym"]["Size"] = json!(256);
+    changed["Secrets"]["own"]["Size"] = json!(256);
+    changed["Secrets"]["plain"]["Size"] = json!(8);
+    update(&world, &changed).await;
+    let new = key(&world, "sym");
+    assert_eq!(new.len(), 32);
+    assert_ne!(new[..16], sym[..]);
+    assert_eq!(see(&world, "OLD_SYM").await, hex::encode(&new), "previous is the new one");
+    assert!(see(&world, "OWN").await.starts_with(&own), "derived keys of other sizes begin alike");
+    assert_eq!(world.read("alice", "plain").private, None, "the value belonged to the old definition");
+}
+
+#[tokio::test]
+async fn a_removed_secret_is_gone_with_its_past() {
+    let world = World::with(&manifest()).await;
+    let sym = key(&world, "sym");
+    let mut without = manifest();
+    without["Secrets"].as_object_mut().unwrap().remove("sym");
+    without["Roles"]["r"]["ResourceNames"] = json!(["cert"]);
+    without["Marbles"]["web"]["Parameters"]["Env"].as_object_mut().unwrap().remove("OLD_SYM");
+    update(&world, &without).await;
+    let state = world.coordinator.snapshot();
+    assert!(state.secret("sym").is_none() && state.previous_secret("sym").is_none());
+    drop(state);
+    update(&world, &manifest()).await;
+    assert_ne!(key(&world, "sym"), sym);
+    assert_eq!(see(&world, "OLD_SYM").await, hex::encode(key(&world, "sym")));
+}
+
+#[tokio::test]
+async fn a_date_in_the_manifest_is_the_date_in_the_certificate() {
+    use x509_cert::der::Decode as _;
+    let world = World::with(&manifest()).await;
+    world.pass_days(100);
+    update(&world, &manifest()).await;
+    let ends = |name: &str| {
+        let der = world.read("alice", name).cert.unwrap().0;
+        let certificate = x509_cert::Certificate::from_der(&der).unwrap();
+        let validity = certificate.tbs_certificate().validity();
+        let [from, until] = [validity.not_before, validity.not_after].map(|time| time.to_unix_duration().as_secs());
+        (until, (until - from) / 86_400)
+    };
+    assert_eq!(ends("dated").0, 2_208_988_800);
+    assert_eq!(ends("days").1, 9);
+    assert_eq!(ends("cert").1, 365);
+}

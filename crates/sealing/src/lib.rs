@@ -117,6 +117,11 @@ pub trait KeySealer: Send + Sync + std::fmt::Debug {
     fn kind(&self) -> SlotKind;
     /// One word for logs and status, such as `plain` or `host-key-file`.
     fn name(&self) -> &'static str;
+    /// Whether this plays a platform in simulation. Only then does the store take keys that prove nothing about who
+    /// made them (plain slots, upstream's bare `sealed_key`).
+    fn simulated(&self) -> bool {
+        false
+    }
     /// Makes a new slot secret.
     ///
     /// # Errors

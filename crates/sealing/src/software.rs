@@ -27,6 +27,10 @@ impl KeySealer for Plain {
         "plain"
     }
 
+    fn simulated(&self) -> bool {
+        true
+    }
+
     fn new_slot(&self, _mode: SealMode) -> Result<NewSlot, SealError> {
         let secret = random("plain")?;
         Ok(NewSlot { params: secret.to_vec(), secret: Zeroizing::new(secret.to_vec()) })
@@ -151,6 +155,10 @@ impl KeySealer for HostKeyFile {
 
     fn name(&self) -> &'static str {
         "host-key-file"
+    }
+
+    fn simulated(&self) -> bool {
+        true
     }
 
     fn new_slot(&self, mode: SealMode) -> Result<NewSlot, SealError> {

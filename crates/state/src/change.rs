@@ -115,7 +115,8 @@ impl Change {
     }
 
     /// At least the encoded size, without encoding.
-    pub(crate) fn size_bound(&self) -> usize {
+    #[must_use]
+    pub fn size_bound(&self) -> usize {
         /// Tags, lengths and fixed-size fields of a message.
         const FRAME: usize = 128;
         let secret = |secret: &Option<Arc<Secret>>| {

@@ -1,10 +1,25 @@
 //! How is a state kept? Snapshot reads, group commit over a backend, the sealed format, backups.
+//!
+//! A request's transaction goes [`Store::commit`] -> engine (one committer, many transactions a group) ->
+//! backend (a directory, or memory) -> sealed bytes. Readers take [`Store::snapshot`] and never wait.
 #![forbid(unsafe_code)]
 
+mod backend;
 pub mod backup;
+mod config;
+mod disk;
+mod engine;
+mod error;
+mod facts;
+mod file;
 pub mod format;
+mod memory;
+mod status;
 mod store;
+#[cfg(test)]
+mod testing;
 
-pub use store::{
-    CommitError, RecoverError, RecoveryMaterial, RollbackPolicy, Store, StoreConfig, StoreMode, StoreStatus,
-};
+pub use config::{RollbackPolicy, StoreConfig, StoreTuning};
+pub use error::{CommitError, RecoverError, RecoveryCheck};
+pub use status::{RecoveryMaterial, StoreCounters, StoreMode, StoreStatus};
+pub use store::Store;

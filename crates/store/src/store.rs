@@ -1,132 +1,43 @@
 //! The store of one Coordinator: reads never wait, commits are grouped.
 
-use std::path::PathBuf;
+use std::io;
 use std::sync::Arc;
 
-use marblerun_recovery::{RecoveryRoot, RecoverySet};
-use marblerun_sealing::KeySealer;
+use arc_swap::ArcSwap;
+use marblerun_recovery::RecoveryRoot;
 use marblerun_state::{Draft, Phase, State};
+use tokio::sync::oneshot;
 
-/// What to do about a state older than the one this host vouches for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RollbackPolicy {
-    /// Serve it, and say so (default in simulation).
-    Warn,
-    /// Recovery mode.
-    Refuse,
-}
+use crate::backend::{Backend, WaitingRoom};
+use crate::disk::RealDirectory;
+use crate::engine::{self, Committer, Queue, Refused, Shared};
+use crate::file::{FileBackend, Opening, Ports};
+use crate::memory::MemoryBackend;
+use crate::{
+    CommitError, RecoverError, RecoveryCheck, RecoveryMaterial, StoreConfig, StoreMode, StoreStatus, StoreTuning,
+};
 
-/// Where and how to keep the state.
-#[derive(Debug, Clone)]
-pub struct StoreConfig {
-    /// Seal directory; made with mode 0700 if absent.
-    pub dir: PathBuf,
-    /// Source of host-bound slot secrets.
-    pub sealer: Arc<dyn KeySealer>,
-    /// What to do about an older state.
-    pub rollback: RollbackPolicy,
-    /// Program and version, for the header.
-    pub writer: String,
-    /// Keep the parties' encrypted secrets in the header (`MARBLERUN_RECOVERY_IN_HEADER`).
-    pub recovery_in_header: bool,
-    /// Forbid a new manifest over a state that cannot be opened (`MARBLERUN_RECOVERY_RESET=deny`).
-    pub deny_reset: bool,
-    /// Continue a damaged file from there (`--accept-loss-after`).
-    pub accept_loss_after: Option<u64>,
-    /// Rename every trace of an earlier state away (`--discard-existing-state`).
-    pub discard_existing_state: bool,
-}
-
-/// What the store is doing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StoreMode {
-    /// No manifest yet, or seal mode `Disabled`: nothing on disk.
-    Volatile,
-    /// Every acknowledged change is on disk.
-    Durable,
-    /// A sealed state exists and cannot be opened.
-    Recovery {
-        /// Stable code: `no_key`, `wrong_key`, `damaged`, `cut_short`, `newer_format`, `no_witness`, `older_than_witness`, `forked`, ..
-        code: &'static str,
-        /// Cause, object, recommendation.
-        message: String,
-    },
-    /// Another file was put in place; a restart loads it.
-    Superseded,
-    /// Writing failed and could not be repaired yet; reads go on.
-    ReadOnly {
-        /// Cause.
-        reason: String,
-    },
-}
-
-/// Facts for status, metrics and events.
-#[derive(Debug, Clone)]
-pub struct StoreStatus {
-    /// What the store is doing.
-    pub mode: StoreMode,
-    /// Sequence number of the last durable state.
-    pub sequence: u64,
-    /// Head of the last durable record (hex for people).
-    pub head: Option<[u8; 32]>,
-    /// Size of `sealed_data` in bytes.
-    pub file_bytes: u64,
-    /// Human-readable slots: kind and label.
-    pub slots: Vec<String>,
-    /// Things an operator should know (torn tail dropped, header altered, rolled back, ..).
-    pub warnings: Vec<String>,
-}
-
-/// What a ceremony needs to know about the state that waits.
-#[derive(Debug, Clone)]
-pub struct RecoveryMaterial {
-    /// Changes when another file is put in place: the ceremony starts anew.
-    pub file_id: [u8; 32],
-    /// From the header; empty if unknown.
-    pub sets: Vec<RecoverySet>,
-}
-
-/// Why a transaction was not committed.
-#[derive(Debug, thiserror::Error)]
-pub enum CommitError<E> {
-    /// The transaction itself refused.
-    #[error("{0}")]
-    Rejected(E),
-    /// Certainly not stored; may be tried again.
-    #[error("not stored: {0}")]
-    NotStored(String),
-    /// It is not known whether it is stored.
-    #[error("outcome unknown: {0}")]
-    Unknown(String),
-    /// Too many transactions wait.
-    #[error("too many transactions are waiting; try again")]
-    Busy,
-    /// Writes are not possible now: superseded, read-only, closed.
-    #[error("{0}")]
-    Unavailable(String),
-}
-
-/// Why a recovery did not succeed. The sealed state is unchanged.
-#[derive(Debug, thiserror::Error)]
-pub enum RecoverError {
-    /// Not in recovery mode.
-    #[error("server is not in expected state")]
-    NotInRecovery,
-    /// The check of the opened state refused it (signatures).
-    #[error("{0}")]
-    Refused(String),
-    /// The state cannot be opened with this root.
-    #[error("{0}")]
-    CannotOpen(String),
-    /// The recovered state could not be written.
-    #[error("{0}")]
-    NotStored(String),
-}
-
-/// The store. Cheap to clone (a handle).
+/// The store. Cheap to clone (a handle). When the last handle is dropped, what waits is still stored.
 #[derive(Clone)]
 pub struct Store {
-    _private: (),
+    handle: Arc<Handle>,
+}
+
+struct Handle {
+    shared: Arc<Shared>,
+    waiting_room: Option<Arc<dyn WaitingRoom>>,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.shared.queue.abandon();
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("facts", &self.handle.shared.facts.load()).finish_non_exhaustive()
+    }
 }
 
 impl Store {
@@ -136,47 +47,76 @@ impl Store {
     ///
     /// # Errors
     /// Only if the directory cannot be used at all (permissions, lock held by another Coordinator).
-    pub fn open(_config: StoreConfig, _make: &dyn Fn(Phase) -> Result<State, String>) -> Result<Self, std::io::Error> {
-        todo!()
+    pub fn open(config: StoreConfig, make: &dyn Fn(Phase) -> Result<State, String>) -> Result<Self, io::Error> {
+        Self::open_with(config, StoreTuning::default(), make)
+    }
+
+    /// [`Store::open`] with other intervals and bounds.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_with(
+        config: StoreConfig,
+        tuning: StoreTuning,
+        make: &dyn Fn(Phase) -> Result<State, String>,
+    ) -> Result<Self, io::Error> {
+        let queue = Arc::new(Queue::new(tuning.queue));
+        let ports = Ports::real(Arc::new(RealDirectory::new(&config.dir)), Arc::clone(&queue));
+        let opening = FileBackend::open(config, tuning, ports, make)?;
+        Self::start(queue, opening)
     }
 
     /// A store that keeps nothing (tests).
     #[must_use]
-    pub fn in_memory(_state: State) -> Self {
-        todo!()
+    pub fn in_memory(state: State) -> Self {
+        let backend = MemoryBackend::default();
+        let opening = Opening { backend, state: Arc::new(state), counters: Arc::default(), waiting_room: None };
+        let shared = Self::shared(Arc::new(Queue::new(StoreTuning::default().queue)), &opening);
+        Self::spawn(shared, opening).unwrap_or_else(|(shared, _)| {
+            // Without a thread nothing can be committed: a closed store says so.
+            drop(shared.queue.drain());
+            Self { handle: Arc::new(Handle { shared, waiting_room: None }) }
+        })
     }
 
     /// The current state. Never waits.
     #[must_use]
     pub fn snapshot(&self) -> Arc<State> {
-        todo!()
+        self.handle.shared.state.load_full()
     }
 
     /// Runs a transaction in the next group. It may run more than once, each time on a newer state; it
     /// must do no I/O. Returns when the group is durable. A transaction that records no change costs no write,
-    /// but its answer still waits for the groups it has seen.
+    /// but its answer still waits for the groups it has seen. Once called it takes its course, also if the
+    /// returned future is dropped.
     ///
     /// # Errors
     /// [`CommitError`].
-    pub async fn commit<T, E, F>(&self, _transaction: F) -> Result<T, CommitError<E>>
+    pub async fn commit<T, E, F>(&self, transaction: F) -> Result<T, CommitError<E>>
     where
         T: Send + 'static,
         E: Send + 'static,
         F: FnMut(&mut Draft) -> Result<T, E> + Send + 'static,
     {
-        todo!()
+        let (job, answer) = engine::transaction(transaction);
+        match self.handle.shared.queue.push_job(job) {
+            Ok(()) => {}
+            Err(Refused::Busy) => return Err(CommitError::Busy),
+            Err(Refused::Closed) => return Err(CommitError::Unavailable("the store is closed".to_owned())),
+        }
+        answer.await.unwrap_or_else(|_| Err(CommitError::Unknown("the store stopped".to_owned())))
     }
 
     /// What a ceremony needs; looks at the file again. `None` if not in recovery mode.
     #[must_use]
     pub fn recovery_material(&self) -> Option<RecoveryMaterial> {
-        todo!()
+        self.waiting_room().map(WaitingRoom::material)
     }
 
     /// Whether a candidate recovery root opens the waiting state. O(1) on our files.
     #[must_use]
-    pub fn opens(&self, _candidate: &[u8]) -> bool {
-        todo!()
+    pub fn opens(&self, candidate: &[u8]) -> bool {
+        self.waiting_room().is_some_and(|room| room.opens(candidate))
     }
 
     /// Opens the waiting state, lets `check` decide (signatures against the manifest inside), proves it,
@@ -184,22 +124,54 @@ impl Store {
     ///
     /// # Errors
     /// [`RecoverError`]; nothing is changed.
-    pub async fn recover(
-        &self,
-        _root: RecoveryRoot,
-        _check: Box<dyn FnOnce(&State) -> Result<(), String> + Send>,
-    ) -> Result<(), RecoverError> {
-        todo!()
+    pub async fn recover(&self, root: RecoveryRoot, check: RecoveryCheck) -> Result<(), RecoverError> {
+        let stopped = || RecoverError::NotStored("the store is closed".to_owned());
+        let (sender, answer) = oneshot::channel();
+        self.handle.shared.queue.push_recover(root, check, sender).map_err(|_| stopped())?;
+        answer.await.unwrap_or_else(|_| Err(stopped()))
     }
 
-    /// Facts for status and metrics.
+    /// Facts for status and metrics. Never waits.
     #[must_use]
     pub fn status(&self) -> StoreStatus {
-        todo!()
+        let shared = &self.handle.shared;
+        shared.facts.load().to_status(&shared.counters)
     }
 
     /// Finishes the queue, writes the witness, stops the committer.
     pub async fn close(&self) {
-        todo!()
+        let (sender, answer) = oneshot::channel();
+        if self.handle.shared.queue.close(sender).is_ok() {
+            // An error means that the committer has ended already.
+            let _ = answer.await;
+        }
+    }
+
+    fn waiting_room(&self) -> Option<&dyn WaitingRoom> {
+        let waits = matches!(self.handle.shared.facts.load().mode, StoreMode::Recovery { .. });
+        self.handle.waiting_room.as_deref().filter(|_| waits)
+    }
+
+    pub(crate) fn start<B: Backend + 'static>(queue: Arc<Queue>, opening: Opening<B>) -> io::Result<Self> {
+        let shared = Self::shared(queue, &opening);
+        Self::spawn(shared, opening).map_err(|(_, error)| error)
+    }
+
+    fn shared<B: Backend>(queue: Arc<Queue>, opening: &Opening<B>) -> Arc<Shared> {
+        Arc::new(Shared {
+            state: ArcSwap::new(Arc::clone(&opening.state)),
+            facts: ArcSwap::from_pointee(opening.backend.facts()),
+            counters: Arc::clone(&opening.counters),
+            queue,
+        })
+    }
+
+    fn spawn<B: Backend + 'static>(shared: Arc<Shared>, opening: Opening<B>) -> Result<Self, (Arc<Shared>, io::Error)> {
+        let Opening { backend, waiting_room, .. } = opening;
+        let committer = Committer::new(Arc::clone(&shared), backend);
+        match std::thread::Builder::new().name("committer".to_owned()).spawn(move || committer.run()) {
+            Ok(_) => Ok(Self { handle: Arc::new(Handle { shared, waiting_room }) }),
+            Err(error) => Err((shared, error)),
+        }
     }
 }

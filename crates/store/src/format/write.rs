@@ -197,6 +197,11 @@ impl<W: Write> FileWriter<W> {
         self.tail.head
     }
 
+    /// The sink, to flush and sync what was written so far.
+    pub fn sink(&mut self) -> &mut W {
+        &mut self.sink
+    }
+
     /// Flushes the sink. The mark still has to be written ([`Tail::mark`]), then the file synced.
     ///
     /// # Errors

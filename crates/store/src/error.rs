@@ -1,0 +1,44 @@
+//! Why something was not done, and who has a say in it.
+
+use marblerun_state::State;
+
+/// Decides about an opened state before it is served: the signatures over the secrets that opened it, against
+/// the manifest inside.
+pub type RecoveryCheck = Box<dyn FnOnce(&State) -> Result<(), String> + Send>;
+
+/// Why a transaction was not committed.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError<E> {
+    /// The transaction itself refused.
+    #[error("{0}")]
+    Rejected(E),
+    /// Certainly not stored; may be tried again.
+    #[error("not stored: {0}")]
+    NotStored(String),
+    /// It is not known whether it is stored.
+    #[error("outcome unknown: {0}")]
+    Unknown(String),
+    /// Too many transactions wait.
+    #[error("too many transactions are waiting; try again")]
+    Busy,
+    /// Writes are not possible now: superseded, read-only, closed.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// Why a recovery did not succeed. The sealed state is unchanged.
+#[derive(Debug, thiserror::Error)]
+pub enum RecoverError {
+    /// Not in recovery mode.
+    #[error("server is not in expected state")]
+    NotInRecovery,
+    /// The check of the opened state refused it (signatures).
+    #[error("{0}")]
+    Refused(String),
+    /// The state cannot be opened with this root.
+    #[error("{0}")]
+    CannotOpen(String),
+    /// The recovered state could not be written.
+    #[error("{0}")]
+    NotStored(String),
+}

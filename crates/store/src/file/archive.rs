@@ -1,0 +1,154 @@
+//! Copies kept of what is about to be replaced, and putting a state aside on request. A replacement whose
+//! archive cannot be written is refused, so nothing here may fail silently but the removal of old copies.
+
+use std::io;
+
+use super::names::{ArchiveName, Reason, discarded, is_leftover};
+use crate::disk::{Access, FileSystem, copy, read_up_to};
+use crate::format::{SEALED_DATA, SEALED_KEY};
+
+/// How many copies of a reason stay, where old ones go.
+const KEEP: usize = 3;
+
+/// Copies that were just made; can be taken back while nothing was replaced.
+#[derive(Debug, Default)]
+pub(super) struct Archived(Vec<String>);
+
+impl Archived {
+    /// The replacement did not happen: the copies are not needed. Best effort.
+    pub(super) fn take_back(self, fs: &dyn FileSystem) {
+        for name in self.0 {
+            let _ = fs.remove(&name);
+        }
+    }
+
+    pub(super) fn names(&self) -> &[String] {
+        &self.0
+    }
+}
+
+/// Copies `sealed_data` from `offset` on and, unless only a tail is kept, `sealed_key`; durable on return.
+pub(super) fn archive(fs: &dyn FileSystem, reason: Reason, sequence: u64, offset: u64) -> io::Result<Archived> {
+    let existing = fs.list()?;
+    let taken = |number: u32| {
+        [SEALED_DATA, SEALED_KEY].into_iter().any(|base| {
+            let name = ArchiveName { reason, sequence, number, base }.to_string();
+            existing.contains(&name)
+        })
+    };
+    let number = (1..=u32::MAX).find(|&number| !taken(number)).unwrap_or(u32::MAX);
+    let bases: &[&'static str] = if reason == Reason::Torn { &[SEALED_DATA] } else { &[SEALED_DATA, SEALED_KEY] };
+    let mut made = Archived::default();
+    for base in bases {
+        if !existing.iter().any(|name| name == base) {
+            continue;
+        }
+        let name = ArchiveName { reason, sequence, number, base }.to_string();
+        made.0.push(name.clone());
+        if let Err(error) = copy(fs, base, offset, &name) {
+            made.take_back(fs);
+            return Err(error);
+        }
+    }
+    if let Err(error) = sync_directory(fs) {
+        made.take_back(fs);
+        return Err(error);
+    }
+    Ok(made)
+}
+
+/// Whether a full copy of both files, as they are now, was archived before for that reason.
+pub(super) fn is_archived(fs: &dyn FileSystem, reason: Reason) -> io::Result<bool> {
+    let names = fs.list()?;
+    for archive in names.iter().filter_map(|name| ArchiveName::parse(name)) {
+        if archive.reason == reason
+            && archive.base == SEALED_DATA
+            && same_content(fs, SEALED_DATA, &archive.to_string())?
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Removes old copies of a reason of which only the newest are kept. Best effort.
+pub(super) fn prune(fs: &dyn FileSystem, reason: Reason) {
+    let keep = match reason {
+        Reason::Reset | Reason::Damaged => return,
+        Reason::Rotated => 0,
+        Reason::Imported | Reason::Restored | Reason::Torn => KEEP,
+    };
+    for base in [SEALED_DATA, SEALED_KEY] {
+        let mut archives: Vec<_> = fs
+            .list()
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|name| ArchiveName::parse(name))
+            .filter(|archive| archive.reason == reason && archive.base == base)
+            .collect();
+        archives.sort();
+        for old in archives.iter().rev().skip(keep) {
+            if let Err(error) = fs.remove(&old.to_string()) {
+                tracing::warn!(%error, archive = %old, "an old archive could not be removed");
+            }
+        }
+    }
+}
+
+/// Renames archives and upstream's leftovers to `.discarded`.
+pub(super) fn discard_archives(fs: &dyn FileSystem) -> io::Result<()> {
+    for name in fs.list()? {
+        if is_leftover(&name) || ArchiveName::parse(&name).is_some() {
+            discard(fs, &name)?;
+        }
+    }
+    sync_directory(fs)
+}
+
+/// Renames one file to `.discarded`, replacing nothing. A missing file is no error.
+pub(super) fn discard(fs: &dyn FileSystem, name: &str) -> io::Result<()> {
+    let existing = fs.list()?;
+    if !existing.iter().any(|other| other == name) {
+        return Ok(());
+    }
+    let free = (1..=u32::MAX).map(|number| discarded(name, number)).find(|free| !existing.contains(free));
+    fs.rename(name, &free.unwrap_or_else(|| discarded(name, u32::MAX)))
+}
+
+/// Puts every trace aside, `sealed_key` last: whatever is left by a crash in between still asks for a decision.
+pub(super) fn discard_everything(fs: &dyn FileSystem) -> io::Result<()> {
+    discard_archives(fs)?;
+    discard(fs, SEALED_DATA)?;
+    sync_directory(fs)?;
+    discard(fs, SEALED_KEY)?;
+    sync_directory(fs)
+}
+
+/// Syncs the directory; file systems that cannot are let pass (the files themselves are synced).
+pub(super) fn sync_directory(fs: &dyn FileSystem) -> io::Result<()> {
+    match fs.sync_directory() {
+        Err(error) if is_unsupported(&error) => Ok(()),
+        other => other,
+    }
+}
+
+/// Whether a file system says that it cannot sync directories at all.
+pub(super) fn is_unsupported(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::InvalidInput)
+}
+
+fn same_content(fs: &dyn FileSystem, one: &str, other: &str) -> io::Result<bool> {
+    let (one, other) = (fs.open(one, Access::Read)?, fs.open(other, Access::Read)?);
+    let (mut left, mut right) = (vec![0; 64 << 10], vec![0; 64 << 10]);
+    let mut offset = 0;
+    loop {
+        let count = read_up_to(&*one, &mut left, offset)?;
+        if read_up_to(&*other, &mut right, offset)? != count || left.get(..count) != right.get(..count) {
+            return Ok(false);
+        }
+        if count < left.len() {
+            return Ok(true);
+        }
+        offset += count as u64;
+    }
+}

@@ -1,0 +1,142 @@
+//! Import of upstream's two files: both are archived, then the state is founded anew in our format, with
+//! upstream's data encryption key as the recovery root, so that the holders' secrets stay good.
+
+use std::sync::Arc;
+
+use marblerun_recovery::RecoveryRoot;
+use marblerun_sealing::SealMode;
+use marblerun_state::State;
+use zeroize::Zeroizing;
+
+use super::establish::Foundation;
+use super::footprint::Footprint;
+use super::key::KeyOnDisk;
+use super::names::{ArchiveName, Reason};
+use super::new_file::NotPlaced;
+use super::{FileBackend, Mode, Waiting, seal_mode};
+use crate::disk::{DiskFile, FileSystem, Readable};
+use crate::format::upstream::UpstreamFront;
+use crate::format::{self, Refusal, SEALED_KEY};
+
+/// Why upstream's state is not served, with its code.
+#[derive(Debug)]
+pub(super) struct NotImported {
+    pub(super) code: &'static str,
+    pub(super) message: String,
+}
+
+impl From<Refusal> for NotImported {
+    fn from(refusal: Refusal) -> Self {
+        Self { code: refusal.code(), message: refusal.to_string() }
+    }
+}
+
+/// Decrypts and reads upstream's state; proves it. The key becomes the recovery root.
+pub(super) fn read(file: &dyn DiskFile, front: &UpstreamFront, key: &[u8]) -> Result<State, NotImported> {
+    let source = Readable::new(file).map_err(Refusal::from)?;
+    let plaintext = format::upstream::open(&source, front, key)?;
+    let not_imported = |why: String| NotImported {
+        code: "not_imported",
+        message: format!(
+            "upstream's sealed_data opens, but cannot be taken over: {why}. \
+             It is left as it is; restore another copy, or keep using the program that wrote it"
+        ),
+    };
+    let (incarnation_id, epoch) = (random().map_err(not_imported)?, random().map_err(not_imported)?);
+    let root = RecoveryRoot::new(Zeroizing::new(key.to_vec()));
+    let state = marblerun_state::upstream::import(&plaintext, &front.header, root, incarnation_id, epoch)
+        .map_err(|error| not_imported(error.to_string()))?;
+    state.validate().map_err(|error| not_imported(error.to_string()))?;
+    Ok(state)
+}
+
+/// Random bytes for names.
+pub(super) fn random<const N: usize>() -> Result<[u8; N], String> {
+    let mut bytes = [0; N];
+    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| "the random source failed".to_owned())?;
+    Ok(bytes)
+}
+
+impl FileBackend {
+    /// Imports at start, with the key that lies beside the file.
+    pub(super) fn import_at_start(&mut self, file: &dyn DiskFile, front: &UpstreamFront, on_disk: &KeyOnDisk) {
+        let result = find_state(&*self.ports.fs, self.config.sealer.simulated(), file, front, on_disk)
+            .and_then(|state| self.import(Arc::new(state), file));
+        if let Err(not_imported) = result {
+            let NotImported { code, message } = not_imported;
+            self.mode = Mode::Recovery(Waiting::new(code, message, Some(file)));
+        }
+    }
+
+    /// Takes an imported state over.
+    pub(super) fn import(&mut self, state: Arc<State>, file: &dyn DiskFile) -> Result<(), NotImported> {
+        let footprint = Footprint::of_file(file).map_err(Refusal::from)?;
+        if seal_mode(&state) == SealMode::Disabled {
+            let note = "the state of upstream's Coordinator has seal mode Disabled: it is loaded at each start, and no \
+                        change to it is stored";
+            self.notes.push(note.to_owned());
+            self.mode = Mode::Volatile { beneath: Some(footprint) };
+            self.state = state;
+            return Ok(());
+        }
+        let foundation = Foundation {
+            replaces: Some(footprint),
+            reason: Some(Reason::Imported),
+            ..Foundation::genesis(1, self.ports.clock.now_ms())
+        };
+        self.found(&state, &foundation).map_err(|not_placed| {
+            let why = match not_placed {
+                NotPlaced::Failed(why) | NotPlaced::Uncertain(why) => why,
+                NotPlaced::Superseded => "it was replaced meanwhile".to_owned(),
+            };
+            let message =
+                format!("upstream's sealed_data opens, but cannot be written in our format: {why}. Then restart");
+            NotImported { code: "not_imported", message }
+        })?;
+        self.notes.push("the state was imported from upstream's Coordinator; its files are archived".to_owned());
+        Ok(())
+    }
+}
+
+fn find_state(
+    fs: &dyn FileSystem,
+    simulated: bool,
+    file: &dyn DiskFile,
+    front: &UpstreamFront,
+    on_disk: &KeyOnDisk,
+) -> Result<State, NotImported> {
+    let no_key = |reason: &str| NotImported::from(Refusal::NoKey { reason: reason.to_owned() });
+    match on_disk {
+        // A bare key proves nothing about who wrote the state; only simulation takes it.
+        KeyOnDisk::Upstream(_) if !simulated => {
+            Err(no_key("upstream's sealed_key is a bare key, and anyone can make one"))
+        }
+        KeyOnDisk::Upstream(key) => read(file, front, key),
+        KeyOnDisk::Ours(_) if on_disk.is_pending() && simulated => {
+            // A crash in the middle of an import: upstream's key was archived before ours was written.
+            let archived = archived_keys(fs);
+            let opened = archived.iter().find_map(|key| read(file, front, key).ok());
+            opened.ok_or_else(|| no_key("an import was interrupted, and no archived sealed_key opens upstream's file"))
+        }
+        KeyOnDisk::Ours(_) => Err(NotImported {
+            code: "older_than_witness",
+            message: "sealed_data is upstream's, but this host vouches for a state of ours: an older copy was put in \
+                      place. Recover with the recovery keys to accept it, or put the newer file back"
+                .to_owned(),
+        }),
+        KeyOnDisk::Missing => Err(no_key("there is no sealed_key")),
+        KeyOnDisk::Unusable(why) => Err(no_key(why)),
+    }
+}
+
+fn archived_keys(fs: &dyn FileSystem) -> Vec<Zeroizing<Vec<u8>>> {
+    let names = fs.list().unwrap_or_default();
+    let archives = names.iter().filter_map(|name| ArchiveName::parse(name));
+    archives
+        .filter(|archive| archive.reason == Reason::Imported && archive.base == SEALED_KEY)
+        .filter_map(|archive| match KeyOnDisk::read(fs, &archive.to_string()) {
+            KeyOnDisk::Upstream(key) => Some(key),
+            _ => None,
+        })
+        .collect()
+}

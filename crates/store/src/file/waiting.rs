@@ -1,0 +1,88 @@
+//! Recovery mode: what waits, told to people and to the ceremony.
+
+use std::io;
+use std::sync::Arc;
+
+use super::footprint::Footprint;
+use super::key::describe_slot;
+use super::live::describe_set;
+use super::{FileBackend, Mode, Waiting};
+use crate::RecoveryMaterial;
+use crate::backend::WaitingRoom;
+use crate::disk::{Access, DiskFile, FileSystem, Readable};
+use crate::format::{self, DekId, Front, Layout, Refusal, SEALED_DATA, read_front};
+use marblerun_sealing::SlotKind;
+
+impl Waiting {
+    /// Why a state is not served, and what can be told of it.
+    pub(super) fn new(code: &'static str, message: String, file: Option<&dyn DiskFile>) -> Self {
+        let mut waiting = Self { code, message, footprint: None, sequence: 0, bytes: 0, slots: Vec::new() };
+        let Some(file) = file else { return waiting };
+        waiting.footprint = Footprint::of_file(file).ok();
+        let Ok(source) = Readable::new(file) else { return waiting };
+        waiting.bytes = source.length();
+        if let Ok(Layout::Sealed(front)) = read_front(&source) {
+            waiting.sequence = front.header.sequence;
+            waiting.slots = describe_front(&front);
+        }
+        if let Ok(format::Inspected { body: Ok(body), .. }) = format::inspect(&source) {
+            waiting.sequence = body.sequence;
+        }
+        waiting
+    }
+
+    /// From a refusal of the format.
+    pub(super) fn refused(refusal: &Refusal, file: Option<&dyn DiskFile>) -> Self {
+        Self::new(refusal.code(), refusal.to_string(), file)
+    }
+}
+
+fn describe_front(front: &Front) -> Vec<String> {
+    let others = front.header.slots.iter().filter(|slot| slot.kind() != Some(SlotKind::Recovery));
+    others.map(describe_slot).chain(front.header.recovery.iter().map(describe_set)).collect()
+}
+
+impl FileBackend {
+    /// Key of the file that waits, as its header names it.
+    pub(super) fn key_of_waiting(&self) -> Option<DekId> {
+        let Mode::Recovery(_) = &self.mode else { return None };
+        let file = self.ports.fs.open(SEALED_DATA, Access::Read).ok()?;
+        match read_front(&Readable::new(&*file).ok()?) {
+            Ok(Layout::Sealed(front)) => Some(front.header.dek_id),
+            _ => None,
+        }
+    }
+}
+
+/// Looks at the directory afresh each time, so that a file put in place meanwhile is noticed.
+pub(super) struct FileWaitingRoom {
+    pub(super) fs: Arc<dyn FileSystem>,
+}
+
+impl WaitingRoom for FileWaitingRoom {
+    fn material(&self) -> RecoveryMaterial {
+        self.look().unwrap_or(RecoveryMaterial { file_id: [0; 32], sets: Vec::new() })
+    }
+
+    fn opens(&self, candidate: &[u8]) -> bool {
+        let Ok(file) = self.fs.open(SEALED_DATA, Access::Read) else { return false };
+        let Ok(source) = Readable::new(&*file) else { return false };
+        match read_front(&source) {
+            Ok(Layout::Sealed(front)) => front.dek_from_recovery_root(candidate).is_some(),
+            Ok(Layout::Upstream(front)) => format::upstream::open(&source, &front, candidate).is_ok(),
+            Err(_) => false,
+        }
+    }
+}
+
+impl FileWaitingRoom {
+    fn look(&self) -> io::Result<RecoveryMaterial> {
+        let file = self.fs.open(SEALED_DATA, Access::Read)?;
+        let source = Readable::new(&*file)?;
+        Ok(match read_front(&source) {
+            Ok(Layout::Sealed(front)) => RecoveryMaterial { file_id: front.file_id.0, sets: front.header.recovery },
+            // Upstream's files have no name, but a nonce and a tag; who holds which secret is not written in them.
+            _ => RecoveryMaterial { file_id: Footprint::of_file(&*file)?.digest(), sets: Vec::new() },
+        })
+    }
+}

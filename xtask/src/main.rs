@@ -43,6 +43,14 @@ enum Task {
     },
     /// Formatting, lints, licences
     Check,
+    /// Fuzz every parser of foreign bytes (nightly compiler)
+    Fuzz {
+        /// Seconds for each target
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+        /// Only this target
+        target: Option<String>,
+    },
 }
 
 fn main() -> Result<()> {
@@ -52,6 +60,7 @@ fn main() -> Result<()> {
         Task::Bench { seconds, clients } => bench(seconds, clients),
         Task::Docs { check } => docs(check),
         Task::Check => check(),
+        Task::Fuzz { seconds, target } => fuzz(seconds, target),
     }
 }
 
@@ -146,21 +155,35 @@ fn check() -> Result<()> {
     let here = |command: &mut Command| run(command.current_dir(&root));
     here(cargo().args(["fmt", "--all", "--check"]))?;
     here(cargo().args(["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
-    let deny = cargo_deny()?;
+    let deny = tool("cargo-deny", "0.20.2")?;
     here(Command::new(deny).args(["--locked", "check", "bans", "licenses", "sources"]))
 }
 
-/// cargo-deny, built once into the user's cache.
-fn cargo_deny() -> Result<PathBuf> {
-    const VERSION: &str = "0.20.2";
+const FUZZ_TARGETS: [&str; 8] = ["manifest", "yaml", "template", "sealed_data", "sealed_key", "change", "csr", "share"];
+
+fn fuzz(seconds: u64, target: Option<String>) -> Result<()> {
+    let cargo_fuzz = tool("cargo-fuzz", "0.13.1")?;
+    let targets = target.map_or_else(|| FUZZ_TARGETS.map(str::to_owned).to_vec(), |target| vec![target]);
+    for target in targets {
+        let limit = format!("-max_total_time={seconds}");
+        let mut command = Command::new(&cargo_fuzz);
+        // cargo-fuzz is a cargo subcommand: its first argument is its own name.
+        command.args(["fuzz", "run", &target, "--", &limit, "-max_len=65536", "-rss_limit_mb=4096"]);
+        run(command.current_dir(root()?).env("RUSTUP_TOOLCHAIN", "nightly").env_remove("CARGO"))?;
+    }
+    Ok(())
+}
+
+/// A tool from the registry, built once into the user's cache.
+fn tool(name: &str, version: &str) -> Result<PathBuf> {
     let cache = std::env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
         .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
         .context("neither XDG_CACHE_HOME nor HOME is set")?;
     let tools = cache.join("marblerun/tools");
-    let path = tools.join("bin/cargo-deny");
+    let path = tools.join("bin").join(name);
     if !path.is_file() {
-        let version = format!("cargo-deny@{VERSION}");
+        let version = format!("{name}@{version}");
         run(cargo().args(["install", "--locked", &version, "--root"]).arg(&tools))?;
     }
     Ok(path)

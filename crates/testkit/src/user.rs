@@ -87,7 +87,7 @@ impl RecoveryKeyPair {
     pub fn public_pem(&self) -> Result<String> {
         let key = RsaKeyPair::from_pkcs8(&self.pkcs8).map_err(|e| anyhow!("{e}"))?;
         let spki: PublicKeyX509Der<'_> = key.public_key().as_der().map_err(|_| anyhow!("encoding failed"))?;
-        Ok(der::pem::encode_string("PUBLIC KEY", LineEnding::LF, spki.as_ref()).map_err(|e| anyhow!("{e}"))?)
+        der::pem::encode_string("PUBLIC KEY", LineEnding::LF, spki.as_ref()).map_err(|e| anyhow!("{e}"))
     }
 
     /// `PRIVATE KEY` PEM.

@@ -1,0 +1,392 @@
+//! The command line, as `clap` types. Names and defaults are upstream's where upstream has them.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Manage confidential deployments with MarbleRun.
+#[derive(Debug, Parser)]
+#[command(name = "marblerun", version, disable_version_flag = true, propagate_version = false, max_term_width = 110)]
+pub struct Cli {
+    /// Options of every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// How data is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    Text,
+    /// One JSON document on stdout.
+    Json,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Path of the cached Coordinator certificates [default: marblerun/coordinator-cert.pem in the user's configuration folder]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub coordinator_cert: Option<PathBuf>,
+    /// Attestation policy (JSON): UniqueID, SignerID, SecurityVersion, ProductID, Debug [default: ./era-config.json if it exists]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub era_config: Option<PathBuf>,
+    /// Skip the verification of evidence. For test deployments only
+    #[arg(short, long, global = true)]
+    pub insecure: bool,
+    /// TCB statuses to accept
+    #[arg(long, global = true, value_delimiter = ',', value_name = "STATUS", default_values_t = ["UpToDate".to_owned(), "SWHardeningNeeded".to_owned()])]
+    pub accepted_tcb_statuses: Vec<String>,
+    /// Advisories to accept with status SWHardeningNeeded [default: all]
+    #[arg(long, global = true, value_delimiter = ',', value_name = "ADVISORY")]
+    pub accepted_advisories: Vec<String>,
+    /// Kubernetes namespace
+    #[arg(short, long, global = true, default_value = "marblerun")]
+    pub namespace: String,
+    /// Freshness value (these bytes) to be contained in the evidence
+    #[arg(long, global = true, default_value = "")]
+    pub nonce: String,
+    /// Write the Coordinator's evidence to this file
+    #[arg(long, global = true, value_name = "FILE")]
+    pub save_sgx_quote: Option<PathBuf>,
+    /// How to print data. `--output json` means the same
+    #[arg(long, global = true, value_enum, value_name = "FORMAT")]
+    pub format: Option<Format>,
+    /// Write data to this file; `-` is stdout. The words `json` and `text` choose the format instead (a file of that name: ./json)
+    #[arg(short, long, global = true, value_name = "FILE|FORMAT")]
+    pub output: Option<String>,
+    /// Time limit of each call to the Coordinator, in seconds
+    #[arg(long, global = true, default_value_t = 60, value_name = "SECONDS")]
+    pub timeout: u64,
+}
+
+impl Global {
+    /// Whether stdout must be one JSON document.
+    pub fn wants_json(&self) -> bool {
+        self.format == Some(Format::Json) || self.output.as_deref() == Some("json")
+    }
+
+    /// The file named with `--output`, if it names one.
+    pub fn output_file(&self) -> Option<&str> {
+        self.output.as_deref().filter(|value| !matches!(*value, "json" | "text"))
+    }
+}
+
+/// A client certificate with its key.
+#[derive(Debug, Args, Clone)]
+pub struct ClientCert {
+    /// PEM file of the user's certificate, leaf first
+    #[arg(short, long, value_name = "FILE")]
+    pub cert: Option<PathBuf>,
+    /// PEM file of the user's private key
+    #[arg(short, long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+}
+
+/// Commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Set, read, verify the manifest
+    #[command(subcommand, arg_required_else_help = true)]
+    Manifest(ManifestCommand),
+    /// Get the Coordinator's certificates
+    #[command(subcommand, arg_required_else_help = true)]
+    Certificate(CertificateCommand),
+    /// Read and upload secrets
+    #[command(arg_required_else_help = true)]
+    Secret(SecretArgs),
+    /// Tell the state of the Coordinator
+    ///
+    /// 1: recovery mode. 2: ready to accept a manifest. 3: running, ready to accept Marbles.
+    Status {
+        /// Address of the client API, HOST:PORT
+        coordinator: String,
+    },
+    /// Upload a recovery secret to a Coordinator in recovery mode
+    ///
+    /// SECRET is the file with this party's secret, raw bytes, encrypted as `manifest set` answered it or decrypted.
+    /// With --data, SECRET is the recovery data file itself and --name says which entry is yours.
+    Recover(RecoverArgs),
+    /// Recover with a signature that was made elsewhere
+    RecoverWithSignature(RecoverWithSignatureArgs),
+    /// Back up, verify and restore the state of a standalone Coordinator
+    #[command(subcommand, arg_required_else_help = true)]
+    Backup(BackupCommand),
+    /// Run the whole story on this machine, in simulation: attest, provision, seal, lose the host, recover, restore
+    Demo(DemoArgs),
+    /// Tell the version of this program
+    Version,
+    /// Write the completion script of a shell to stdout
+    Completion {
+        /// Shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the reference of all commands to stdout, as Markdown
+    #[command(hide = true)]
+    GenerateReference,
+    /// Write man pages into a folder
+    #[command(hide = true)]
+    GenerateMan {
+        /// Folder
+        dir: PathBuf,
+    },
+}
+
+/// `manifest ..`
+#[derive(Debug, Subcommand)]
+pub enum ManifestCommand {
+    /// Set the manifest of a new deployment
+    Set {
+        /// Manifest, JSON or YAML
+        manifest: PathBuf,
+        /// Address of the client API, HOST:PORT
+        coordinator: String,
+        /// Write the recovery data to this file
+        #[arg(short, long, value_name = "FILE")]
+        recoverydata: Option<PathBuf>,
+        /// Really set it although the Coordinator is in recovery mode, giving up the state that waits there
+        #[arg(long)]
+        discard_state: bool,
+    },
+    /// Get the manifest in force
+    Get {
+        /// Address of the client API, HOST:PORT
+        coordinator: String,
+        /// Add the manifest's SHA-256
+        #[arg(short, long)]
+        signature: bool,
+        /// Merge the security versions of package updates
+        #[arg(short = 'u', long)]
+        display_update: bool,
+        /// Cache the Coordinator's certificates
+        #[arg(long)]
+        keep_cert: bool,
+    },
+    /// Verify the Coordinator and that it runs this manifest
+    Verify {
+        /// Manifest file, or 64 hex digits of its SHA-256
+        manifest: String,
+        /// Address of the client API, HOST:PORT
+        coordinator: String,
+    },
+    /// Print the update log
+    Log {
+        /// Address of the client API, HOST:PORT
+        coordinator: String,
+    },
+    /// Print the SHA-256 of a manifest
+    Signature {
+        /// Manifest, JSON or YAML
+        manifest: PathBuf,
+    },
+    /// Check a manifest without a Coordinator: every error and warning with its place
+    Check {
+        /// Manifest, JSON or YAML
+        manifest: PathBuf,
+    },
+}
+
+/// `certificate ..`
+#[derive(Debug, Subcommand)]
+pub enum CertificateCommand {
+    /// The root certificate
+    Root {
+        /// Address of the client API, HOST:PORT
+        coordinator: String,
+    },
+    /// The intermediate certificate
+    Intermediate {
+        /// Address of the client API, HOST:PORT
+        coordinator: String,
+    },
+    /// Intermediate and root
+    Chain {
+        /// Address of the client API, HOST:PORT
+        coordinator: String,
+    },
+}
+
+/// `secret ..`
+#[derive(Debug, Args)]
+pub struct SecretArgs {
+    /// Who asks.
+    #[command(flatten)]
+    pub client: SecretClientCert,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: SecretCommand,
+}
+
+/// As [`ClientCert`], for a whole group of commands.
+#[derive(Debug, Args, Clone)]
+pub struct SecretClientCert {
+    /// PEM file of the user's certificate, leaf first
+    #[arg(short, long, value_name = "FILE", global = true)]
+    pub cert: Option<PathBuf>,
+    /// PEM file of the user's private key
+    #[arg(short, long, value_name = "FILE", global = true)]
+    pub key: Option<PathBuf>,
+}
+
+/// `secret ..`
+#[derive(Debug, Subcommand)]
+pub enum SecretCommand {
+    /// Upload user-defined secrets
+    Set {
+        /// JSON file: {"NAME": {"Key": BASE64} or {"Cert": BASE64, "Private": BASE64}}; with --from-pem a PEM file
+        file: PathBuf,
+        /// Address of the client API, HOST:PORT
+        coordinator: String,
+        /// The file is PEM and holds the certificate secret of this name
+        #[arg(long, value_name = "NAME")]
+        from_pem: Option<String>,
+    },
+    /// Read secrets
+    Get {
+        /// Names of secrets, then the address of the client API
+        #[arg(required = true, num_args = 2.., value_name = "NAME... COORDINATOR")]
+        names_and_coordinator: Vec<String>,
+    },
+}
+
+/// Where a recovery private key comes from.
+#[derive(Debug, Args, Clone)]
+pub struct RecoveryKey {
+    /// PEM file of the recovery private key (PKCS#8 or PKCS#1)
+    #[arg(short, long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+}
+
+/// `recover`
+#[derive(Debug, Args)]
+pub struct RecoverArgs {
+    /// File with this party's recovery secret
+    pub secret: PathBuf,
+    /// Address of the client API, HOST:PORT
+    pub coordinator: String,
+    /// The key.
+    #[command(flatten)]
+    pub key: RecoveryKey,
+    /// SECRET is the recovery data that `manifest set` answered (JSON)
+    #[arg(long)]
+    pub data: bool,
+    /// With --data: the name of your recovery key [default: the only one]
+    #[arg(long, requires = "data")]
+    pub name: Option<String>,
+}
+
+/// `recover-with-signature`
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct RecoverWithSignatureArgs {
+    /// Preparation steps.
+    #[command(subcommand)]
+    pub command: Option<RecoverWithSignatureCommand>,
+    /// File with this party's recovery secret, plain or encrypted to the Coordinator's ephemeral key
+    #[arg(required = true)]
+    pub secret: Option<PathBuf>,
+    /// Address of the client API, HOST:PORT
+    #[arg(required = true)]
+    pub coordinator: Option<String>,
+    /// File with the signature over the plain secret
+    #[arg(short, long, required = true, value_name = "FILE")]
+    pub signature: Option<PathBuf>,
+}
+
+/// `recover-with-signature ..`
+#[derive(Debug, Subcommand)]
+pub enum RecoverWithSignatureCommand {
+    /// Get the Coordinator's ephemeral public key
+    PublicKey {
+        /// Address of the client API, HOST:PORT
+        coordinator: String,
+    },
+    /// Encrypt a recovery secret to the Coordinator's ephemeral public key
+    EncryptSecret {
+        /// File with this party's recovery secret
+        secret: PathBuf,
+        /// PEM file of the Coordinator's ephemeral public key
+        #[arg(long, required = true, value_name = "FILE")]
+        coordinator_pub_key: PathBuf,
+        /// Needed if the secret is still encrypted.
+        #[command(flatten)]
+        key: RecoveryKey,
+    },
+    /// Sign a recovery secret
+    SignSecret {
+        /// File with this party's recovery secret
+        secret: PathBuf,
+        /// The key.
+        #[command(flatten)]
+        key: RecoveryKey,
+    },
+}
+
+/// `backup ..`
+#[derive(Debug, Subcommand)]
+pub enum BackupCommand {
+    /// Back up a seal directory, also while its Coordinator runs
+    Create {
+        /// Seal directory of the Coordinator (EDG_COORDINATOR_SEAL_DIR)
+        seal_dir: PathBuf,
+        /// Folder, or file that does not exist yet
+        destination: PathBuf,
+    },
+    /// List the backups in a folder
+    List {
+        /// Folder
+        dir: PathBuf,
+    },
+    /// Tell what a backup is. Needs no key
+    Inspect {
+        /// Backup file, or seal directory
+        backup: PathBuf,
+    },
+    /// Prove, offline, that a backup opens with these recovery keys
+    Verify {
+        /// Backup file, or seal directory
+        backup: PathBuf,
+        /// PEM file of a recovery private key; once for each party
+        #[arg(short, long, value_name = "FILE")]
+        key: Vec<PathBuf>,
+        /// Recovery data that `manifest set` answered (JSON); needed if the backup does not hold the encrypted secrets
+        #[arg(long, value_name = "FILE")]
+        recoverydata: Option<PathBuf>,
+        /// Decrypted recovery secret (raw bytes); once for each party
+        #[arg(long, value_name = "FILE")]
+        secret: Vec<PathBuf>,
+        /// Root certificate (PEM) that the backup must belong to
+        #[arg(long, value_name = "FILE")]
+        root: Option<PathBuf>,
+    },
+    /// Put a backup in place. What it replaces is kept beside it
+    Restore {
+        /// Backup file
+        backup: PathBuf,
+        /// Seal directory of the Coordinator
+        seal_dir: PathBuf,
+        /// Replace even a newer state or another deployment
+        #[arg(long)]
+        force: bool,
+    },
+}
+
+/// `demo`
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Leave the Coordinator running at the end
+    #[arg(long)]
+    pub keep: bool,
+    /// Folder of the programs marblerun-coordinator and marblerun-premain [default: beside this program, then PATH]
+    #[arg(long, value_name = "DIR")]
+    pub bin_dir: Option<PathBuf>,
+    /// Folder for the demo's files [default: a new temporary one, removed at the end]
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Plays one of the demo's Marbles; for the demo itself
+    #[arg(long, hide = true, value_name = "ROLE")]
+    pub marble: Option<String>,
+}

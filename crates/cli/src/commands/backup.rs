@@ -1,0 +1,264 @@
+//! `marblerun backup create|list|inspect|verify|restore`, for standalone seal directories.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use comfy_table::Table;
+use marblerun_api::bytes::Base64;
+use marblerun_recovery::Scheme;
+use marblerun_store::backup::{self, Condition, Facts, Quorum, VerifyWith};
+use marblerun_store::format::Signature;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use zeroize::Zeroizing;
+
+use crate::args::BackupCommand;
+use crate::files;
+use crate::output::{Output, warn};
+
+/// Runs one of them.
+pub fn run(output: &Output<'_>, command: BackupCommand) -> Result<()> {
+    match command {
+        BackupCommand::Create { seal_dir, destination } => create(output, &seal_dir, &destination),
+        BackupCommand::List { dir } => list(output, &dir),
+        BackupCommand::Inspect { backup } => {
+            let facts = backup::inspect(&backup)?;
+            output.result(&to_json(&facts), || to_text(&facts))
+        }
+        BackupCommand::Verify { backup, key, recoverydata, secret, root } => {
+            verify(output, &backup, &key, recoverydata.as_deref(), &secret, root.as_deref())
+        }
+        BackupCommand::Restore { backup, seal_dir, force } => restore(output, &backup, &seal_dir, force),
+    }
+}
+
+fn create(output: &Output<'_>, seal_dir: &Path, destination: &Path) -> Result<()> {
+    let created = backup::create(seal_dir, destination, jiff::Timestamp::now())?;
+    if created.facts.recovery.is_empty() {
+        warn("the manifest names no recovery keys: this backup opens on the host of this Coordinator only");
+    }
+    output.result(&to_json(&created.facts), || format!("{}\n{}", created.path.display(), summary(&created.facts)))
+}
+
+fn list(output: &Output<'_>, dir: &Path) -> Result<()> {
+    let backups = backup::list(dir)?;
+    output.result(&backups.iter().map(to_json).collect::<Vec<_>>(), || {
+        if backups.is_empty() {
+            return format!("no backups in {}", dir.display());
+        }
+        let mut table = Table::new();
+        table.load_style(comfy_table::presets::NOTHING);
+        table.set_header(["FILE", "TIME", "SEQUENCE", "SIZE", "CONDITION", "DEPLOYMENT"]);
+        for facts in &backups {
+            let sealed = facts.sealed.as_ref();
+            table.add_row([
+                facts.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+                sealed.map_or_else(String::new, |sealed| time(sealed.time_ms)),
+                sealed.map_or_else(String::new, |sealed| sealed.sequence.to_string()),
+                facts.bytes.to_string(),
+                facts.condition.code().to_owned(),
+                sealed.map_or_else(String::new, |sealed| hex::encode(sealed.deployment_id)),
+            ]);
+        }
+        table.trim_fmt()
+    })
+}
+
+fn restore(output: &Output<'_>, backup: &Path, seal_dir: &Path, force: bool) -> Result<()> {
+    let restored = backup::restore(backup, seal_dir, force)?;
+    let mut value = to_json(&restored.facts);
+    if let Value::Object(map) = &mut value {
+        map.insert("archived".to_owned(), json!(restored.archived));
+        map.insert("coordinatorRunning".to_owned(), json!(restored.running));
+        map.insert("keyHere".to_owned(), json!(restored.key_here));
+    }
+    output.result(&value, || {
+        let mut lines = vec![format!("Restored {} into {}", backup.display(), seal_dir.display())];
+        lines.extend(restored.archived.iter().map(|path| format!("What it replaced is kept as {}", path.display())));
+        lines.push(match (restored.running, restored.key_here) {
+            (true, _) => "A Coordinator runs there: it writes nothing any more. Restart it to load the backup.".to_owned(),
+            (false, true) => "Start the Coordinator. This host has a key for the backup.".to_owned(),
+            (false, false) => {
+                "Start the Coordinator. This host has no key for the backup: it will be in recovery mode, see 'marblerun recover'."
+                    .to_owned()
+            }
+        });
+        lines.join("\n")
+    })
+}
+
+/// What `manifest set` answered.
+#[derive(Deserialize)]
+struct RecoveryData {
+    #[serde(rename = "RecoverySecrets")]
+    secrets: BTreeMap<String, Base64>,
+}
+
+fn verify(
+    output: &Output<'_>,
+    backup: &Path,
+    keys: &[PathBuf],
+    recovery_data: Option<&Path>,
+    secrets: &[PathBuf],
+    root: Option<&Path>,
+) -> Result<()> {
+    if keys.is_empty() && secrets.is_empty() {
+        bail!("say what opens the backup: --key FILE for each party that is needed, or --secret FILE");
+    }
+    let mut with = VerifyWith::default();
+    for path in keys {
+        let pem =
+            String::from_utf8(files::read(path)?).ok().with_context(|| format!("{} is not PEM", path.display()))?;
+        with.private_keys.push(Zeroizing::new(pem));
+    }
+    for path in secrets {
+        with.secrets.push(Zeroizing::new(files::read(path)?));
+    }
+    if let Some(path) = recovery_data {
+        let data: RecoveryData = serde_json::from_slice(&files::read(path)?)
+            .with_context(|| format!("{} is not recovery data as 'manifest set' writes it", path.display()))?;
+        with.recovery_data = data.secrets.into_iter().map(|(name, Base64(bytes))| (name, bytes)).collect();
+    }
+    if let Some(path) = root {
+        let der = CertificateDer::from_pem_slice(&files::read(path)?)
+            .with_context(|| format!("{} holds no certificate", path.display()))?;
+        with.root_certificate = Some(der.to_vec());
+    }
+    let proof = backup::verify(backup, &with)?;
+    if proof.header_altered {
+        warn("the readable header is not the one inside; a Coordinator goes by the one inside");
+    }
+    let value = json!({
+        "path": proof.facts.path,
+        "rootFingerprint": hex::encode(proof.root_fingerprint),
+        "manifestFingerprint": hex::encode(proof.manifest_fingerprint),
+        "sequence": proof.sequence,
+        "time": proof.time_ms.map(|milliseconds| time(milliseconds.cast_signed())),
+        "headerAltered": proof.header_altered,
+        "quorum": match &proof.quorum {
+            Quorum::Proven(names) => json!({"proven": true, "parties": names}),
+            Quorum::NotChecked => json!({"proven": false, "parties": []}),
+        },
+    });
+    output.result(&value, || {
+        let mut lines = vec!["OK: the backup opens, and what is inside fits together".to_owned()];
+        let mut row = |label: &str, value: String| lines.push(format!("  {label:<22} {value}"));
+        row("root fingerprint", hex::encode(proof.root_fingerprint));
+        row("manifest fingerprint", hex::encode(proof.manifest_fingerprint));
+        if let (Some(sequence), Some(milliseconds)) = (proof.sequence, proof.time_ms) {
+            row("sequence", sequence.to_string());
+            row("time", time(milliseconds.cast_signed()));
+        }
+        row(
+            "recovery",
+            match &proof.quorum {
+                Quorum::Proven(names) => format!("a Coordinator would accept these keys: {}", names.join(", ")),
+                Quorum::NotChecked => {
+                    "not checked whether a Coordinator would accept it (no private keys given)".to_owned()
+                }
+            },
+        );
+        lines.join("\n")
+    })
+}
+
+/// Unix milliseconds as RFC 3339.
+fn time(milliseconds: i64) -> String {
+    jiff::Timestamp::from_millisecond(milliseconds).map_or_else(|_| milliseconds.to_string(), |time| time.to_string())
+}
+
+fn signature(signature: &Signature) -> &'static str {
+    match signature {
+        Signature::Absent => "absent",
+        Signature::Valid => "valid",
+        Signature::Invalid => "invalid",
+    }
+}
+
+fn scheme(scheme: Scheme) -> &'static str {
+    match scheme {
+        Scheme::Single => "single",
+        Scheme::Xor => "all",
+        Scheme::Shamir => "threshold",
+    }
+}
+
+fn to_json(facts: &Facts) -> Value {
+    let recovery: Vec<Value> = facts
+        .recovery
+        .iter()
+        .map(|set| {
+            json!({
+                "scheme": scheme(set.scheme),
+                "threshold": set.threshold,
+                "parties": set.parties.iter().map(|party| json!({
+                    "name": party.name,
+                    "encryptedSecret": !party.encrypted_secret.is_empty(),
+                })).collect::<Vec<_>>(),
+            })
+        })
+        .collect();
+    let mut value = json!({
+        "path": facts.path,
+        "bytes": facts.bytes,
+        "condition": facts.condition.code(),
+        "recovery": recovery,
+    });
+    if let (Some(sealed), Value::Object(map)) = (&facts.sealed, &mut value) {
+        map.insert("deploymentId".to_owned(), json!(hex::encode(sealed.deployment_id)));
+        map.insert("incarnation".to_owned(), json!(sealed.incarnation));
+        map.insert("sequence".to_owned(), json!(sealed.sequence));
+        map.insert("time".to_owned(), json!(time(sealed.time_ms)));
+        map.insert("rootFingerprint".to_owned(), json!(hex::encode(sealed.root_fingerprint)));
+        map.insert("manifestFingerprint".to_owned(), json!(hex::encode(sealed.manifest_fingerprint)));
+        map.insert("headerSignature".to_owned(), json!(signature(&sealed.signature)));
+        map.insert("writer".to_owned(), json!(sealed.writer));
+    }
+    value
+}
+
+fn summary(facts: &Facts) -> String {
+    match &facts.sealed {
+        Some(sealed) => format!("sequence {} of {}, {} bytes", sealed.sequence, time(sealed.time_ms), facts.bytes),
+        None => format!("{} bytes", facts.bytes),
+    }
+}
+
+fn to_text(facts: &Facts) -> String {
+    let mut lines = vec![format!("{} ({} bytes)", facts.path.display(), facts.bytes)];
+    let mut row = |label: &str, value: String| lines.push(format!("  {label:<22} {value}"));
+    row(
+        "condition",
+        match &facts.condition {
+            Condition::Whole => "whole".to_owned(),
+            Condition::Torn { bytes } => format!("whole; {bytes} bytes behind it were never durable and are dropped"),
+            Condition::Upstream => "written by the Go Coordinator; only its key tells whether it is whole".to_owned(),
+            Condition::Refused(refusal) => format!("{}: {refusal}", refusal.code()),
+        },
+    );
+    if let Some(sealed) = &facts.sealed {
+        row("time", time(sealed.time_ms));
+        row("sequence", sealed.sequence.to_string());
+        row("deployment", hex::encode(sealed.deployment_id));
+        row("incarnation", sealed.incarnation.to_string());
+        row("root fingerprint", hex::encode(sealed.root_fingerprint));
+        row("manifest fingerprint", hex::encode(sealed.manifest_fingerprint));
+        row("header signature", signature(&sealed.signature).to_owned());
+        row("written by", sealed.writer.clone());
+    }
+    for set in &facts.recovery {
+        let names: Vec<&str> = set.parties.iter().map(|party| party.name.as_str()).collect();
+        let of = names.len().max(set.unassigned_commitments.len());
+        row("recovery", format!("{} of {of}: {}", set.threshold, names.join(", ")));
+    }
+    if facts.recovery.is_empty() && facts.sealed.is_some() {
+        row("recovery", "no recovery keys: opens on its own host only".to_owned());
+    }
+    lines.push(
+        "Nothing here is proven but what a valid signature covers; 'marblerun backup verify' proves it.".to_owned(),
+    );
+    lines.join("\n")
+}

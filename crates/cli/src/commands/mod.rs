@@ -1,0 +1,54 @@
+//! The commands, one module each.
+
+mod backup;
+mod certificate;
+mod demo;
+mod manifest;
+mod recover;
+mod reference;
+mod secret;
+mod status;
+
+use anyhow::{Context as _, Result};
+use marblerun_client::Identity;
+
+use crate::args::{Cli, Command};
+use crate::files;
+use crate::output::Output;
+
+/// Runs one command.
+pub async fn run(cli: Cli) -> Result<()> {
+    let Cli { global, command } = cli;
+    let output = Output::new(&global);
+    match command {
+        Command::Manifest(command) => manifest::run(&global, &output, command).await,
+        Command::Certificate(command) => certificate::run(&global, &output, command).await,
+        Command::Secret(args) => secret::run(&global, &output, args).await,
+        Command::Status { coordinator } => status::run(&global, &output, &coordinator).await,
+        Command::Recover(args) => recover::run(&global, &output, args).await,
+        Command::RecoverWithSignature(args) => recover::run_with_signature(&global, &output, args).await,
+        Command::Backup(command) => backup::run(&output, command),
+        Command::Demo(args) => demo::run(args).await,
+        Command::Version => version(&output),
+        Command::Completion { shell } => reference::completion(shell),
+        Command::GenerateReference => reference::markdown(),
+        Command::GenerateMan { dir } => reference::man_pages(&dir),
+    }
+}
+
+fn version(output: &Output<'_>) -> Result<()> {
+    let version = env!("CARGO_PKG_VERSION");
+    let commit = option_env!("MARBLERUN_COMMIT").unwrap_or("0000000000000000000000000000000000000000");
+    output.result(&serde_json::json!({"version": version, "commit": commit}), || {
+        format!("CLI Version: v{version} \nCommit: {commit}")
+    })
+}
+
+/// Reads a client certificate and key; both or none must be given.
+fn identity(cert: Option<&std::path::Path>, key: Option<&std::path::Path>) -> Result<Identity> {
+    let (Some(cert), Some(key)) = (cert, key) else {
+        anyhow::bail!("this needs a user's certificate and key: give both --cert and --key");
+    };
+    Identity::from_pem(&files::read(cert)?, &files::read(key)?)
+        .with_context(|| format!("reading {} and {}", cert.display(), key.display()))
+}

@@ -1,0 +1,77 @@
+//! Completion scripts, man pages and the command reference, all from the definition of the command line.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use clap::{Command, CommandFactory as _};
+
+use crate::args::Cli;
+
+/// Prints a completion script.
+pub fn completion(shell: clap_complete::Shell) -> Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "marblerun", &mut script);
+    print!("{}", String::from_utf8(script)?);
+    Ok(())
+}
+
+/// Writes one man page for each command.
+pub fn man_pages(dir: &Path) -> Result<()> {
+    std::fs::create_dir_all(dir).with_context(|| format!("making folder {}", dir.display()))?;
+    clap_mangen::generate_to(Cli::command(), dir).context("writing man pages")
+}
+
+/// Prints the reference as Markdown.
+pub fn markdown() -> Result<()> {
+    let mut text = String::from(
+        "# The `marblerun` command\n\nGenerated from the program (`marblerun generate-reference`).\n\
+         Every command also takes the global options at the end of this page.\n",
+    );
+    let mut root = Cli::command();
+    root.build();
+    for command in root.get_subcommands().filter(|command| visible(command)) {
+        describe(&mut text, command, "marblerun")?;
+    }
+    writeln!(text, "\n## Global options\n")?;
+    options(&mut text, root.get_arguments())?;
+    print!("{text}");
+    Ok(())
+}
+
+fn visible(command: &Command) -> bool {
+    !command.is_hide_set() && command.get_name() != "help"
+}
+
+fn describe(text: &mut String, command: &Command, parent: &str) -> Result<()> {
+    let name = format!("{parent} {}", command.get_name());
+    let children: Vec<&Command> = command.get_subcommands().filter(|command| visible(command)).collect();
+    let positionals: String =
+        command.get_positionals().fold(String::new(), |text, argument| format!("{text} {argument}"));
+    writeln!(text, "\n## `{name}{positionals}`\n")?;
+    if let Some(about) = command.get_long_about().or_else(|| command.get_about()) {
+        writeln!(text, "{about}\n")?;
+    }
+    options(text, command.get_arguments().filter(|argument| !argument.is_global_set()))?;
+    for child in children {
+        describe(text, child, &name)?;
+    }
+    Ok(())
+}
+
+fn options<'a>(text: &mut String, arguments: impl Iterator<Item = &'a clap::Arg>) -> Result<()> {
+    let mut rows = String::new();
+    for argument in arguments.filter(|argument| !argument.is_hide_set() && argument.get_id() != "help") {
+        let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+        let defaults: Vec<_> = argument.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
+        let default = match defaults.join(",") {
+            value if value.is_empty() || value == "false" => String::new(),
+            value => format!(" (default `{value}`)"),
+        };
+        writeln!(rows, "| `{}` | {}{default} |", argument.to_string().replace('|', "\\|"), help.replace('|', "\\|"))?;
+    }
+    if !rows.is_empty() {
+        writeln!(text, "| argument | meaning |\n|---|---|\n{rows}")?;
+    }
+    Ok(())
+}

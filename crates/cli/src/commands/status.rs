@@ -1,0 +1,30 @@
+//! `marblerun status`.
+
+use anyhow::{Context as _, Result};
+use marblerun_client::{ClientError, Trust};
+use serde_json::json;
+
+use crate::args::Global;
+use crate::output::{Output, warn};
+use crate::trust;
+
+/// Tells the state. Exit code 0 for every state.
+pub async fn run(global: &Global, output: &Output<'_>, coordinator: &str) -> Result<()> {
+    let client = trust::cached_client(global, coordinator, None)?;
+    let (status, pinned) = match client.status().await {
+        // In recovery mode the Coordinator has a temporary root: with --insecure that must not hide the answer.
+        Err(error) if global.insecure && trust::is_untrusted(&error) => {
+            warn("the Coordinator does not present the cached root certificate; its answer is not verified");
+            (trust::build(global, coordinator, Trust::Anyone, None)?.status().await, false)
+        }
+        other => (other, !global.insecure),
+    };
+    let status = status.map_err(explain).context("retrieving Coordinator status")?;
+    output.result(&json!({"code": status.code, "message": status.message, "verified": pinned}), || {
+        format!("{}: {}", status.code, status.message)
+    })
+}
+
+fn explain(error: ClientError) -> anyhow::Error {
+    anyhow::Error::new(error)
+}

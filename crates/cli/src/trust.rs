@@ -1,0 +1,189 @@
+//! Whom the command believes: attested now, or cached from an earlier attestation.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use marblerun_client::{AttestOptions, Attested, Client, ClientError, Endpoint, Identity, Trust, attest};
+
+use crate::args::Global;
+use crate::files;
+use crate::output::warn;
+
+/// First line of a cache that was filled without attestation. PEM readers skip it.
+const INSECURE_MARK: &str = "# Not attested: cached by a run with --insecure.\n";
+
+/// Path of the certificate cache.
+pub fn cache_path(global: &Global) -> Result<PathBuf> {
+    if let Some(path) = &global.coordinator_cert {
+        if path.as_os_str().is_empty() {
+            bail!("--coordinator-cert must name a file");
+        }
+        return Ok(path.clone());
+    }
+    let config = std::env::var_os("XDG_CONFIG_HOME")
+        .filter(|dir| !dir.is_empty())
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config")))
+        .context("neither $XDG_CONFIG_HOME nor $HOME is set; name the certificate cache with --coordinator-cert")?;
+    if config.is_relative() {
+        bail!("$XDG_CONFIG_HOME is a relative path; name the certificate cache with --coordinator-cert");
+    }
+    Ok(config.join("marblerun/coordinator-cert.pem"))
+}
+
+/// A Coordinator that was attested in this run (or taken unverified, with `--insecure`).
+pub struct Session {
+    /// Where.
+    pub endpoint: Endpoint,
+    /// Who.
+    pub attested: Attested,
+    timeout: Duration,
+}
+
+impl Session {
+    /// Attests the Coordinator as the global options say.
+    pub async fn attest(global: &Global, coordinator: &str) -> Result<Self> {
+        let endpoint = Endpoint::parse(coordinator)?;
+        if global.insecure {
+            warn("skipping quote verification");
+        } else {
+            check_era_config(global)?;
+        }
+        let timeout = Duration::from_secs(global.timeout);
+        let options = AttestOptions { insecure: global.insecure, nonce: global.nonce.clone().into_bytes(), timeout };
+        let attested = attest(&endpoint, &options).await?;
+        Ok(Self { endpoint, attested, timeout })
+    }
+
+    /// A client that pins the root of this session.
+    pub fn client(&self) -> Result<Client> {
+        Ok(Client::builder(self.endpoint.clone())
+            .trust(Trust::Pinned(self.attested.root.clone()))
+            .timeout(self.timeout)
+            .build()?)
+    }
+
+    /// Writes the evidence where `--save-sgx-quote` says.
+    pub fn save_quote(&self, global: &Global) -> Result<()> {
+        match &global.save_sgx_quote {
+            Some(path) => files::write_private(path, self.attested.quote.as_deref().unwrap_or_default()),
+            None => Ok(()),
+        }
+    }
+
+    /// Caches the chain for later commands. What was not attested never replaces what was.
+    pub fn write_cache(&self, global: &Global) -> Result<()> {
+        let path = cache_path(global)?;
+        let insecure = !self.attested.verified;
+        if insecure && let Some(cached) = read_cache(&path)? {
+            if cached.insecure || cached.root == self.attested.root {
+                if !cached.insecure {
+                    return Ok(());
+                }
+            } else {
+                warn(&format!(
+                    "{} holds the attested certificate of another Coordinator and is left as it is; \
+                     use --coordinator-cert FILE for this one",
+                    path.display()
+                ));
+                return Ok(());
+            }
+        }
+        if let Some(dir) = path.parent() {
+            std::fs::create_dir_all(dir).with_context(|| format!("making folder {}", dir.display()))?;
+        }
+        let chain = marblerun_client::chain_pem(&self.attested.intermediate, &self.attested.root)?;
+        let text = if insecure { format!("{INSECURE_MARK}{chain}") } else { chain };
+        files::write_private(&path, text.as_bytes()).context("caching the Coordinator's certificates")
+    }
+}
+
+/// A cached chain.
+pub struct Cached {
+    /// DER of the root.
+    pub root: Vec<u8>,
+    /// Filled by a run with `--insecure`.
+    pub insecure: bool,
+}
+
+/// Reads the cache. `None` if there is none.
+pub fn read_cache(path: &std::path::Path) -> Result<Option<Cached>> {
+    let pem = match std::fs::read(path) {
+        Ok(pem) => pem,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(|| format!("open {}", path.display())),
+    };
+    let (_, root) = marblerun_client::parse_chain(&pem)
+        .with_context(|| format!("reading the cached Coordinator certificates in {}", path.display()))?;
+    Ok(Some(Cached { root, insecure: pem.starts_with(INSECURE_MARK.as_bytes()) }))
+}
+
+/// A client that pins the cached root. With `--insecure` and no cache: one that believes anyone.
+pub fn cached_client(global: &Global, coordinator: &str, identity: Option<Identity>) -> Result<Client> {
+    let trust = cached_trust(global)?;
+    build(global, coordinator, trust, identity)
+}
+
+/// Builds a client for that trust.
+pub fn build(global: &Global, coordinator: &str, trust: Trust, identity: Option<Identity>) -> Result<Client> {
+    let mut builder =
+        Client::builder(Endpoint::parse(coordinator)?).trust(trust).timeout(Duration::from_secs(global.timeout));
+    if let Some(identity) = identity {
+        builder = builder.identity(identity);
+    }
+    Ok(builder.build()?)
+}
+
+fn cached_trust(global: &Global) -> Result<Trust> {
+    let path = cache_path(global)?;
+    match read_cache(&path)? {
+        Some(cached) => {
+            if cached.insecure && !global.insecure {
+                warn("the cached Coordinator certificate was never attested (it was cached by a run with --insecure)");
+            }
+            Ok(Trust::Pinned(cached.root))
+        }
+        None if global.insecure => {
+            warn("the Coordinator is not verified at all (--insecure, and no certificate is cached)");
+            Ok(Trust::Anyone)
+        }
+        None => bail!(
+            "open {}: no such file or directory. No Coordinator certificate is cached; \
+             'marblerun manifest verify' verifies the Coordinator and caches it",
+            path.display()
+        ),
+    }
+}
+
+/// Whether an error means "another certificate than the pinned one".
+pub fn is_untrusted(error: &ClientError) -> bool {
+    matches!(error, ClientError::Transport { untrusted: true, .. })
+}
+
+/// Reads the attestation policy, so that a bad one is told before anything is sent.
+fn check_era_config(global: &Global) -> Result<()> {
+    let default = PathBuf::from("era-config.json");
+    let path = match &global.era_config {
+        Some(path) => path.clone(),
+        None if default.exists() => {
+            eprintln!("Reusing existing config file");
+            default
+        }
+        None => return Ok(()),
+    };
+    let bytes = files::read(&path)?;
+    let value: serde_json::Value =
+        serde_json::from_slice(&bytes).with_context(|| format!("reading {}", path.display()))?;
+    let skips = value.as_object().is_some_and(|fields| {
+        fields.iter().any(|(name, value)| {
+            name.eq_ignore_ascii_case("InsecureSkipVerify") && value == &serde_json::Value::Bool(true)
+        })
+    });
+    if skips {
+        bail!("{} says InsecureSkipVerify; only the --insecure flag can skip verification", path.display());
+    }
+    let _: marblerun_client::EraConfig =
+        serde_json::from_value(value).with_context(|| format!("reading {}", path.display()))?;
+    Ok(())
+}

@@ -4,6 +4,7 @@
 
 pub mod check;
 mod decode;
+pub mod diff;
 pub mod gojson;
 pub mod model;
 mod path;
@@ -14,4 +15,5 @@ pub mod yaml;
 
 pub use check::{CheckEnv, Finding, Report, Stage, check, review};
 pub use decode::DecodeError;
+pub use diff::{Change, diff, risks};
 pub use model::Manifest;

@@ -185,6 +185,13 @@ impl Operand {
         Site::Operand(self).text()
     }
 
+    /// The same, byte for byte.
+    pub(super) fn written(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.write(&mut out);
+        out
+    }
+
     fn write_nested(&self, out: &mut Vec<u8>) {
         if matches!(self.term, Term::Pipe(_)) {
             out.push(b'(');

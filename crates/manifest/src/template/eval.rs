@@ -200,11 +200,11 @@ impl<'a> Exec<'a> {
             }
             _ => String::new(),
         };
-        let result = builtin::call(function, &arguments, &callee, self.allowance);
+        let result = builtin::call(function, &arguments, &callee, self.left.made);
         match result {
             Ok(value) => {
                 if let Value::Text(text) = &value {
-                    self.allowance = self.allowance.saturating_sub(text.as_slice().len());
+                    self.left.made = self.left.made.saturating_sub(text.as_slice().len());
                 }
                 Ok(value)
             }

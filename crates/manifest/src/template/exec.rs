@@ -13,14 +13,23 @@ use super::quote;
 use super::value::{Record, Text, Value};
 use super::{ExecError, Template};
 
-/// Nodes visited and loop iterations.
-const MAX_STEPS: u64 = 5_000_000;
-/// Output of one template.
-pub(super) const MAX_OUTPUT: usize = 64 << 20;
-/// Strings made on the way, all together.
-const MAX_MADE: usize = 64 << 20;
-/// Nested blocks, parentheses and template calls, all together.
-pub(super) const MAX_DEPTH: usize = 250;
+/// How far an execution may go.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    /// Nodes visited and loop iterations.
+    pub(super) steps: u64,
+    /// Bytes of output.
+    pub(super) output: usize,
+    /// Bytes of strings made on the way, all together.
+    pub(super) made: usize,
+    /// Nested blocks, parentheses and template calls, all together.
+    pub(super) depth: usize,
+}
+
+impl Limits {
+    /// What no honest template comes near to.
+    pub(super) const DEFAULT: Self = Self { steps: 5_000_000, output: 64 << 20, made: 64 << 20, depth: 250 };
+}
 
 /// The message for values whose truth in Go we do not know.
 pub(super) const NO_TRUTH: &str = "testing an unset certificate is not supported; test .Private or .Public";
@@ -40,14 +49,17 @@ pub(super) struct Exec<'a> {
     site: Option<Site<'a>>,
     pub(super) variables: Vec<(&'a str, Value<'a>)>,
     depth: usize,
-    steps: u64,
-    /// Bytes that may still be made on the way.
-    pub(super) allowance: usize,
+    /// What is left of each, but for the depth, which is the limit.
+    pub(super) left: Limits,
     out: Buffer,
 }
 
 impl<'a> Exec<'a> {
-    pub(super) fn run(template: &'a Template, context: &'a Context<'a>) -> Result<Zeroizing<Vec<u8>>, ExecError> {
+    pub(super) fn run(
+        template: &'a Template,
+        context: &'a Context<'a>,
+        limits: Limits,
+    ) -> Result<Zeroizing<Vec<u8>>, ExecError> {
         let tree = template.main();
         let dot = Value::Record(Record::Root);
         let mut exec = Self {
@@ -57,9 +69,8 @@ impl<'a> Exec<'a> {
             site: None,
             variables: vec![("$", dot.clone())],
             depth: 0,
-            steps: 0,
-            allowance: MAX_MADE,
-            out: Buffer::new(template.source().len() + 256, MAX_OUTPUT),
+            left: limits,
+            out: Buffer::new(template.source().len() + 256, limits.output),
         };
         match exec.list(&dot, &tree.root) {
             Ok(()) | Err(Stop::Break | Stop::Continue) => Ok(exec.out.into_bytes()),
@@ -88,8 +99,9 @@ impl<'a> Exec<'a> {
 
     /// Enters something that recurses; every entry is matched by [`Self::leave`] unless an error ends it all.
     pub(super) fn enter(&mut self) -> Result<(), Stop> {
-        if self.depth == MAX_DEPTH {
-            return self.error(format!("exceeded maximum template depth ({MAX_DEPTH})"));
+        let limit = self.left.depth;
+        if self.depth == limit {
+            return self.error(format!("exceeded maximum template depth ({limit})"));
         }
         self.depth += 1;
         Ok(())
@@ -101,8 +113,13 @@ impl<'a> Exec<'a> {
 
     /// Counts towards the limit of steps.
     pub(super) fn step(&mut self) -> Result<(), Stop> {
-        self.steps += 1;
-        if self.steps > MAX_STEPS { self.error("template takes too many steps") } else { Ok(()) }
+        match self.left.steps.checked_sub(1) {
+            Some(left) => {
+                self.left.steps = left;
+                Ok(())
+            }
+            None => self.error("template takes too many steps"),
+        }
     }
 
     fn list(&mut self, dot: &Value<'a>, list: &'a List) -> Result<(), Stop> {
@@ -222,7 +239,7 @@ impl<'a> Exec<'a> {
             Value::Invalid => false,
             Value::Bool(flag) => return self.error(format!("range can't iterate over {flag}")),
             Value::Float(_) => {
-                let mut shown = Buffer::new(32, MAX_OUTPUT);
+                let mut shown = Buffer::new(32, usize::MAX);
                 Printer::new(&mut shown).value(&value, 'v');
                 let shown = shown.into_bytes();
                 return self.error(format!("range can't iterate over {}", String::from_utf8_lossy(&shown)));

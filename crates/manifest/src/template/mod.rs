@@ -28,6 +28,9 @@ mod references;
 mod rune;
 mod value;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
@@ -109,7 +112,7 @@ impl Template {
     /// # Errors
     /// [`ExecError`], for what Go refuses, for what is not supported, and if a limit is exceeded.
     pub fn execute(&self, context: &Context<'_>) -> Result<Zeroizing<Vec<u8>>, ExecError> {
-        exec::Exec::run(self, context)
+        exec::Exec::run(self, context, exec::Limits::DEFAULT)
     }
 
     /// The secrets it may use, whatever branches are taken.

@@ -518,7 +518,7 @@ impl<'p, 's> Parser<'p, 's> {
                 Term::Variable(name, fields)
             }
             Term::Bool(_) | Term::Text { .. } | Term::Number(_) | Term::Nil | Term::Dot => {
-                let text = quote::to_string(operand.text().as_bytes());
+                let text = quote::to_string(&operand.written());
                 return self.error(format!("unexpected . after term {text}"));
             }
             Term::Function(_) | Term::Pipe(_) | Term::Chain(..) => Term::Chain(Box::new(operand), added),

@@ -184,3 +184,75 @@ fn constant(operand: &Operand) -> Option<&[u8]> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::References;
+    use crate::template::{Kind, Template};
+
+    fn references(template: &str) -> References {
+        Template::parse(template.as_bytes(), Kind::File).unwrap().references().clone()
+    }
+
+    /// As `current names | previous names`, `*` for all.
+    fn shown(template: &str) -> String {
+        let found = references(template);
+        let list = |names: &std::collections::BTreeSet<String>, all: bool| {
+            let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
+            names.extend(all.then_some("*"));
+            names.join(" ")
+        };
+        let (current, previous) =
+            (list(&found.secrets, found.all_secrets), list(&found.previous_secrets, found.all_previous_secrets));
+        format!("{current}|{previous}")
+    }
+
+    #[test]
+    fn names_are_found_wherever_they_stand() {
+        for (template, expected) in [
+            ("no secret {{ pem .MarbleRun.RootCA.Cert }}", "|"),
+            ("{{ hex .Secrets.a }}{{ pem .Secrets.b.Cert }}", "a b|"),
+            ("{{ hex .Previous.Secrets.a }}", "|a"),
+            ("{{ hex .SecretsWrapper.Secrets.a }}", "a|"),
+            ("{{ hex (index .Secrets \"a-b\") }}{{ (index .Previous.Secrets \"c\").Size }}", "a-b|c"),
+            ("{{ $x := .Secrets.a }}{{ hex $x }}", "a|"),
+            ("{{ if .Secrets.a }}{{ hex .Secrets.b }}{{ else }}{{ hex .Secrets.c }}{{ end }}", "a b c|"),
+            ("{{ range 3 }}{{ hex $.Secrets.a }}{{ end }}", "a|"),
+            ("{{ .Secrets.a | hex }}{{ print (hex .Secrets.b) (.Secrets.c.Private | hex) }}", "a b c|"),
+            ("{{ index .Secrets \"\\xff\" }}", "|"),
+        ] {
+            assert_eq!(shown(template), expected, "{template}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_clear_counts_as_used() {
+        for (template, expected) in [
+            ("{{ range .Secrets }}{{ end }}", "*|"),
+            ("{{ len .Previous.Secrets }}", "|*"),
+            ("{{ index .Secrets (print \"a\") }}", "*|"),
+            ("{{ \"a\" | index .Secrets }}", "*|"),
+            ("{{ $s := .Secrets }}{{ hex $s.a }}", "*|"),
+            ("{{ with .Previous }}{{ hex .Secrets.a }}{{ end }}", "a|a"),
+            ("{{ $p := .Previous }}{{ hex $p.Secrets.a }}{{ range $p.Secrets }}{{ end }}", "a *|a *"),
+            (
+                "{{ define \"T\" }}{{ hex .Secrets.a }}{{ hex $.Secrets.b }}{{ end }}{{ template \"T\" .Previous }}",
+                "a b|a b",
+            ),
+            ("{{ block \"T\" .Previous }}{{ hex .Secrets.a }}{{ end }}", "a|a"),
+            ("{{ hex .Secrets.a }}{{ if 0 }}{{ template \"data\" .Previous }}{{ end }}", "a|a"),
+            ("{{ (print 1).Secrets.a }}", "a|a"),
+        ] {
+            assert_eq!(shown(template), expected, "{template}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_looked_up_with_or_without_all() {
+        let some = references("{{ hex .Secrets.a }}{{ len .Previous.Secrets }}");
+        assert!(some.uses("a") && !some.uses("b") && some.uses_previous("b"));
+        let mut merged = references("{{ hex .Secrets.b }}");
+        merged.merge(&some);
+        assert!(merged.uses("a") && merged.uses("b") && merged.all_previous_secrets);
+    }
+}

@@ -150,7 +150,7 @@ fn every_fault_is_found_where_it_is() {
 
 #[test]
 fn a_certificate_as_template_must_be_signed_as_ours_are() {
-    let der = |pem: &str| json!(crate::gojson::base64::encode(&user_certificate(pem).unwrap()));
+    let der = |pem: &str| json!(crate::gojson::base64::encode(user_certificate(pem).unwrap()));
     // alice's is signed with ECDSA, which fits; its end counts as NotAfter.
     assert!(with("/Secrets/cert/Cert", der(ALICE)).is_accepted());
     let carol = include_str!("../../tests/fixtures/manifests/keys/carol.crt.pem");
@@ -276,6 +276,21 @@ fn a_secret_counts_as_used_wherever_it_is_named() {
     let untouched = json!({"Data": "{{ hex .Secrets.key }}", "NoTemplates": true});
     let report = with("/Marbles/web/Parameters/Env/K", untouched);
     assert_eq!(list(&report.warnings), [("unused-secret", "Secrets.key")]);
+}
+
+#[test]
+fn a_template_that_cannot_work_is_refused_and_one_that_may_is_not() {
+    let with_env = |text: &str| with("/Marbles/web/Parameters/Env/K", json!(text));
+    let report = with_env("{{ hex .Secrets.key }}{{ hex .Secrets.missing }}");
+    assert_eq!(list(&report.errors), [("template-fails", "Marbles.web.Parameters.Env.K")]);
+    assert!(
+        report.errors[0].peer_text().starts_with("running manifest template dry run: in Marble web: env variable K: ")
+    );
+    // Whether the certificate has a name shows once it is generated.
+    let report = with_env("{{ hex .Secrets.key }}{{ index .Secrets.cert.Cert.DNSNames 0 }}");
+    assert!(report.is_accepted());
+    assert_eq!(list(&report.warnings), [("template-may-fail", "Marbles.web.Parameters.Env.K")]);
+    assert!(!with_env("{{ hex .Secrets.cert.Cert }}{{").is_accepted());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions, remove_file, rename};
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use super::BackupError;
@@ -56,6 +56,19 @@ impl Draft {
         Ok(Self { file: opened.map_err(BackupError::io("creating", &path))?, path, in_place: false })
     }
 
+    /// As [`Draft::create`], in a directory of a Coordinator: where that runs as another user, who restores as root must
+    /// not lock it out.
+    pub(super) fn create_for_owner(path: PathBuf) -> Result<Self, BackupError> {
+        let draft = Self::create(path)?;
+        let owner = parent(&draft.path).metadata().map_err(BackupError::io("reading", parent(&draft.path)))?;
+        let mine = draft.file.metadata().map_err(BackupError::io("reading", &draft.path))?;
+        if (mine.uid(), mine.gid()) != (owner.uid(), owner.gid()) {
+            // Only root may; anybody else restores as the user of the Coordinator, or with rights of its group.
+            let _ = fchown(&draft.file, Some(owner.uid()), Some(owner.gid()));
+        }
+        Ok(draft)
+    }
+
     /// Copies from `source` and makes the copy durable. The marks of the copy say what the copy has: those of the
     /// source may have moved on meanwhile.
     pub(super) fn fill(&mut self, source: &File, extent: Extent) -> Result<(), BackupError> {
@@ -98,13 +111,17 @@ impl Drop for Draft {
 
 /// Makes the names in the directory of a file durable.
 pub(super) fn sync_parent(path: &Path) -> Result<(), BackupError> {
-    let parent = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
+    let parent = parent(path);
     match File::open(parent).and_then(|dir| dir.sync_all()) {
         // Some file systems cannot sync a directory; the file itself was synced.
         Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
         result => result.map_err(BackupError::io("syncing", parent)),
+    }
+}
+
+fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
     }
 }

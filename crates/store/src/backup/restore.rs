@@ -6,7 +6,7 @@
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError, read, remove_file};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::Duration;
@@ -62,7 +62,7 @@ pub fn restore(backup: &Path, seal_dir: &Path, force: bool) -> Result<Restored, 
     if let (Some(current), false) = (&current, force) {
         permit(&restored, &current.facts)?;
     }
-    let mut draft = Draft::create(seal_dir.join(RESTORING))?;
+    let mut draft = Draft::create_for_owner(seal_dir.join(RESTORING))?;
     draft.fill(&file, extent)?;
     let archive = current.map(|current| Archive::make(seal_dir, current)).transpose()?;
     let start = prologue(&draft.file, &target)?;
@@ -159,7 +159,7 @@ impl Archive {
         let copied = Self::copy(&current, &data)?;
         let key = match File::open(dir.join(SEALED_KEY)) {
             Ok(file) => {
-                let mut draft = Draft::create(unfinished(&key))?;
+                let mut draft = Draft::create_for_owner(unfinished(&key))?;
                 let everything = Extent::everything(&file).map_err(BackupError::io("reading", &key))?;
                 draft.fill(&file, everything)?;
                 draft.put_in_place(&key)?;
@@ -175,7 +175,7 @@ impl Archive {
         let file = &current.file;
         let failed = || BackupError::io("reading", &current.facts.path);
         let stamp = Stamp::of(file).map_err(failed())?;
-        let mut draft = Draft::create(unfinished(data))?;
+        let mut draft = Draft::create_for_owner(unfinished(data))?;
         draft.fill(file, Extent::everything(file).map_err(failed())?)?;
         // A copy during which the file was written to may have marks from before and records from after. Then
         // what is whole is copied, and marked as that.
@@ -271,7 +271,7 @@ fn prologue(file: &File, path: &Path) -> Result<Vec<u8>, BackupError> {
 
 /// The lock of the directory. Taken while restoring, so that no Coordinator starts in between.
 enum Lock {
-    /// Held until dropped; or there are no locks here.
+    /// Held until dropped; or no Coordinator was here yet, or there are no locks.
     Taken { _file: Option<File> },
     /// A Coordinator runs.
     HeldByAnother,
@@ -279,9 +279,9 @@ enum Lock {
 
 impl Lock {
     fn try_take(dir: &Path) -> Self {
-        let mut options = OpenOptions::new();
-        let options = options.read(true).write(true).create(true).truncate(false).mode(0o600);
-        let Ok(file) = options.open(dir.join(LOCK)) else { return Self::Taken { _file: None } };
+        // Not made where it is missing: it would be owned by who restores.
+        let opened = OpenOptions::new().read(true).write(true).open(dir.join(LOCK));
+        let Ok(file) = opened else { return Self::Taken { _file: None } };
         match file.try_lock() {
             Ok(()) => Self::Taken { _file: Some(file) },
             Err(TryLockError::WouldBlock) => Self::HeldByAnother,

@@ -76,7 +76,8 @@ fn a_newer_version_or_flag_is_not_called_damage() {
 #[test]
 fn lengths_and_offsets_that_do_not_fit_are_damage_even_with_a_right_checksum() {
     let (_, bytes) = front(true, Vec::new());
-    let changes: [(&str, fn(&mut [u8])); 6] = [
+    type Change = fn(&mut [u8]);
+    let changes: [(&str, Change); 6] = [
         ("offset of the first record", |b| b[80] ^= 1),
         ("flag without its page", |b| b[10] = 0),
         ("signature longer than its room", |b| b[84] = 127),

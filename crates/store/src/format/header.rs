@@ -35,7 +35,7 @@ pub struct Header {
     pub root_certificate: Vec<u8>,
     /// SHA-256 of the manifest in force at the snapshot.
     pub manifest_sha256: [u8; 32],
-    /// When the file was begun, Unix milliseconds.
+    /// Time of the commit that made the snapshot's state, Unix milliseconds.
     pub time_ms: i64,
     /// Program and version that wrote it.
     pub writer: String,

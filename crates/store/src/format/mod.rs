@@ -25,6 +25,7 @@ pub(crate) mod state_sample;
 pub mod upstream;
 #[cfg(test)]
 mod vectors;
+mod window;
 mod witness;
 mod write;
 

@@ -131,7 +131,8 @@ fn header_of(state: &State, dek: &Dek) -> Header {
 #[test]
 fn a_header_inside_that_does_not_fit_the_state_is_damage() {
     let (state, dek) = (state(), Dek::generate().unwrap());
-    let spoil: [(&str, fn(&mut Header)); 5] = [
+    type Spoil = fn(&mut Header);
+    let spoil: [(&str, Spoil); 5] = [
         ("", |_| ()),
         ("sequence", |header| header.sequence = 6),
         ("deployment", |header| header.lineage.incarnation = 9),

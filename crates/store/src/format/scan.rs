@@ -3,16 +3,14 @@
 
 use std::io;
 
-use zeroize::Zeroizing;
-
 use super::front::Front;
 use super::items::{ItemError, ItemReader};
-use super::keys::{NONCE, TAG};
+use super::keys::TAG;
 use super::record::{
-    CHUNK, CHUNK_HEAD, CHUNK_OVERHEAD, Kind, LAST_CHUNK, RECORD_END, RECORD_HEADER, RECORD_MAGIC, RecordHeader,
-    associated_data, head_after,
+    CHUNK, Kind, LAST_CHUNK, RECORD_END, RECORD_HEADER, RECORD_MAGIC, RecordHeader, associated_data, head_after,
 };
 use super::refusal::Intact;
+use super::window::Window;
 use super::{FileKeys, Head, MAX_RECORDS, Marks, OpenOptions, Refusal, Source, TornTail};
 
 /// Takes the items of opened records.
@@ -252,7 +250,7 @@ impl<S: Source + ?Sized> RecordReader<'_, S> {
                 self.window.forget();
                 return Ok(Step::End);
             };
-            let (length, last_chunk, end) = (chunk.length, chunk.is_last(), at + chunk.bytes.len() as u64);
+            let (length, last_chunk, end) = (chunk.length, chunk.is_last(), at + chunk.size() as u64);
             plaintext += u64::from(length & !LAST_CHUNK);
             if plaintext > expected.kind.limit() {
                 fault = fault.or_else(|| Some(Fault::Damaged("the record is larger than the format allows".into())));
@@ -262,7 +260,10 @@ impl<S: Source + ?Sized> RecordReader<'_, S> {
             let last = chunk.end();
             if let (Some(keys), None) = (self.keys, &fault) {
                 let aad = associated_data(&expected.prev, &header.bytes, index, length);
-                fault = chunk.open(keys, &aad, &mut items, contents).err();
+                fault = match chunk.open(keys, &aad) {
+                    Some(plaintext) => items.feed(plaintext, &mut |item| contents.item(item)).map_err(item_fault).err(),
+                    None => Some(Fault::Damaged("authentication failed".into())),
+                };
             }
             at = end;
             if !last_chunk {
@@ -289,116 +290,10 @@ impl Expected {
     }
 }
 
-/// A chunk whose lengths and checksum are right.
-struct Chunk<'w> {
-    length: u32,
-    bytes: &'w mut [u8],
-}
-
-impl Chunk<'_> {
-    fn is_last(&self) -> bool {
-        self.length & LAST_CHUNK != 0
-    }
-
-    /// Tag and checksum.
-    fn end(&self) -> [u8; RECORD_END] {
-        self.bytes.last_chunk().copied().unwrap_or([0; RECORD_END])
-    }
-
-    fn tag(&self) -> &[u8] {
-        self.bytes.last_chunk::<RECORD_END>().and_then(|end| end.first_chunk::<TAG>()).map_or(&[], |tag| tag)
-    }
-
-    fn open(
-        self,
-        keys: &FileKeys,
-        aad: &[u8],
-        items: &mut ItemReader,
-        contents: &mut impl Contents,
-    ) -> Result<(), Fault> {
-        let not_authentic = || Fault::Damaged("authentication failed".into());
-        let (head, rest) = self.bytes.split_first_chunk_mut::<CHUNK_HEAD>().ok_or_else(not_authentic)?;
-        let nonce = *head.last_chunk::<NONCE>().ok_or_else(not_authentic)?;
-        let (sealed, _crc) = rest.split_last_chunk_mut::<4>().ok_or_else(not_authentic)?;
-        let plaintext = keys.open(nonce, aad, sealed).ok_or_else(not_authentic)?;
-        items.feed(plaintext, &mut |item| contents.item(item)).map_err(item_fault)
-    }
-}
-
 fn item_fault(error: ItemError<Fault>) -> Fault {
     match error {
         ItemError::Malformed => Fault::Damaged("its content is malformed".into()),
         ItemError::Refused(fault) => fault,
-    }
-}
-
-/// A piece of the file in memory, as large as one chunk: few reads, whatever the size of the records.
-struct Window<'a, S: ?Sized> {
-    source: &'a S,
-    length: u64,
-    start: u64,
-    buffer: Zeroizing<Vec<u8>>,
-}
-
-impl<'a, S: Source + ?Sized> Window<'a, S> {
-    /// A record header and a full chunk behind it.
-    const SIZE: usize = RECORD_HEADER + CHUNK + CHUNK_OVERHEAD;
-
-    fn new(source: &'a S, length: u64) -> Self {
-        Self { source, length, start: 0, buffer: Zeroizing::new(Vec::new()) }
-    }
-
-    fn forget(&mut self) {
-        self.buffer.clear();
-    }
-
-    /// Exactly these bytes. `None`: the file ends before them.
-    fn get(&mut self, offset: u64, count: usize) -> io::Result<Option<&mut [u8]>> {
-        if offset.checked_add(count as u64).is_none_or(|end| end > self.length) {
-            return Ok(None);
-        }
-        let inside = |window: &Self| {
-            let from = usize::try_from(offset.checked_sub(window.start)?).ok()?;
-            let to = from.checked_add(count)?;
-            (to <= window.buffer.len()).then_some(from..to)
-        };
-        if inside(self).is_none() {
-            let size = usize::try_from(self.length - offset).map_or(Self::SIZE, |rest| rest.min(Self::SIZE)).max(count);
-            if self.buffer.capacity() < size {
-                self.buffer = Zeroizing::new(Vec::with_capacity(size));
-            }
-            self.buffer.clear();
-            self.buffer.resize(size, 0);
-            self.start = offset;
-            if let Err(error) = self.source.read_exact_at(&mut self.buffer, offset) {
-                self.forget();
-                return Err(error);
-            }
-        }
-        Ok(inside(self).and_then(|range| self.buffer.get_mut(range)))
-    }
-
-    /// At most these bytes; `None` at the end of the file, or if not even a record header is left.
-    fn up_to(&mut self, offset: u64, count: usize) -> io::Result<Option<&mut [u8]>> {
-        let left = usize::try_from(self.length.saturating_sub(offset)).unwrap_or(usize::MAX);
-        if left < RECORD_HEADER { Ok(None) } else { self.get(offset, left.min(count)) }
-    }
-
-    /// The chunk at `offset`. `None`: its lengths or its checksum are wrong.
-    fn chunk(&mut self, offset: u64) -> io::Result<Option<Chunk<'_>>> {
-        let Some(length) = self.get(offset, 4)?.and_then(|bytes| bytes.first_chunk::<4>().copied()) else {
-            return Ok(None);
-        };
-        let length = u32::from_le_bytes(length);
-        let plaintext = (length & !LAST_CHUNK) as usize;
-        let allowed = if length & LAST_CHUNK != 0 { 1..=CHUNK } else { CHUNK..=CHUNK };
-        if !allowed.contains(&plaintext) {
-            return Ok(None);
-        }
-        let Some(bytes) = self.get(offset, plaintext + CHUNK_OVERHEAD)? else { return Ok(None) };
-        let Some((body, crc)) = bytes.split_last_chunk::<4>() else { return Ok(None) };
-        let whole = crc32c::crc32c(body) == u32::from_le_bytes(*crc);
-        Ok(whole.then_some(Chunk { length, bytes }))
     }
 }
 

@@ -21,7 +21,7 @@ fn a_backup_is_put_in_place_in_a_directory_that_is_not_there_yet() {
     assert!(restored.archived.is_empty() && !restored.running && !restored.key_here);
     assert_eq!(fs::read(target.join(SEALED_DATA)).unwrap(), fs::read(&backup).unwrap());
     assert_eq!((mode(&target), mode(&target.join(SEALED_DATA))), (0o700, 0o600));
-    assert_eq!(names(&target), [SEALED_DATA, "sealed_data.lock"]);
+    assert_eq!(names(&target), [SEALED_DATA]);
 }
 
 #[test]
@@ -197,5 +197,22 @@ fn the_states_of_the_last_three_restores_are_kept() {
         let kept: Vec<_> =
             seal.names().into_iter().filter(|name| name.starts_with(&format!("{base}.41.restored"))).collect();
         assert_eq!(kept.len(), 3, "{kept:?}");
+    }
+}
+
+#[test]
+fn what_root_restores_belongs_to_the_user_of_the_directory() {
+    use std::os::unix::fs::{MetadataExt, chown};
+    let mut seal = Deployment::new(1, 0).seal(41);
+    let backup = seal.backup();
+    seal.commit();
+    if chown(&seal.dir, Some(1234), Some(1235)).is_err() {
+        eprintln!("skipped: needs to run as root");
+        return;
+    }
+    let restored = restore(&backup, &seal.dir, true).unwrap();
+    for path in restored.archived.iter().chain([&seal.data()]) {
+        let owner = fs::metadata(path).unwrap();
+        assert_eq!((owner.uid(), owner.gid()), (1234, 1235), "{}", path.display());
     }
 }

@@ -133,7 +133,7 @@ fn slow_types(manifest: &Manifest, marbles: &BTreeMap<String, CompiledMarble>) -
 }
 
 /// The variables every Marble gets.
-fn predefined(authority: &Authority, leaf: &MarbleLeaf) -> Result<[(String, Zeroizing<Vec<u8>>); 4], String> {
+fn predefined(authority: &Authority, leaf: &MarbleLeaf) -> Result<BTreeMap<String, Zeroizing<Vec<u8>>>, String> {
     let encode = |label, contents: &[u8]| {
         let text = pem::encode(label, contents).map_err(|error| error.to_string())?;
         Ok::<_, String>(Zeroizing::new(text.as_bytes().to_vec()))
@@ -142,12 +142,12 @@ fn predefined(authority: &Authority, leaf: &MarbleLeaf) -> Result<[(String, Zero
     chain.extend_from_slice(&encode(pem::CERTIFICATE, &authority.intermediate_certificate)?);
     let root_ca = encode(pem::CERTIFICATE, &authority.marble_root_certificate)?;
     let coordinator_root = encode(pem::CERTIFICATE, &authority.root_certificate)?;
-    Ok([
+    Ok(BTreeMap::from([
         ("MARBLE_PREDEFINED_ROOT_CA".to_owned(), root_ca),
         ("MARBLE_PREDEFINED_MARBLE_CERTIFICATE_CHAIN".to_owned(), chain),
         ("MARBLE_PREDEFINED_PRIVATE_KEY".to_owned(), encode(pem::PRIVATE_KEY, &leaf.private_key)?),
         ("MARBLE_PREDEFINED_COORDINATOR_ROOT_CA".to_owned(), coordinator_root),
-    ])
+    ]))
 }
 
 /// `.MarbleRun`

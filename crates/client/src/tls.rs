@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 use rustls::{CertificateError, DigitallySignedStruct, SignatureScheme};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use x509_cert::Certificate;
-use x509_cert::der::Decode as _;
+use x509_cert::der::{Decode as _, Encode as _};
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
 
@@ -61,6 +62,20 @@ impl Identity {
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|e| bad("client key", e.to_string()))?;
         Ok(Self { chain, key })
     }
+
+    /// Pairs certificate and key. The certificate is not judged otherwise: a Coordinator takes users' certificates
+    /// as they are, also those of X.509 version 1, which web-PKI libraries refuse.
+    fn certified_key(&self, provider: &CryptoProvider) -> Result<CertifiedKey, ClientError> {
+        let bad = |reason: String| ClientError::Identity(format!("client certificate and key: {reason}"));
+        let key = provider.key_provider.load_private_key(self.key.clone_key()).map_err(|e| bad(e.to_string()))?;
+        let leaf = self.chain.first().ok_or_else(|| bad("there is no certificate".to_owned()))?;
+        let leaf = Certificate::from_der(leaf).map_err(|e| bad(format!("malformed certificate: {e}")))?;
+        let certified = leaf.tbs_certificate().subject_public_key_info().to_der().map_err(|e| bad(e.to_string()))?;
+        if key.public_key().is_some_and(|public| public.as_ref() != certified.as_slice()) {
+            return Err(bad("private key does not match public key".to_owned()));
+        }
+        Ok(CertifiedKey::new(self.chain.clone(), key))
+    }
 }
 
 /// The provider behind all TLS of this crate.
@@ -71,6 +86,7 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
 /// A client configuration for that trust and identity.
 pub(crate) fn config(trust: &Trust, identity: Option<&Identity>) -> Result<rustls::ClientConfig, ClientError> {
     let provider = provider();
+    let keys = provider.clone();
     let algorithms = provider.signature_verification_algorithms;
     let verifier: Arc<dyn ServerCertVerifier> = match trust {
         Trust::Pinned(root) => Arc::new(PinnedRoot { root: root.clone(), algorithms }),
@@ -83,9 +99,10 @@ pub(crate) fn config(trust: &Trust, identity: Option<&Identity>) -> Result<rustl
         .with_custom_certificate_verifier(verifier);
     match identity {
         None => Ok(builder.with_no_client_auth()),
-        Some(identity) => builder
-            .with_client_auth_cert(identity.chain.clone(), identity.key.clone_key())
-            .map_err(|e| ClientError::Identity(format!("client certificate and key: {e}"))),
+        Some(identity) => {
+            let certified = identity.certified_key(&keys)?;
+            Ok(builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(certified))))
+        }
     }
 }
 
@@ -253,6 +270,17 @@ mod tests {
         }
         assert!(check("localhost", 1_000_000_000).is_err(), "before notBefore");
         assert!(check("localhost", 20_000_000_000).is_err(), "after notAfter");
+    }
+
+    #[test]
+    fn a_user_certificate_of_version_1_is_sent_and_a_foreign_key_is_refused() {
+        let fixture =
+            |name: &str| std::fs::read(format!("{}/tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        let (certificate, key) = (fixture("user_v1.crt"), fixture("user_v1.key"));
+        let trust = Trust::Anyone;
+        config(&trust, Some(&Identity::from_pem(&certificate, &key).unwrap())).unwrap();
+        let foreign = Identity::from_pem(&certificate, &fixture("other.key")).unwrap();
+        assert!(config(&trust, Some(&foreign)).unwrap_err().to_string().contains("does not match"));
     }
 
     #[test]

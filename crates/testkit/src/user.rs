@@ -11,8 +11,12 @@ use der::pem::LineEnding;
 use marblerun_client::Identity;
 use p384::ecdsa::SigningKey;
 use p384::pkcs8::EncodePrivateKey as _;
-use x509_cert::builder::{Builder as _, CertificateBuilder, profile};
+use x509_cert::builder::profile::BuilderProfile;
+use x509_cert::builder::{Builder as _, CertificateBuilder};
+use x509_cert::certificate::TbsCertificate;
 use x509_cert::der::EncodePem as _;
+use x509_cert::ext::pkix::BasicConstraints;
+use x509_cert::ext::{Extension, ToExtension as _};
 use x509_cert::name::Name;
 use x509_cert::serial_number::SerialNumber;
 use x509_cert::time::Validity;
@@ -40,13 +44,12 @@ impl TestUser {
             }
         };
         let subject = Name::from_str(&format!("CN={name}"))?;
-        let mut builder = CertificateBuilder::new(
-            profile::cabf::Root::new(false, subject)?,
+        let builder = CertificateBuilder::new(
+            SelfSigned(subject),
             SerialNumber::from(u32::from_be_bytes([1, scalar[0], scalar[1], scalar[2]])),
             Validity::from_now(Duration::from_secs(3600 * 24))?,
             spki::SubjectPublicKeyInfo::from_key(key.verifying_key())?,
         )?;
-        let _ = &mut builder;
         let certificate = builder.build::<_, p384::ecdsa::DerSignature>(&key)?;
         Ok(Self {
             certificate_pem: certificate.to_pem(LineEnding::LF)?,
@@ -60,6 +63,29 @@ impl TestUser {
     /// Never: the PEM is well formed.
     pub fn identity(&self) -> Result<Identity> {
         Ok(Identity::from_pem(self.certificate_pem.as_bytes(), self.key_pem.as_bytes())?)
+    }
+}
+
+/// Its own issuer, with the least of extensions (which makes it version 3).
+struct SelfSigned(Name);
+
+impl BuilderProfile for SelfSigned {
+    fn get_issuer(&self, subject: &Name) -> Name {
+        subject.clone()
+    }
+
+    fn get_subject(&self) -> Name {
+        self.0.clone()
+    }
+
+    fn build_extensions(
+        &self,
+        _spk: spki::SubjectPublicKeyInfoRef<'_>,
+        _issuer_spk: spki::SubjectPublicKeyInfoRef<'_>,
+        tbs: &TbsCertificate,
+    ) -> x509_cert::builder::Result<Vec<Extension>> {
+        let constraints = BasicConstraints { ca: false, path_len_constraint: None };
+        Ok(vec![constraints.to_extension(tbs.subject(), &[])?])
     }
 }
 

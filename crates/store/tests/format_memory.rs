@@ -1,5 +1,5 @@
 //! A large state is sealed and opened in about the memory of the state itself.
-#![allow(unsafe_code)]
+#![allow(unsafe_code, clippy::unwrap_used, reason = "a test that counts allocations")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs::File;

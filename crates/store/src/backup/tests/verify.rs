@@ -116,3 +116,68 @@ fn damage_is_found_and_a_torn_end_is_told() {
     assert_eq!(inspect(&seal.dir).unwrap().condition.code(), "whole");
     assert_eq!(fails(&seal.dir, &keys(&[0])).0, "damaged");
 }
+
+mod of_the_go_coordinator {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+    use serde_json::Value;
+
+    use super::*;
+
+    fn fixture(name: &str, file: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/upstream").join(name).join(file)
+    }
+
+    fn json(name: &str, file: &str) -> Value {
+        serde_json::from_slice(&fs::read(fixture(name, file)).unwrap()).unwrap()
+    }
+
+    fn recovery_data(name: &str) -> BTreeMap<String, Vec<u8>> {
+        let data = json(name, "recovery_data.json");
+        let parties = data["RecoverySecrets"].as_object().unwrap().iter();
+        parties.map(|(name, text)| (name.clone(), STANDARD.decode(text.as_str().unwrap()).unwrap())).collect()
+    }
+
+    #[test]
+    fn a_backup_opens_with_its_recovery_data_and_keys() {
+        for (name, parties) in [("single", &[0][..]), ("multi-xor-2", &[1, 0]), ("shamir-2of3", &[2, 0])] {
+            let with = VerifyWith { recovery_data: recovery_data(name), ..keys(parties) };
+            let proof = verify(&fixture(name, ""), &with).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let expected = json(name, "expected.json");
+            assert_eq!(hex::encode(proof.root_fingerprint), expected["root_cert_sha256"]);
+            assert_eq!(hex::encode(proof.manifest_fingerprint), expected["manifest_fingerprint"]);
+            assert!(matches!(proof.quorum, Quorum::Proven(names) if names.len() == parties.len()), "{name}");
+            assert_eq!(proof.sequence, None);
+        }
+    }
+
+    #[test]
+    fn a_backup_opens_with_decrypted_secrets() {
+        for name in ["single", "multi-xor-2", "shamir-2of3"] {
+            let expected = json(name, "expected.json");
+            let secrets = expected["recovery_secrets_hex"].as_object().unwrap().values();
+            let secrets = secrets.map(|text| Zeroizing::new(hex::decode(text.as_str().unwrap()).unwrap())).collect();
+            let with = VerifyWith { secrets, ..VerifyWith::default() };
+            assert_eq!(verify(&fixture(name, "sealed_data"), &with).unwrap().quorum, Quorum::NotChecked, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_backup_of_a_version_with_16_byte_keys_opens_with_its_key() {
+        let secrets = vec![Zeroizing::new(fs::read(fixture("legacy-16byte-key", "sealed_key")).unwrap())];
+        assert!(verify(&fixture("legacy-16byte-key", ""), &VerifyWith { secrets, ..VerifyWith::default() }).is_ok());
+    }
+
+    #[test]
+    fn too_few_keys_missing_data_and_damage_are_refused() {
+        let with = VerifyWith { recovery_data: recovery_data("multi-xor-2"), ..keys(&[0]) };
+        assert_eq!(fails(&fixture("multi-xor-2", ""), &with).0, "not_opened");
+        assert_eq!(fails(&fixture("multi-xor-2", ""), &keys(&[0, 1])).0, "bad_key", "the header names no parties");
+        let home = TempDir::new().unwrap();
+        let mut data = fs::read(fixture("single", "sealed_data")).unwrap();
+        data[2000] ^= 1;
+        fs::write(home.path().join("damaged"), data).unwrap();
+        let with = VerifyWith { recovery_data: recovery_data("single"), ..keys(&[0]) };
+        assert_eq!(fails(&home.path().join("damaged"), &with).0, "not_opened");
+    }
+}

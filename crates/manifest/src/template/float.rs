@@ -77,11 +77,29 @@ fn fixed(number: f64, precision: usize) -> String {
 fn digits(number: f64, precision: Option<usize>) -> (String, i32) {
     let text = match precision {
         Some(precision) => format!("{number:.*e}", precision.min(MAX_DIGITS)),
-        None => format!("{number:e}"),
+        None => shortest(number),
     };
     let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
     let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
     (digits.trim_end_matches('0').to_owned(), exponent.parse().unwrap_or(0))
+}
+
+/// The fewest digits that read back as the number. Where two such are equally near, Go takes the even one.
+fn shortest(number: f64) -> String {
+    let text = format!("{number:e}");
+    let length = text.bytes().take_while(|b| *b != b'e').filter(u8::is_ascii_digit).count();
+    let exact = format!("{number:.*e}", MAX_DIGITS);
+    let (mantissa, exponent) = exact.split_once('e').unwrap_or((&exact, "0"));
+    let trimmed = mantissa.trim_end_matches('0');
+    // One digit more than the shortest form, and that a 5: the number lies midway between two of its length.
+    let Some(lower) =
+        trimmed.strip_suffix('5').filter(|_| trimmed.bytes().filter(u8::is_ascii_digit).count() == length + 1)
+    else {
+        return text;
+    };
+    let even = lower.bytes().last().is_some_and(|b| b.is_ascii_digit() && b % 2 == 0);
+    let lower = format!("{lower}e{exponent}");
+    if even && lower.parse() == Ok(number) { lower } else { text }
 }
 
 fn scientific(number: f64, precision: Option<usize>) -> String {

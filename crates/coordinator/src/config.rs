@@ -48,6 +48,7 @@ pub struct Options {
         env = "EDG_COORDINATOR_PROMETHEUS_ADDR",
         hide_env_values = true,
         default_value = "",
+        hide_default_value = true,
         value_name = "ADDR"
     )]
     pub prometheus_addr: String,
@@ -61,16 +62,37 @@ pub struct Options {
     )]
     pub dns_names: String,
     /// Directory of the sealed state. Default: `marblerun-coordinator-data` in `EDG_CWD` or the working directory.
-    #[arg(long, env = "EDG_COORDINATOR_SEAL_DIR", hide_env_values = true, default_value = "", value_name = "DIR")]
+    #[arg(
+        long,
+        env = "EDG_COORDINATOR_SEAL_DIR",
+        hide_env_values = true,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "DIR"
+    )]
     pub seal_dir: String,
     /// Directory that stands for the working directory in the default of the seal directory.
-    #[arg(long, env = "EDG_CWD", hide_env_values = true, default_value = "", value_name = "DIR")]
+    #[arg(
+        long,
+        env = "EDG_CWD",
+        hide_env_values = true,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "DIR"
+    )]
     pub cwd: String,
     /// `1`: go on in simulation where the trusted execution environment that was found does not answer.
     #[arg(long, env = "EDG_COORDINATOR_DEV_MODE", hide_env_values = true, default_value = "0", value_name = "0|1")]
     pub dev_mode: String,
     /// Manifest that is set at start. Skipped if the same one is in force; never set over another state.
-    #[arg(long, env = "EDG_STARTUP_MANIFEST", hide_env_values = true, default_value = "", value_name = "FILE")]
+    #[arg(
+        long,
+        env = "EDG_STARTUP_MANIFEST",
+        hide_env_values = true,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "FILE"
+    )]
     pub startup_manifest: String,
     /// File for the recovery data of the start-up manifest, mode 0600. Default: `startup-recovery-data.json` beside the seal directory.
     #[arg(
@@ -78,6 +100,7 @@ pub struct Options {
         env = "MARBLERUN_STARTUP_RECOVERY_DATA",
         hide_env_values = true,
         default_value = "",
+        hide_default_value = true,
         value_name = "FILE"
     )]
     pub startup_recovery_data: String,
@@ -96,6 +119,7 @@ pub struct Options {
         env = "MARBLERUN_SIMULATION_HOST_KEY",
         hide_env_values = true,
         default_value = "",
+        hide_default_value = true,
         value_name = "FILE"
     )]
     pub simulation_host_key: String,
@@ -109,7 +133,14 @@ pub struct Options {
     )]
     pub recovery_reset: String,
     /// What to do about a state older than the newest one this host knows of: `warn` serves it, `refuse` asks for recovery. Default: `warn` in simulation, else `refuse`.
-    #[arg(long, env = "MARBLERUN_ROLLBACK", hide_env_values = true, default_value = "", value_name = "warn|refuse")]
+    #[arg(
+        long,
+        env = "MARBLERUN_ROLLBACK",
+        hide_env_values = true,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "warn|refuse"
+    )]
     pub rollback: String,
     /// Whether the key holders' encrypted secrets stand in the sealed file, so that a lost answer loses nothing: `on` or `off`.
     #[arg(
@@ -121,7 +152,14 @@ pub struct Options {
     )]
     pub recovery_in_header: String,
     /// `1`: one of several Coordinators of a deployment.
-    #[arg(long, env = "EDG_DISTRIBUTED_COORDINATOR", hide_env_values = true, default_value = "", value_name = "0|1")]
+    #[arg(
+        long,
+        env = "EDG_DISTRIBUTED_COORDINATOR",
+        hide_env_values = true,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "0|1"
+    )]
     pub distributed: String,
     /// Older form of the option before: contains `distributedcoordinator`.
     #[arg(
@@ -129,11 +167,19 @@ pub struct Options {
         env = "EDG_ENTERPRISE_LICENSED_FEATURES",
         hide_env_values = true,
         default_value = "",
+        hide_default_value = true,
         value_name = "LIST"
     )]
     pub licensed_features: String,
     /// Where a distributed Coordinator keeps its state. Empty: in files.
-    #[arg(long, env = "EDG_STORE_BACKEND", hide_env_values = true, default_value = "", value_name = "BACKEND")]
+    #[arg(
+        long,
+        env = "EDG_STORE_BACKEND",
+        hide_env_values = true,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "BACKEND"
+    )]
     pub store_backend: String,
     /// Continue a damaged state from this record, giving up what came after it. For one start only, so there is no variable for it.
     #[arg(long, value_name = "SEQUENCE")]

@@ -67,6 +67,11 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Coordinator, StartEr
     let store = open_store(config, clock.clone()).await?;
     let mut warnings = config.warnings.clone();
     warnings.extend(tee.warning());
+    if config.simulation_host_key.is_none() {
+        warnings.push(
+            "the state is sealed to nothing: who can read the seal directory can read the state (see MARBLERUN_SIMULATION_HOST_KEY)".to_owned(),
+        );
+    }
     let said = warnings.len();
     let coordinator = Coordinator::new(
         store,

@@ -159,7 +159,10 @@ impl Coordinator {
         };
         let set = transaction::run(&self.store, set_manifest::COMMIT_PREFIX, prepare, set_manifest::commit).await;
         match &set {
-            Ok(_) => {
+            Ok(answer) => {
+                for warning in &answer.warnings {
+                    tracing::warn!("manifest: {warning}");
+                }
                 // Whatever was collected for the state before is of no use any more.
                 self.recovery.abandon().await;
                 tracing::info!("manifest set");

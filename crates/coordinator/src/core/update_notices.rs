@@ -49,3 +49,55 @@ pub(super) fn notices(state: &State, new: &Manifest) -> Vec<String> {
 fn shown(version: Option<u64>) -> String {
     version.map_or_else(|| "none".to_owned(), |version| version.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use marblerun_manifest::model::Package;
+    use marblerun_state::{Change, Draft, Phase};
+    use zeroize::Zeroizing;
+
+    use super::*;
+    use crate::core::Clock;
+
+    fn manifest(json: &str) -> Manifest {
+        Manifest::decode(json.as_bytes()).unwrap()
+    }
+
+    /// A state with one package at version 5 and one uploaded value.
+    fn state() -> State {
+        let state = crate::start::temporary_state(Phase::AcceptingManifest, "localhost", &Clock::system()).unwrap();
+        let mut draft = Draft::new(&Arc::new(state));
+        let package = Package { security_version: Some(5), ..Package::default() };
+        draft.record(Change::Package("app".into(), Some(Arc::new(package)))).unwrap();
+        let definition = manifest(r#"{"Secrets":{"s":{"Type":"plain","UserDefined":true}}}"#).secrets["s"].clone();
+        let mut secret = Secret::from_definition("s", &definition).unwrap();
+        secret.public = Some(Zeroizing::new(vec![1]));
+        draft.record(Change::Secret("s".into(), Some(Arc::new(secret)))).unwrap();
+        draft.into_parts().0
+    }
+
+    const OWNED: &str =
+        r#""Users":{"a":{"Roles":["o"]}},"Roles":{"o":{"ResourceType":"Manifest","Actions":["updatemanifest"]}}"#;
+
+    #[test]
+    fn what_an_update_takes_away_is_said() {
+        let lower = notices(
+            &state(),
+            &manifest(r#"{"Packages":{"app":{"SecurityVersion":4,"Debug":true}},"Config":{"RotateRootSecret":true}}"#),
+        );
+        for word in ["from 5 down to 4", "debug package", "is lost", "RotateRootSecret", "nobody may update"] {
+            assert!(lower.iter().any(|notice| notice.contains(word)), "{word}: {lower:?}");
+        }
+        assert_eq!(lower.len(), 5);
+    }
+
+    #[test]
+    fn what_takes_nothing_away_says_nothing() {
+        let same = format!(
+            r#"{{"Packages":{{"app":{{"SecurityVersion":5}}}},"Secrets":{{"s":{{"Type":"plain","UserDefined":true}}}},{OWNED}}}"#
+        );
+        assert_eq!(notices(&state(), &manifest(&same)), Vec::<String>::new());
+    }
+}

@@ -102,9 +102,6 @@ impl StartupManifest {
             }
             StartupManifestError::Refused { path: self.path.clone(), reason: error.message }
         })?;
-        for warning in &answer.warnings {
-            tracing::warn!("start-up manifest: {warning}");
-        }
         if let Some(place) = place {
             place.keep(answer.recovery_secrets).map_err(|reason| StartupManifestError::RecoveryDataLost {
                 path: self.recovery_data.clone(),

@@ -22,11 +22,16 @@ struct Deployment {
 }
 
 async fn coordinator(home: &Path, host: &str) -> Coordinator {
+    coordinator_with(home, host, "--recovery-reset=allow").await
+}
+
+async fn coordinator_with(home: &Path, host: &str, option: &str) -> Coordinator {
     let config = Config::from_arguments([
         "marblerun-coordinator".to_owned(),
         format!("--seal-dir={}", home.join("seal").display()),
         format!("--simulation-host-key={}", home.join(host).display()),
         "--tee=simulation".to_owned(),
+        option.to_owned(),
     ]);
     start(&config.unwrap(), Clock::system()).await.unwrap()
 }
@@ -166,4 +171,16 @@ async fn a_manifest_may_be_set_over_a_state_that_waits_and_the_old_state_is_kept
     assert_eq!(coordinator.update_log().unwrap().len(), 1);
     let kept = std::fs::read_dir(deployment.home.path().join("seal")).unwrap();
     assert!(kept.flatten().any(|entry| std::fs::read(entry.path()).is_ok_and(|bytes| bytes == sealed)), "archived");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_a_reset_is_denied_only_the_holders_end_a_recovery() {
+    let deployment = Deployment::new(1, 0).await;
+    let coordinator = coordinator_with(deployment.home.path(), "other-host", "--recovery-reset=deny").await;
+    let manifest = br#"{"Packages":{"app":{"Debug":true}},"Marbles":{"web":{"Package":"app"}}}"#.to_vec();
+    let error = coordinator.set_manifest(manifest).await.unwrap_err();
+    assert_eq!((error.kind, error.code), (ErrorKind::Refused, "recovery_reset_denied"));
+    assert_eq!(coordinator.status().0, 1);
+    let (secret, signature) = deployment.secret(0);
+    assert_eq!(upload(&coordinator, &secret, &signature).await.unwrap(), 0);
 }

@@ -195,3 +195,13 @@ async fn many_writers_lose_nothing() {
     }
     assert_eq!(world.log().len(), 65);
 }
+
+#[tokio::test]
+async fn after_the_end_writes_are_refused_and_reads_go_on() {
+    let world = World::with(&manifest()).await;
+    world.coordinator.close().await;
+    let error = write(&world, "alice", json!({"plain": {"Key": "aGk="}})).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Unavailable, "{error}");
+    assert_eq!(world.read("alice", "plain").private, None);
+    assert!(world.activate("web", UUID).await.is_err(), "its secret was never uploaded");
+}

@@ -20,6 +20,9 @@ pub struct Problem {
     pub detail: String,
     /// What happened, for programs: stable, `snake_case`.
     pub code: String,
+    /// Everything that was found, where `detail` can only name the first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub details: Vec<String>,
     /// Names this request in the Coordinator's log.
     pub request_id: String,
 }
@@ -133,6 +136,10 @@ pub enum Severity {
 pub struct Finding {
     /// How bad it is.
     pub severity: Severity,
+    /// What kind of finding it is, for programs: stable.
+    pub code: String,
+    /// The step of setting a manifest that would meet it.
+    pub stage: String,
     /// Where in the manifest.
     pub path: String,
     /// What is wrong.

@@ -116,5 +116,14 @@ pub struct RecoverAnswer {
     pub message: String,
 }
 
+/// How far a recovery has come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecoveryProgress {
+    /// Secrets still needed; the least that is possible where the sealed state does not tell.
+    pub remaining: usize,
+    /// Party and whether its secret was accepted.
+    pub parties: Vec<(String, bool)>,
+}
+
 /// A user's values for user-defined secrets (v1 and v2 bodies decode to this).
 pub type SecretUpload = BTreeMap<String, v2::UserSecret>;

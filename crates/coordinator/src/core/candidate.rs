@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use jiff::Timestamp;
 use marblerun_manifest::Manifest;
-use marblerun_manifest::check::{CheckEnv, Finding, Report, Stage, check, notes_as_warnings};
+use marblerun_manifest::check::{self, CheckEnv, Finding, Report, Stage, check, notes_as_warnings};
 
 use crate::error::{Error, ErrorKind};
 
@@ -45,14 +45,9 @@ impl Candidate {
         if let Some(refusal) = refusal(&report, purpose) {
             return Err(refusal);
         }
-        // A feature that is accepted must be there: a deployment that counts on it would be sealed with less.
-        if self.manifest.config.has_feature("AzureHSMSealing") {
-            let text = "the feature AzureHSMSealing is not in this build yet";
-            return Err(Error::new(
-                ErrorKind::Refused,
-                "feature_not_in_this_build",
-                format!("{}{text}", prefix(Stage::Check, purpose)),
-            ));
+        if let Some(missing) = missing_feature(&self.manifest) {
+            let message = format!("{}{}", prefix(missing.stage, purpose), missing.text);
+            return Err(Error::new(ErrorKind::Refused, "feature_not_in_this_build", message));
         }
         Ok(self.warnings(report))
     }
@@ -63,6 +58,23 @@ impl Candidate {
         warnings.sort_by(|a, b| (&a.path, &a.text).cmp(&(&b.path, &b.text)));
         warnings.iter().map(ToString::to_string).collect()
     }
+}
+
+/// Everything there is to say about bytes that might become a manifest.
+pub(super) fn review(raw: &[u8], now: Timestamp) -> Report {
+    let (manifest, mut report) = check::review(raw, &CheckEnv { now, variables: Some(variables()) });
+    report.errors.extend(manifest.as_ref().and_then(missing_feature));
+    report
+}
+
+/// A feature that is accepted must be there: a deployment that counts on it would be sealed with less.
+fn missing_feature(manifest: &Manifest) -> Option<Finding> {
+    manifest.config.has_feature("AzureHSMSealing").then(|| Finding {
+        stage: Stage::Check,
+        path: "Config.FeatureGates".to_owned(),
+        code: "feature-not-in-this-build",
+        text: "the feature AzureHSMSealing is not in this build yet".to_owned(),
+    })
 }
 
 /// What should be known about a manifest that is in force.

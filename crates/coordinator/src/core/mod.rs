@@ -9,6 +9,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use marblerun_api::v2;
+use marblerun_manifest::check::Report;
 use marblerun_state::{Draft, Phase, State};
 use marblerun_store::{Store, StoreStatus};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -46,7 +47,7 @@ use parameters::CompiledManifest;
 
 pub use answer::{
     Activated, ActivationError, ActivationRequest, ManifestAnswer, ManifestSetAnswer, PeerCertificate, QuoteAnswer,
-    RecoverAnswer, SecretUpload, UpdateAnswer,
+    RecoverAnswer, RecoveryProgress, SecretUpload, UpdateAnswer,
 };
 pub use identity::MarbleIdentity;
 pub use observer::{ActivationCounts, ActivationEvent, OTHER, Observer};
@@ -194,6 +195,20 @@ impl Coordinator {
     /// [`Error`].
     pub async fn recover(&self, secret: Zeroizing<Vec<u8>>, signature: Vec<u8>) -> Result<RecoverAnswer, Error> {
         self.recovery.recover(&self.store, secret, signature).await
+    }
+
+    /// Progress of the recovery, by name; `None` if no state waits for one.
+    pub async fn recovery_progress(&self) -> Option<RecoveryProgress> {
+        self.recovery.progress(&self.store).await
+    }
+
+    /// Everything there is to say about a manifest, without setting it.
+    ///
+    /// # Errors
+    /// Only a fault of this program.
+    pub async fn check_manifest(&self, raw: Vec<u8>) -> Result<Report, Error> {
+        let now = self.settings.clock.now();
+        self.prepare(move || Ok(candidate::review(&raw, now))).await
     }
 
     /// `GET secrets`. `user` is checked against the manifest's users first.

@@ -12,7 +12,7 @@ use marblerun_store::{RecoverError, Store};
 use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
-use crate::core::answer::RecoverAnswer;
+use crate::core::answer::{RecoverAnswer, RecoveryProgress};
 use crate::error::{Error, ErrorKind};
 
 mod ephemeral;
@@ -50,6 +50,19 @@ impl Recovery {
             return Err(Error::wrong_state());
         }
         self.ephemeral.announce().await
+    }
+
+    /// How far the holders of the file that waits have come. `None` if none waits.
+    pub(super) async fn progress(&self, store: &Store) -> Option<RecoveryProgress> {
+        let session = self.session.lock().await;
+        let store = store.clone();
+        let material = tokio::task::spawn_blocking(move || store.recovery_material()).await.ok()??;
+        let of =
+            |ceremony: &Ceremony| RecoveryProgress { remaining: ceremony.remaining(), parties: ceremony.progress() };
+        Some(match session.as_ref().filter(|session| session.file_id == material.file_id) {
+            Some(session) => of(&session.ceremony),
+            None => of(&Ceremony::new(&material.sets)),
+        })
     }
 
     /// Takes one secret, plain or encrypted to the ephemeral key.

@@ -107,7 +107,7 @@ struct TlsListener {
 }
 
 /// What handlers work with.
-pub(self) struct App {
+struct App {
     coordinator: Coordinator,
     metrics: Metrics,
     router: Router,

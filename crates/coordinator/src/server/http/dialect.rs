@@ -41,38 +41,45 @@ impl From<Error> for Refusal {
 impl Dialect {
     /// The answer to a refused request.
     pub(in crate::server) fn refuse(self, refusal: &Refusal, request_id: &str) -> Answer {
-        let status = self.status(refusal.error.kind);
-        let message = refusal.error.message.as_str();
-        match self {
-            Self::V2 if matches!(refusal.error.kind, ErrorKind::BadRequest | ErrorKind::Unauthorized) => {
-                envelope::fail(status, &refusal.data, message)
-            }
-            Self::V1 { .. } | Self::V2 => envelope::error(status, message),
-            Self::V3 => envelope::problem(status, refusal.error.code, message, request_id),
-        }
+        self.answer(self.status(refusal.error.kind), refusal, request_id)
     }
 
     /// The answer to a request whose body was not read.
     pub(in crate::server) fn refuse_body(self, error: BodyError, request_id: &str) -> Answer {
-        let (status, code, message) = match (error, self) {
-            (BodyError::TooLarge(limit), _) => {
-                (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", format!("request body is larger than {limit} bytes"))
+        let (status, code, message) = match error {
+            BodyError::TooLarge(limit) => {
+                let message = format!("request body is larger than {limit} bytes");
+                (StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
             }
-            (BodyError::Aborted, Self::V1 { aborted, .. }) => (aborted, "body_aborted", "unexpected EOF".to_owned()),
-            (BodyError::Aborted, _) => (StatusCode::BAD_REQUEST, "body_aborted", "unexpected EOF".to_owned()),
-            (BodyError::TimedOut, _) => {
-                (StatusCode::REQUEST_TIMEOUT, "body_timeout", "the request body took too long to arrive".to_owned())
+            BodyError::Aborted => (self.aborted(), "body_aborted", "unexpected EOF".to_owned()),
+            BodyError::TimedOut => {
+                let message = "the request body took too long to arrive".to_owned();
+                (StatusCode::REQUEST_TIMEOUT, "body_timeout", message)
             }
-            (BodyError::Busy, _) => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "busy",
-                "too much is being uploaded at the same time; try again".to_owned(),
-            ),
+            BodyError::Busy => {
+                let message = "too much is being uploaded at the same time; try again".to_owned();
+                (StatusCode::SERVICE_UNAVAILABLE, "busy", message)
+            }
         };
+        let error = Error::new(ErrorKind::BadRequest, code, message);
+        self.answer(status, &error.into(), request_id)
+    }
+
+    fn answer(self, status: StatusCode, refusal: &Refusal, request_id: &str) -> Answer {
+        let message = refusal.error.message.as_str();
         match self {
-            Self::V2 if status == StatusCode::BAD_REQUEST => envelope::fail(status, &(), &message),
-            Self::V1 { .. } | Self::V2 => envelope::error(status, &message),
-            Self::V3 => envelope::problem(status, code, &message, request_id),
+            Self::V2 if matches!(status, StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED) => {
+                envelope::fail(status, &refusal.data, message)
+            }
+            Self::V1 { .. } | Self::V2 => envelope::error(status, message),
+            Self::V3 => envelope::problem(status, &refusal.error, request_id),
+        }
+    }
+
+    fn aborted(self) -> StatusCode {
+        match self {
+            Self::V1 { aborted, .. } => aborted,
+            Self::V2 | Self::V3 => StatusCode::BAD_REQUEST,
         }
     }
 

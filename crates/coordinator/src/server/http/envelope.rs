@@ -9,6 +9,8 @@ use http_body_util::Full;
 use marblerun_api::v3::Problem;
 use serde::Serialize;
 
+use crate::error::Error;
+
 /// A whole answer; bodies are held in memory.
 pub(in crate::server) type Answer = Response<Full<Bytes>>;
 
@@ -51,13 +53,14 @@ pub(in crate::server) fn json_line<T: Serialize>(value: &T) -> Answer {
 }
 
 /// Problem details (RFC 9457).
-pub(in crate::server) fn problem(status: StatusCode, code: &str, detail: &str, request_id: &str) -> Answer {
+pub(in crate::server) fn problem(status: StatusCode, error: &Error, request_id: &str) -> Answer {
     let problem = Problem {
         r#type: "about:blank".to_owned(),
         title: status.canonical_reason().unwrap_or("Error").to_owned(),
         status: status.as_u16(),
-        detail: detail.to_owned(),
-        code: code.to_owned(),
+        detail: error.message.clone(),
+        code: error.code.to_owned(),
+        details: error.details.clone(),
         request_id: request_id.to_owned(),
     };
     let mut answer = json(status, &problem);

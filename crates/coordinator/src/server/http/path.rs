@@ -123,4 +123,15 @@ mod tests {
         assert_eq!(target(Method::GET, "*"), Target::Malformed);
         assert_eq!(target(Method::OPTIONS, "*"), Target::Server);
     }
+
+    proptest::proptest! {
+        #[test]
+        fn any_target_is_read_without_a_panic_and_redirects_settle(path in "[/.%a-f0-9]{0,40}") {
+            let Ok(uri) = format!("/{path}").parse::<Uri>() else { return Ok(()) };
+            if let Target::Redirect(location) = Target::of(&Method::GET, &uri) {
+                let again = Target::of(&Method::GET, &location.parse().unwrap());
+                proptest::prop_assert!(matches!(again, Target::Path(_) | Target::Malformed), "{location}");
+            }
+        }
+    }
 }

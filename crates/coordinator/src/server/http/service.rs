@@ -14,6 +14,7 @@ use super::envelope::{self, Answer};
 use super::path::Target;
 use super::router::{Incoming, request_size};
 use crate::core::PeerCertificate;
+use crate::error::{Error, ErrorKind};
 use crate::server::App;
 use crate::server::metrics::UNKNOWN_PATH;
 
@@ -70,19 +71,7 @@ where
 /// The answer where no route is: upstream answers 405 to everything it does not know, and its clients build on it.
 fn no_route(target: &Target, method: &Method, known: Option<Vec<&Method>>, request_id: &str) -> Answer {
     match target {
-        Target::Path(path) if path.starts_with(V3) => match known {
-            None => envelope::problem(StatusCode::NOT_FOUND, "no_such_path", "there is nothing here", request_id),
-            Some(known) => {
-                let detail = format!("{method} is not possible here");
-                let mut answer =
-                    envelope::problem(StatusCode::METHOD_NOT_ALLOWED, "no_such_method", &detail, request_id);
-                let allow = known.iter().map(|method| method.as_str()).collect::<Vec<_>>().join(", ");
-                if let Ok(allow) = HeaderValue::from_str(&allow) {
-                    answer.headers_mut().insert(header::ALLOW, allow);
-                }
-                answer
-            }
-        },
+        Target::Path(path) if path.starts_with(V3) => no_route_in_v3(method, known, request_id),
         Target::Path(_) => envelope::error(StatusCode::METHOD_NOT_ALLOWED, ""),
         Target::Redirect(location) => redirect(location, method),
         Target::Server => {
@@ -92,6 +81,20 @@ fn no_route(target: &Target, method: &Method, known: Option<Vec<&Method>>, reque
         }
         Target::Malformed => envelope::text(StatusCode::BAD_REQUEST, "text/plain; charset=utf-8", "400 Bad Request"),
     }
+}
+
+fn no_route_in_v3(method: &Method, known: Option<Vec<&Method>>, request_id: &str) -> Answer {
+    let Some(known) = known else {
+        let error = Error::new(ErrorKind::NotFound, "no_such_path", "there is nothing here");
+        return envelope::problem(StatusCode::NOT_FOUND, &error, request_id);
+    };
+    let error = Error::new(ErrorKind::BadRequest, "no_such_method", format!("{method} is not possible here"));
+    let mut answer = envelope::problem(StatusCode::METHOD_NOT_ALLOWED, &error, request_id);
+    let allow = known.iter().map(|method| method.as_str()).collect::<Vec<_>>().join(", ");
+    if let Ok(allow) = HeaderValue::from_str(&allow) {
+        answer.headers_mut().insert(header::ALLOW, allow);
+    }
+    answer
 }
 
 fn redirect(location: &str, method: &Method) -> Answer {

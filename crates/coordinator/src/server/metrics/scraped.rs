@@ -73,6 +73,15 @@ impl Scraped {
         let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
         gauge(encoder, "marblerun_store_sequence", "Number of the last durable state.", number(status.sequence))?;
         gauge(encoder, "marblerun_store_bytes", "Size of the sealed state.", number(status.file_bytes))?;
+        for (name, help, count) in [
+            ("marblerun_store_commits", "Transactions that changed the state.", status.counters.commits),
+            ("marblerun_store_groups", "Groups these transactions were stored in.", status.counters.groups),
+            ("marblerun_store_appended_bytes", "Bytes appended to the sealed state.", status.counters.bytes_appended),
+            ("marblerun_store_compactions", "Times the sealed state was written anew.", status.counters.compactions),
+            ("marblerun_store_sync_errors", "Failed writes and syncs.", status.counters.sync_errors),
+        ] {
+            ConstCounter::new(count).encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
+        }
         let mut family = encoder.encode_descriptor(
             "marblerun_store_mode",
             "How the state is kept: 1 for the mode in force, 0 for the others.",

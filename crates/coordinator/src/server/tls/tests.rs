@@ -148,9 +148,9 @@ async fn each_listener_presents_its_certificate_alone_and_the_one_in_force() {
         for name in ["localhost", "unknown.example", "127.0.0.1"] {
             let client = || Client { server_name: name, identity: Some(identity("ecdsa-p256")), ..Client::default() };
             let (outcome, _) = connect(client_api.clone(), client()).await.unwrap();
-            assert_eq!(outcome.server_chain, [authority.root_certificate.clone()]);
+            assert_eq!(outcome.server_chain, std::slice::from_ref(&authority.root_certificate));
             let (outcome, _) = connect(mesh.clone(), client()).await.unwrap();
-            assert_eq!(outcome.server_chain, [authority.marble_root_certificate.clone()]);
+            assert_eq!(outcome.server_chain, std::slice::from_ref(&authority.marble_root_certificate));
         }
         let next = self::authority();
         *in_force.lock().unwrap() = next;

@@ -4,6 +4,7 @@ mod openapi;
 
 use http::StatusCode;
 use marblerun_api::v3;
+use marblerun_manifest::check::Finding;
 use marblerun_state::Phase;
 use marblerun_store::StoreMode;
 
@@ -47,7 +48,7 @@ pub(super) async fn status(call: Call<()>) -> Result {
     let state = coordinator.snapshot();
     let store = coordinator.store_status();
     let (code, message) = coordinator.status();
-    let root = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &state.authority().root_certificate);
+    let root = sha256(&state.authority().root_certificate);
     Ok(envelope::json(
         StatusCode::OK,
         &v3::Status {
@@ -68,6 +69,65 @@ pub(super) async fn status(call: Call<()>) -> Result {
                 ..mode(store.mode)
             },
             warnings: coordinator.warnings(),
+        },
+    ))
+}
+
+/// What would be said about the posted manifest, byte for byte as it would be set. Nothing is changed.
+#[utoipa::path(
+    post,
+    path = "/api/v3/manifest/check",
+    request_body(content = String, content_type = "application/json", description = "The raw manifest."),
+    responses(
+        (status = 200, description = "Every finding.", body = v3::ManifestCheck),
+        (status = 413, description = "The manifest is too large.", body = v3::Problem),
+    )
+)]
+pub(super) async fn check_manifest(mut call: Call<()>) -> Result {
+    let raw = std::mem::take(&mut *call.body);
+    let fingerprint = hex::encode(sha256(&raw));
+    let report = call.coordinator().check_manifest(raw).await?;
+    let finding = |severity| {
+        move |finding: Finding| v3::Finding {
+            severity,
+            code: finding.code.to_owned(),
+            stage: finding.stage.as_str().to_owned(),
+            path: finding.path,
+            message: finding.text,
+        }
+    };
+    let accepted = report.is_accepted();
+    let errors = report.errors.into_iter().map(finding(v3::Severity::Error));
+    let warnings = report.warnings.into_iter().map(finding(v3::Severity::Warning));
+    let findings = errors.chain(warnings).collect();
+    Ok(envelope::json(StatusCode::OK, &v3::ManifestCheck { accepted, fingerprint, findings }))
+}
+
+/// Whether a sealed state waits for its key holders, why, and how far they have come.
+#[utoipa::path(
+    get,
+    path = "/api/v3/recovery",
+    responses((status = 200, description = "The progress.", body = v3::Recovery))
+)]
+pub(super) async fn recovery(call: Call<()>) -> Result {
+    let coordinator = call.coordinator();
+    let progress = coordinator.recovery_progress().await;
+    let v3::Store { code, message, .. } = match coordinator.store_status().mode {
+        waiting @ StoreMode::Recovery { .. } => mode(waiting),
+        other => v3::Store { code: None, message: None, ..mode(other) },
+    };
+    let needed = coordinator.snapshot().phase() == Phase::Recovery;
+    let parties = progress.iter().flat_map(|progress| &progress.parties);
+    Ok(envelope::json(
+        StatusCode::OK,
+        &v3::Recovery {
+            needed,
+            code,
+            message,
+            remaining: progress.as_ref().and_then(|progress| u64::try_from(progress.remaining).ok()),
+            parties: parties
+                .map(|(name, accepted)| v3::RecoveryParty { name: name.clone(), accepted: *accepted })
+                .collect(),
         },
     ))
 }
@@ -95,6 +155,10 @@ pub(super) async fn packages(call: Call<()>) -> Result {
         )
     });
     Ok(envelope::json(StatusCode::OK, &v3::Packages { packages: packages.collect() }))
+}
+
+fn sha256(bytes: &[u8]) -> impl AsRef<[u8]> {
+    aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes)
 }
 
 fn phase(phase: Phase) -> v3::Phase {

@@ -4,7 +4,7 @@ use super::buffer::Buffer;
 use super::compare::{equal, equal_any, less};
 use super::format::Printer;
 use super::value::{Text, Value};
-use super::{Kind, encode, escape};
+use super::{Kind, encode, escape, printf};
 
 /// A function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,7 +130,7 @@ pub(super) fn call<'a>(
         Func::Print => made(limit, |printer| printer.print(arguments))?,
         Func::Println => made(limit, |printer| printer.println(arguments))?,
         Func::Printf => match first {
-            Value::Text(format) => made(limit, |printer| printer.printf(format.as_slice(), rest))?,
+            Value::Text(format) => made(limit, |printer| printf::print(printer, format.as_slice(), rest))?,
             _ => Value::Invalid,
         },
         Func::Html => escaped(limit, arguments, escape::html)?,

@@ -23,6 +23,8 @@ mod format;
 mod lex;
 mod marble;
 mod parse;
+mod pipeline;
+mod printf;
 mod quote;
 mod references;
 mod rune;

@@ -5,8 +5,12 @@
 //! that is JSON already is not touched at all.
 
 mod convert;
+mod cursor;
 mod json;
+mod properties;
 mod scalar;
+mod scalars;
+mod scanner;
 mod source;
 mod tree;
 

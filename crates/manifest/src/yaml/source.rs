@@ -12,18 +12,13 @@ pub(super) fn decode(input: &[u8]) -> Result<String, YamlError> {
         }
     };
     match text.chars().find(|c| !is_allowed(*c)) {
-        Some('\u{85}' | '\u{2028}' | '\u{2029}') => Err(YamlError::Encoding(
-            "U+0085, U+2028 and U+2029 end lines in some versions of YAML and not in others; write them as escapes in \
-             double quotes"
-                .to_owned(),
-        )),
         Some(c) => Err(YamlError::Encoding(format!("control characters are not allowed (U+{:04X})", u32::from(c)))),
         None => Ok(text),
     }
 }
 
 fn is_allowed(c: char) -> bool {
-    matches!(c, '\t' | '\n' | '\r' | ' '..='~' | '\u{a0}'..='\u{2027}' | '\u{202a}'..='\u{fffd}' | '\u{10000}'..)
+    matches!(c, '\t' | '\n' | '\r' | ' '..='~' | '\u{85}' | '\u{a0}'..='\u{fffd}' | '\u{10000}'..)
 }
 
 fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Result<String, YamlError> {

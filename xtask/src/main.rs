@@ -35,12 +35,8 @@ enum Task {
         #[arg(long, default_value_t = 32)]
         clients: usize,
     },
-    /// Write the generated pages of the documentation (`--check`: only tell whether they are up to date)
-    Docs {
-        /// Do not write
-        #[arg(long)]
-        check: bool,
-    },
+    /// Write the generated pages of the documentation (tests tell when they are out of date)
+    Docs,
     /// Formatting, lints, licences
     Check,
     /// Fuzz every parser of foreign bytes (nightly compiler)
@@ -58,7 +54,7 @@ fn main() -> Result<()> {
         Task::Test { args } => test(&args),
         Task::Demo { args } => demo(&args),
         Task::Bench { seconds, clients } => bench(seconds, clients),
-        Task::Docs { check } => docs(check),
+        Task::Docs => docs(),
         Task::Check => check(),
         Task::Fuzz { seconds, target } => fuzz(seconds, target),
     }
@@ -126,28 +122,12 @@ fn bench(seconds: u64, clients: usize) -> Result<()> {
     bench::run(std::time::Duration::from_secs(seconds), clients)
 }
 
-/// Pages that are printed by the programs themselves.
-fn docs(check: bool) -> Result<()> {
-    let dir = build_programs(false)?;
-    let pages = [
-        ("marblerun", "generate-reference", "docs/src/reference/cli.md"),
-        ("marblerun-coordinator", "generate-reference", "docs/src/reference/configuration.md"),
-    ];
-    for (program, argument, page) in pages {
-        let output = Command::new(dir.join(program)).arg(argument).output()?;
-        if !output.status.success() {
-            bail!("{program} {argument} failed: {}", String::from_utf8_lossy(&output.stderr));
-        }
-        let path = root()?.join(page);
-        if check {
-            if std::fs::read(&path).unwrap_or_default() != output.stdout {
-                bail!("{page} is not up to date; run `cargo xtask docs`");
-            }
-        } else {
-            std::fs::write(&path, output.stdout).with_context(|| format!("writing {page}"))?;
-        }
-    }
-    Ok(())
+/// Generated pages are compared by tests; told to, those tests write them.
+fn docs() -> Result<()> {
+    let mut command = cargo();
+    command.current_dir(root()?).args(["test", "--locked", "--quiet", "reference_page"]);
+    command.args(["--package", "marblerun-cli", "--package", "marblerun-coordinator"]);
+    run(command.env("MARBLERUN_UPDATE_DOCS", "1"))
 }
 
 fn check() -> Result<()> {

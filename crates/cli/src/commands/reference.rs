@@ -22,10 +22,16 @@ pub fn man_pages(dir: &Path) -> Result<()> {
     clap_mangen::generate_to(Cli::command(), dir).context("writing man pages")
 }
 
-/// Prints the reference as Markdown.
+/// Prints the reference of all commands.
 pub fn markdown() -> Result<()> {
+    print!("{}", reference_page()?);
+    Ok(())
+}
+
+/// The reference of all commands, as Markdown (`docs/src/reference/cli.md`).
+fn reference_page() -> Result<String> {
     let mut text = String::from(
-        "# The `marblerun` command\n\nGenerated from the program (`marblerun generate-reference`).\n\
+        "# The `marblerun` command\n\nGenerated from the program (`cargo xtask docs`).\n\
          Every command also takes the global options at the end of this page.\n",
     );
     let mut root = Cli::command();
@@ -35,8 +41,7 @@ pub fn markdown() -> Result<()> {
     }
     writeln!(text, "\n## Global options\n")?;
     options(&mut text, root.get_arguments())?;
-    print!("{text}");
-    Ok(())
+    Ok(text)
 }
 
 fn visible(command: &Command) -> bool {
@@ -74,4 +79,24 @@ fn options<'a>(text: &mut String, arguments: impl Iterator<Item = &'a clap::Arg>
         writeln!(text, "| argument | meaning |\n|---|---|\n{rows}")?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reference_page_is_what_the_program_says() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/src/reference/cli.md");
+        let page = reference_page().unwrap();
+        if std::env::var_os("MARBLERUN_UPDATE_DOCS").is_some() {
+            std::fs::write(&path, &page).unwrap();
+        }
+        assert!(std::fs::read_to_string(&path).unwrap() == page, "out of date: run `cargo xtask docs`");
+    }
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Cli::command().debug_assert();
+    }
 }

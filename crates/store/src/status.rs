@@ -67,4 +67,6 @@ pub struct RecoveryMaterial {
     pub file_id: [u8; 32],
     /// From the header; empty if unknown.
     pub sets: Vec<RecoverySet>,
+    /// Set if no secret can open what lies there: why, and what to do.
+    pub refusal: Option<String>,
 }

@@ -138,6 +138,12 @@ async fn add(
 ) -> Result<(Session, Result<Outcome, Error>), Error> {
     let adding = tokio::task::spawn_blocking(move || {
         let material = store.recovery_material()?;
+        if let Some(refusal) = material.refusal {
+            // No secret can help. What was collected stays, for the file may be put back.
+            let session =
+                session.unwrap_or_else(|| Session { file_id: material.file_id, ceremony: Ceremony::new(&[]) });
+            return Some((session, Err(Error::new(ErrorKind::Refused, "sealed_state_unreadable", refusal))));
+        }
         // Another file was put in place: secrets for the one before say nothing about it.
         let mut session = session
             .filter(|session| session.file_id == material.file_id)

@@ -11,6 +11,7 @@ use crate::RecoveryMaterial;
 use crate::backend::WaitingRoom;
 use crate::disk::{Access, DiskFile, FileSystem, Readable};
 use crate::format::{self, DekId, Front, Layout, Refusal, SEALED_DATA, read_front};
+use marblerun_recovery::RecoverySet;
 use marblerun_sealing::SlotKind;
 
 impl Waiting {
@@ -61,7 +62,11 @@ pub(super) struct FileWaitingRoom {
 
 impl WaitingRoom for FileWaitingRoom {
     fn material(&self) -> RecoveryMaterial {
-        self.look().unwrap_or(RecoveryMaterial { file_id: [0; 32], sets: Vec::new() })
+        self.look().unwrap_or_else(|error| RecoveryMaterial {
+            file_id: [0; 32],
+            sets: Vec::new(),
+            refusal: Some(Refusal::from(error).to_string()),
+        })
     }
 
     fn opens(&self, candidate: &[u8]) -> bool {
@@ -79,10 +84,20 @@ impl FileWaitingRoom {
     fn look(&self) -> io::Result<RecoveryMaterial> {
         let file = self.fs.open(SEALED_DATA, Access::Read)?;
         let source = Readable::new(&*file)?;
+        // Upstream's files, and what cannot be read at all, have no name: their first and last bytes stand for one.
+        let unnamed = || Ok::<_, io::Error>(Footprint::of_file(&*file)?.digest());
         Ok(match read_front(&source) {
-            Ok(Layout::Sealed(front)) => RecoveryMaterial { file_id: front.file_id.0, sets: front.header.recovery },
-            // Upstream's files have no name, but a nonce and a tag; who holds which secret is not written in them.
-            _ => RecoveryMaterial { file_id: Footprint::of_file(&*file)?.digest(), sets: Vec::new() },
+            Ok(Layout::Sealed(front)) => {
+                RecoveryMaterial { file_id: front.file_id.0, sets: front.header.recovery, refusal: None }
+            }
+            Ok(Layout::Upstream(front)) => RecoveryMaterial {
+                file_id: unnamed()?,
+                sets: RecoverySet::from_upstream_header(&front.header).into_iter().collect(),
+                refusal: None,
+            },
+            Err(refusal) => {
+                RecoveryMaterial { file_id: unnamed()?, sets: Vec::new(), refusal: Some(refusal.to_string()) }
+            }
         })
     }
 }

@@ -53,6 +53,17 @@ pub enum Stage {
 }
 
 impl Stage {
+    /// All stages, in order.
+    pub const ALL: [Self; 7] = [
+        Self::Decode,
+        Self::Check,
+        Self::SecretsShared,
+        Self::SecretsPrivate,
+        Self::RecoveryKeys,
+        Self::Users,
+        Self::Template,
+    ];
+
     /// The name in test vectors and answers.
     #[must_use]
     pub fn as_str(self) -> &'static str {

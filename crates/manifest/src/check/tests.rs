@@ -360,6 +360,30 @@ fn an_update_of_packages_alone_is_known_as_one() {
     assert!(!is_package_update(r#"{"RecoveryKeys":{"x":""}}"#));
 }
 
+#[test]
+fn the_reference_describes_every_kind_of_finding() {
+    let reference = include_str!("../../../../docs/src/reference/manifest.md");
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/check");
+    let mut codes = BTreeSet::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.ends_with("tests.rs") {
+            continue;
+        }
+        let source = std::fs::read_to_string(path).unwrap();
+        // Codes are the only texts of lower-case words joined by dashes, but for the names of stages and types.
+        for text in source.split('"').skip(1).step_by(2) {
+            let is_code = text.contains('-') && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+            if is_code && Stage::ALL.iter().all(|stage| stage.as_str() != text) {
+                codes.insert(text.to_owned());
+            }
+        }
+    }
+    assert!(codes.len() > 80, "only {} codes", codes.len());
+    let missing: Vec<&String> = codes.iter().filter(|code| !reference.contains(&format!("`{code}`"))).collect();
+    assert!(missing.is_empty(), "not described: {missing:?}");
+}
+
 proptest! {
     #[test]
     fn no_manifest_that_decodes_breaks_the_checks(at in any::<prop::sample::Index>(), byte in any::<u8>()) {

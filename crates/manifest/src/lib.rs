@@ -15,5 +15,5 @@ pub mod yaml;
 
 pub use check::{CheckEnv, Finding, Report, Stage, check, review};
 pub use decode::DecodeError;
-pub use diff::{Change, diff, risks};
+pub use diff::{Change, diff};
 pub use model::Manifest;

@@ -34,7 +34,7 @@ pub(super) fn prepare(
     let user = identity::user(state, peer)?;
     let candidate = Candidate::decode(raw.clone(), Purpose::Update)?;
     require_none_pending(state)?;
-    if is_package_update(&candidate) {
+    if candidate.manifest.is_package_update() {
         package_update::prepare(state, user, &candidate, now).map(Prepared::Packages)
     } else {
         full_update::prepare(state, user, candidate, now).map(Prepared::Full)
@@ -53,18 +53,6 @@ pub(super) fn commit(
         Prepared::Packages(prepared) => package_update::commit(draft, prepared, &user),
         Prepared::Full(prepared) => full_update::commit(draft, prepared, &user),
     }
-}
-
-/// Sections decide, fields do not: `Config` and what is unknown do not make an update a full one.
-fn is_package_update(candidate: &Candidate) -> bool {
-    let manifest = &candidate.manifest;
-    manifest.infrastructures.is_empty()
-        && manifest.marbles.is_empty()
-        && manifest.users.is_empty()
-        && manifest.recovery_keys.is_empty()
-        && manifest.roles.is_empty()
-        && manifest.secrets.is_empty()
-        && manifest.tls.is_empty()
 }
 
 fn require_none_pending(state: &State) -> Result<(), Error> {

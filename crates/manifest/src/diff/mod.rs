@@ -2,9 +2,6 @@
 //! but never shown.
 
 mod leaves;
-mod risks;
-
-pub use risks::risks;
 
 use crate::model::Manifest;
 use leaves::Leaf;

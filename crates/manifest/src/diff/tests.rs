@@ -59,37 +59,6 @@ fn long_contents_are_told_by_length_and_digest() {
     assert_eq!(found, [r#"Marbles.m.Parameters.Files."/f".Data: "short" -> 400 bytes (SHA-256 0184fa9c...)"#]);
 }
 
-#[test]
-fn weaker_protection_and_lost_values_are_warned_about() {
-    let old = decode(
-        r#"{"Packages":{"a":{"SecurityVersion":5},"b":{"SecurityVersion":1},"c":{"SecurityVersion":1}},
-            "Users":{"u":{"Roles":["o"]},"v":{"Roles":["o"]}},
-            "Roles":{"o":{"ResourceType":"Manifest","Actions":["updatemanifest"]}},
-            "Secrets":{"p":{"UserDefined":true},"q":{"UserDefined":true},"r":{"UserDefined":true},"s":{}}}"#,
-    );
-    let new = decode(
-        r#"{"Packages":{"a":{"SecurityVersion":4},"b":{"Debug":true},"c":{"SecurityVersion":1}},
-            "Users":{"u":{"Roles":["o"]},"v":{}},
-            "Roles":{"o":{"ResourceType":"Manifest","Actions":["updatemanifest"]}},
-            "Secrets":{"p":{"UserDefined":true,"Size":8},"q":{"UserDefined":true}},
-            "Config":{"RotateRootSecret":true}}"#,
-    );
-    let found: Vec<String> = risks(&old, &new).iter().map(|f| format!("{} {}", f.code, f.path)).collect();
-    assert_eq!(
-        found,
-        [
-            "root-secret-rotates Config.RotateRootSecret",
-            "security-version-lowered Packages.a.SecurityVersion",
-            "debug-switched-on Packages.b.Debug",
-            "security-version-lowered Packages.b.SecurityVersion",
-            "uploaded-value-lost Secrets.p",
-            "secret-removed Secrets.r",
-            "owner-removed Users.v",
-        ]
-    );
-    assert_eq!(risks(&old, &old), []);
-}
-
 proptest! {
     #[test]
     fn two_manifests_differ_exactly_if_their_difference_is_not_empty(at in any::<prop::sample::Index>(), byte in any::<u8>()) {

@@ -61,10 +61,21 @@ where
         }
     };
 
+    let answer = if method == Method::HEAD { without_body(answer) } else { answer };
     drop(in_flight);
     let (status, length) = (answer.status(), answer.body().size_hint().exact().unwrap_or_default());
     app.metrics.http_finished(path, &method, status, started.elapsed(), size, length);
     log(&target, &method, path, status, length, started, &sender, &request_id);
+    answer
+}
+
+/// The headers alone, with the length the body would have. HTTP/1.1 connections would leave the body out by
+/// themselves; on HTTP/2 it would be an error.
+fn without_body(mut answer: Answer) -> Answer {
+    let body = std::mem::take(answer.body_mut());
+    if let Some(length) = body.size_hint().exact() {
+        answer.headers_mut().insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
     answer
 }
 

@@ -2,9 +2,10 @@
 
 use marblerun_coordinator::server::Limits;
 use marblerun_state::Phase;
+use marblerun_testkit::RecoveryKeyPair;
 use serde_json::{Value, json};
 
-use crate::support::{Reply, Server, manifest, wrapped};
+use crate::support::{Identity, Reply, Server, manifest, wrapped};
 
 /// Status, content type (`J`SON or `T`ext) and body without its line end.
 #[track_caller]
@@ -351,6 +352,88 @@ async fn updates_of_the_manifest_that_need_nobody_else() {
         500,
         "user reader is not allowed to update the complete manifest",
     );
+}
+
+#[tokio::test]
+async fn updates_of_the_manifest_that_wait_for_others() {
+    let mut shared = manifest::base();
+    let more = [("admin2", "ecdsa-p384"), ("admin3", "x509-v1")];
+    for (name, fixture) in more {
+        shared["Users"][name] = json!({ "Certificate": Identity::fixture(fixture).pem(), "Roles": ["updater"] });
+    }
+    let server = Server::with_manifest(&shared).await;
+    let [admin, admin2, admin3] = ["ecdsa-p256", "ecdsa-p384", "x509-v1"].map(Identity::fixture);
+    let mut next = shared.clone();
+    next["Marbles"]["web"]["MaxActivations"] = json!(5);
+
+    let started = r#"{"missingAcknowledgments":2,"missingUsers":["admin2","admin3"]}"#;
+    assert_success(&server.post_as(&admin, "/api/v2/update", wrapped(&next)).await, started);
+    let pending = format!(
+        r#"{{"manifest":"{}","message":"2 users still need to acknowledge the update manifest","missingUsers":["admin2","admin3"]}}"#,
+        marblerun_api::bytes::encode(next.to_string().as_bytes())
+    );
+    for path in ["/update-manifest", "/api/v2/update-manifest"] {
+        assert_success(&server.get(path).await, &pending);
+    }
+    let in_progress = "update already in progress. Acknowledge the update to apply it, or cancel it to start a new one";
+    assert_error(&server.post_as(&admin2, "/api/v2/update", wrapped(&next)).await, 500, in_progress);
+    assert_error(&server.post_as(&admin2, "/update", next.to_string()).await, 400, in_progress);
+    assert_success(
+        &server.post_as(&admin, "/api/v2/update-manifest", wrapped(&next)).await,
+        r#"{"message":"2 users still need to acknowledge the update manifest.\nThe following users have not yet accepted: admin2, admin3","missingUsers":["admin2","admin3"],"missingAcknowledgments":2}"#,
+    );
+    assert_error(
+        &server.post_as(&admin2, "/api/v2/update-manifest", wrapped("other bytes")).await,
+        500,
+        "provided manifest does not match the pending manifest",
+    );
+    assert_error(
+        &server.post_as(&manifest::reader(), "/api/v2/update-manifest", wrapped(&next)).await,
+        500,
+        "user reader is not allowed to acknowledge manifest updates",
+    );
+    assert_success(
+        &server.post_as(&admin2, "/update-manifest", next.to_string()).await,
+        r#""1 user still needs to acknowledge the update manifest""#,
+    );
+    assert_success(
+        &server.post_as(&admin3, "/api/v2/update-manifest", wrapped(&next)).await,
+        r#"{"message":"All users have acknowledged the update manifest. Update successfully applied","missingUsers":null,"missingAcknowledgments":0}"#,
+    );
+
+    for (path, data) in [
+        ("/update-cancel", r#""Update successfully cancelled""#),
+        ("/api/v2/update-cancel", r#"{"message":"Update successfully cancelled"}"#),
+    ] {
+        assert_eq!(server.post_as(&admin, "/api/v2/update", wrapped(&shared)).await.status, 200);
+        assert_success(&server.post_as(&admin3, path, "").await, data);
+    }
+    assert_success(&server.post_as(&admin, "/update", shared.to_string()).await, "null");
+}
+
+#[tokio::test]
+async fn new_recovery_secrets_are_given_out_by_both_versions() {
+    let mut with_key = manifest::base();
+    with_key["RecoveryKeys"] = json!({ "rk1": RecoveryKeyPair::new().unwrap().public_pem().unwrap() });
+    let server = Server::start().await;
+    let reply = server.post("/manifest", with_key.to_string()).await;
+    assert_eq!(reply.data()["RecoverySecrets"]["rk1"].as_str().map(str::len), Some(344), "{reply:?}");
+
+    let admin = manifest::admin();
+    with_key["RecoveryKeys"] = json!({ "rk2": RecoveryKeyPair::new().unwrap().public_pem().unwrap() });
+    let reply = server.post_as(&admin, "/api/v2/update", wrapped(&with_key)).await;
+    assert!(
+        reply.body.starts_with(
+            r#"{"status":"success","data":{"missingAcknowledgments":0,"missingUsers":null,"recoverySecrets":{"rk2":""#
+        ),
+        "{reply:?}"
+    );
+    with_key["RecoveryKeys"] = json!({ "rk3": RecoveryKeyPair::new().unwrap().public_pem().unwrap() });
+    let reply = server.post_as(&admin, "/update", with_key.to_string()).await;
+    assert_eq!(reply.data()["RecoverySecrets"]["rk3"].as_str().map(str::len), Some(344), "{reply:?}");
+
+    let none = r#"{"missingAcknowledgments":0,"missingUsers":null,"recoverySecrets":{}}"#;
+    assert_success(&server.post_as(&admin, "/api/v2/update", wrapped(manifest::base())).await, none);
 }
 
 #[tokio::test]

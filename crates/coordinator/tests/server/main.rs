@@ -5,6 +5,7 @@
 mod authorisation;
 mod golden;
 mod http;
+mod log;
 mod marble_api;
 mod matrix;
 mod metrics;

@@ -9,6 +9,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
+use marblerun_attestation::TeeChoice;
 use marblerun_store::RollbackPolicy;
 
 mod reference;
@@ -207,21 +208,6 @@ pub enum LogFormat {
     Json,
 }
 
-/// Which trusted execution environment to use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TeeChoice {
-    /// Look for one.
-    Auto,
-    /// None: evidence says nothing, sealing protects nothing.
-    Simulation,
-    /// Intel SGX.
-    Sgx,
-    /// Intel TDX.
-    Tdx,
-    /// AMD SEV-SNP.
-    Snp,
-}
-
 /// What the options mean.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -356,19 +342,11 @@ impl Config {
                 "text or json",
                 &[("", LogFormat::Text), ("text", LogFormat::Text), ("json", LogFormat::Json)],
             )?,
-            tee: choose(
-                "MARBLERUN_TEE",
-                &options.tee,
-                "auto, simulation, sgx, tdx or snp",
-                &[
-                    ("", TeeChoice::Auto),
-                    ("auto", TeeChoice::Auto),
-                    ("simulation", TeeChoice::Simulation),
-                    ("sgx", TeeChoice::Sgx),
-                    ("tdx", TeeChoice::Tdx),
-                    ("snp", TeeChoice::Snp),
-                ],
-            )?,
+            tee: options.tee.parse().map_err(|_| ConfigError::BadValue {
+                variable: "MARBLERUN_TEE",
+                value: options.tee.clone(),
+                expected: "expected auto, simulation, sgx, tdx or snp",
+            })?,
             simulation_host_key: non_empty(&options.simulation_host_key).map(PathBuf::from),
             deny_recovery_reset: choose(
                 "MARBLERUN_RECOVERY_RESET",

@@ -42,7 +42,7 @@ async fn run(config: &Config) -> anyhow::Result<()> {
         facts: Facts {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             commit: option_env!("MARBLERUN_COMMIT").unwrap_or_default().to_owned(),
-            tee: "simulation".to_owned(),
+            tee: coordinator.tee().as_str().to_owned(),
         },
         limits: Limits::default(),
     };

@@ -7,6 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use marblerun_attestation::Devices;
 use marblerun_pki::{Authority, SubjectAltNames};
 use marblerun_sealing::{HostKeyFile, KeySealer, Plain};
 use marblerun_state::{Lineage, Phase, RootSecret, State};
@@ -55,8 +56,7 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Coordinator, StartEr
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let tee = tee::choose(config.tee, config.dev_mode, &|path: &Path| path.exists())?;
-    tee.announce();
+    let backend = tee::open(config.tee, config.dev_mode, &Devices::probe(Path::new("/")))?;
     // Read before anything is changed: a wrong path is found while nothing has happened yet.
     let manifest = config
         .startup_manifest
@@ -66,17 +66,15 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Coordinator, StartEr
 
     let store = open_store(config, clock.clone()).await?;
     let mut warnings = config.warnings.clone();
-    warnings.extend(tee.warning());
+    warnings.extend(tee::warning(&backend));
     if config.simulation_host_key.is_none() {
         warnings.push(
             "the state is sealed to nothing: who can read the seal directory can read the state (see MARBLERUN_SIMULATION_HOST_KEY)".to_owned(),
         );
     }
     let said = warnings.len();
-    let coordinator = Coordinator::new(
-        store,
-        Settings { clock, simulation: true, deny_recovery_reset: config.deny_recovery_reset, warnings },
-    );
+    let coordinator =
+        Coordinator::new(store, Settings { clock, backend, deny_recovery_reset: config.deny_recovery_reset, warnings });
     if let Some(manifest) = manifest {
         manifest.set(&coordinator).await?;
     }

@@ -6,12 +6,11 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use marblerun_manifest::model::Marble;
 use marblerun_pki::{MarbleLeaf, VerifiedCsr, issue_marble_leaf, parse_uuid};
-use marblerun_state::{ActiveManifest, Change, Draft, Phase, State};
-use uuid::Uuid;
+use marblerun_state::{Change, Draft, State};
 
 use crate::core::Coordinator;
+use crate::core::admission::{Admitted, admit, limit_reached, require_running};
 use crate::core::answer::{Activated, ActivationError, ActivationRequest, PeerCertificate};
 use crate::core::marble_secrets::MarbleSecrets;
 use crate::core::observer::ActivationEvent;
@@ -25,14 +24,6 @@ const MAX_ANSWER: usize = 4 << 20;
 
 /// How often an activation that counts is prepared again because an update got in between.
 const ATTEMPTS: usize = 8;
-
-/// A Marble that passed all checks of who it is: type, evidence, limit and UUID belong together.
-struct Admitted<'s> {
-    manifest: &'s Arc<ActiveManifest>,
-    marble_type: &'s str,
-    marble: &'s Marble,
-    uuid: Uuid,
-}
 
 impl Coordinator {
     pub(super) async fn activate_marble(
@@ -61,12 +52,9 @@ impl Coordinator {
                 );
             }
             Err(error) => {
-                tracing::warn!(
-                    marble_type = request.marble_type,
-                    uuid = request.uuid,
-                    error = error.message(),
-                    "Marble not activated"
-                );
+                // As a stranger sent it, so not as long as he likes.
+                let (marble_type, uuid) = (shortened(&request.marble_type), shortened(&request.uuid));
+                tracing::warn!(marble_type, uuid, error = error.message(), "Marble not activated");
             }
         }
         outcome
@@ -79,30 +67,25 @@ impl Coordinator {
     ) -> Result<Activated, ActivationError> {
         for _ in 0..ATTEMPTS {
             let state = self.snapshot();
-            admit(&state, peer, request, self.settings.simulation)?;
-            let compiled = self.compiled(&state).map_err(|error| ActivationError::Internal(error.message))?;
-
+            require_running(&state)?;
+            let compiled = self.compiled(&state).map_err(from_error)?;
             let turn = self.turn(&compiled, &request.marble_type).await;
-            // Signatures, and RSA keys where a Marble has some: not on the threads that serve connections.
-            let (base, peer, request, now, simulation) = (
-                Arc::clone(&state),
-                peer.cloned(),
-                Arc::clone(request),
-                self.settings.clock.now(),
-                self.settings.simulation,
-            );
+
+            // Evidence, signatures, and RSA keys where a Marble has some: not on the threads that serve connections.
+            let (base, peer, request) = (Arc::clone(&state), peer.cloned(), Arc::clone(request));
+            let (backend, now) = (self.settings.backend.clone(), self.settings.clock.now());
             let provisioning = tokio::task::spawn_blocking(move || {
                 let _turn = turn;
-                let admitted = admit(&base, peer.as_ref(), &request, simulation)?;
-                let limit = (admitted.marble.max_activations > 0).then_some(admitted.marble.max_activations);
-                provision(&base, &admitted, &request, &compiled, now).map(|activated| (activated, limit, request))
+                let admitted = admit(&base, peer.as_ref(), &request, &backend, now)?;
+                let limit = Some(admitted.marble.max_activations).filter(|limit| *limit > 0);
+                let activated = provision(&base, &admitted, &request, &compiled, now)?;
+                Ok((activated, limit, request))
             });
-            let (activated, limit, request) = provisioning
-                .await
-                .map_err(|_| ActivationError::Internal("the activation was interrupted by a fault".to_owned()))??;
+            let fault = |_| ActivationError::Internal("the activation was interrupted by a fault".to_owned());
+            let (activated, limit, request) = provisioning.await.map_err(fault)??;
             let Some(limit) = limit else { return Ok(activated) };
 
-            let basis = Basis::of(&state).map_err(|_| wrong_state())?;
+            let basis = Basis::of(&state).map_err(from_error)?;
             let count = move |draft: &mut Draft| count(draft, &basis, &request.marble_type, limit);
             match transaction::commit(&self.store, "committing store transaction: ", count).await {
                 Ok(()) => return Ok(activated),
@@ -112,41 +95,6 @@ impl Coordinator {
         }
         Err(ActivationError::Unavailable("the manifest kept changing during the activation; try again".to_owned()))
     }
-}
-
-/// Who is it, and may it be activated? In the order in which a Marble sees the refusals.
-fn admit<'s>(
-    state: &'s State,
-    peer: Option<&PeerCertificate>,
-    request: &ActivationRequest,
-    simulation: bool,
-) -> Result<Admitted<'s>, ActivationError> {
-    let refuse = |cause: String| ActivationError::Refused(format!("marble verification failed: {cause}"));
-    let manifest = state.manifest().filter(|_| state.phase() == Phase::AcceptingMarbles).ok_or_else(wrong_state)?;
-    if peer.is_none() {
-        return Err(ActivationError::NoCertificate("couldn't get marble TLS certificate".to_owned()));
-    }
-    let (marble_type, marble) = manifest
-        .manifest
-        .marbles
-        .get_key_value(&request.marble_type)
-        .ok_or_else(|| refuse("unknown marble type requested".to_owned()))?;
-    if state.package(&marble.package).is_none() {
-        return Err(refuse(format!("undefined package {:?}", marble.package)));
-    }
-    if !simulation {
-        return Err(refuse("invalid quote: this Coordinator cannot verify evidence".to_owned()));
-    }
-    if marble.max_activations > 0 && state.activations(marble_type) >= marble.max_activations {
-        return Err(refuse(limit_reached(marble_type, marble.max_activations)));
-    }
-    let uuid =
-        parse_uuid(&request.uuid).map_err(|error| ActivationError::BadRequest(format!("invalid UUID: {error}")))?;
-    if uuid.is_nil() {
-        // It would stand for every instance that forgot to choose one, and they would share their secrets.
-        return Err(ActivationError::BadRequest("invalid UUID: the nil UUID identifies no Marble".to_owned()));
-    }
-    Ok(Admitted { manifest, marble_type, marble, uuid })
 }
 
 /// Certificate, secrets and parameters for an admitted Marble.
@@ -198,19 +146,11 @@ fn count(draft: &mut Draft, basis: &Basis, marble_type: &str, limit: u64) -> Res
     }
     let counted = draft.state().activations(marble_type);
     if counted >= limit {
-        let text = format!("marble verification failed: {}", limit_reached(marble_type, limit));
-        return Err(Error::new(ErrorKind::Refused, "max_activations", text).into());
+        let refusal = limit_reached(marble_type, limit);
+        return Err(Error::new(ErrorKind::Refused, "max_activations", refusal.message()).into());
     }
     draft.record(Change::Activations(marble_type.to_owned(), counted + 1))?;
     Ok(())
-}
-
-fn limit_reached(marble_type: &str, limit: u64) -> String {
-    format!("reached max activations count ({limit}) for marble type {marble_type:?}")
-}
-
-fn wrong_state() -> ActivationError {
-    ActivationError::WrongState("cannot accept marbles in current state".to_owned())
 }
 
 fn from_error(error: Error) -> ActivationError {
@@ -219,6 +159,10 @@ fn from_error(error: Error) -> ActivationError {
         ErrorKind::Unavailable => ActivationError::Unavailable(error.message),
         _ => ActivationError::Internal(error.message),
     }
+}
+
+fn shortened(text: &str) -> &str {
+    text.char_indices().nth(100).and_then(|(end, _)| text.get(..end)).unwrap_or(text)
 }
 
 /// Length of the answer as protobuf writes it.

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use marblerun_api::v2;
+use marblerun_attestation::Tee;
 use marblerun_manifest::check::Report;
 use marblerun_state::{Draft, Phase, State};
 use marblerun_store::{Store, StoreStatus};
@@ -18,6 +19,7 @@ use zeroize::Zeroizing;
 use crate::error::{Error, ErrorKind};
 
 mod activation;
+mod admission;
 mod answer;
 mod candidate;
 mod counters;
@@ -62,6 +64,7 @@ pub struct Coordinator {
     recovery: recovery::Recovery,
     /// Compiled when first needed, and again after the manifest has changed.
     compiled: Arc<ArcSwapOption<CompiledManifest>>,
+    quote_cache: Arc<quote::Cache>,
     /// Preparations that keep all cores busy, such as those of a manifest, run one at a time: strangers may ask for them.
     preparations: Arc<Semaphore>,
     /// As many activations that make RSA keys run at a time as there are cores.
@@ -79,6 +82,7 @@ impl Coordinator {
             observer: Observer::default(),
             recovery: recovery::Recovery::default(),
             compiled: Arc::default(),
+            quote_cache: Arc::default(),
             preparations: Arc::new(Semaphore::new(1)),
             slow_activations: Arc::new(Semaphore::new(cores)),
         };
@@ -98,6 +102,12 @@ impl Coordinator {
     #[must_use]
     pub fn store_status(&self) -> StoreStatus {
         self.store.status()
+    }
+
+    /// What protects this process.
+    #[must_use]
+    pub fn tee(&self) -> Tee {
+        self.settings.backend.tee()
     }
 
     /// Counts and events for the metrics.
@@ -177,8 +187,9 @@ impl Coordinator {
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn quote(&self, _nonce: &[u8]) -> Result<QuoteAnswer, Error> {
-        quote::quote(&self.snapshot())
+    pub async fn quote(&self, nonce: &[u8]) -> Result<QuoteAnswer, Error> {
+        let (state, this, nonce) = (self.snapshot(), self.clone(), nonce.to_vec());
+        off_thread(move || quote::quote(state.authority(), &nonce, &this.settings.backend, &this.quote_cache)).await
     }
 
     /// `GET recover/public-key`: SPKI DER of the ephemeral RSA-4096 key.
@@ -347,7 +358,8 @@ impl Coordinator {
     /// # Errors
     /// [`Error`].
     pub async fn sign_quote(&self, quote: &[u8]) -> Result<(String, Vec<u8>), Error> {
-        quote::sign(quote)
+        let (state, this, quote) = (self.snapshot(), self.clone(), quote.to_vec());
+        off_thread(move || quote::sign(&state, &quote, &this.settings.backend, this.settings.clock.now())).await
     }
 
     /// Identifies the Marble behind a certificate (current Marble root, time, usage, type, UUID).
@@ -409,15 +421,23 @@ impl Coordinator {
         &self,
         work: impl FnOnce() -> Result<T, Error> + Send + 'static,
     ) -> Result<T, Error> {
-        let fault =
-            || Error::new(ErrorKind::Internal, "internal", "the request was interrupted by a fault in this program");
+        // The semaphore is never closed.
         let permit = Arc::clone(&self.preparations).acquire_owned().await.map_err(|_| fault())?;
-        let working = tokio::task::spawn_blocking(move || {
+        off_thread(move || {
             let _permit = permit;
             work()
-        });
-        working.await.map_err(|_| fault())?
+        })
+        .await
     }
+}
+
+/// Runs what may take a while, or wait for hardware, off the threads that serve connections.
+async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work).await.map_err(|_| fault())?
+}
+
+fn fault() -> Error {
+    Error::new(ErrorKind::Internal, "internal", "the request was interrupted by a fault in this program")
 }
 
 /// The peer is told the first finding; the log has all of them.

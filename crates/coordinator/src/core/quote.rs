@@ -1,26 +1,80 @@
-//! The Coordinator's own evidence, and the certificates it stands for.
+//! The Coordinator's own evidence, and statements about that of others.
 
-use marblerun_pki::pem;
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use jiff::Timestamp;
+use marblerun_attestation::{Backend, Claims, Evidence, ReportData};
+use marblerun_pki::{Authority, pem};
 use marblerun_state::State;
 
 use crate::core::answer::QuoteAnswer;
 use crate::error::{Error, ErrorKind};
 
-/// Intermediate, then root. In simulation there is no evidence, with and without a nonce.
-pub(super) fn quote(state: &State) -> Result<QuoteAnswer, Error> {
-    let authority = state.authority();
+/// Evidence without a nonce, made once for each root certificate.
+pub(super) type Cache = ArcSwapOption<Cached>;
+
+/// Evidence, and the root certificate it is about.
+pub(super) struct Cached {
+    root_certificate: Vec<u8>,
+    evidence: Evidence,
+}
+
+/// Intermediate, then root, with evidence over root and nonce. May block: hardware is asked, unless the
+/// answer is known.
+pub(super) fn quote(
+    authority: &Authority,
+    nonce: &[u8],
+    backend: &Backend,
+    cache: &Cache,
+) -> Result<QuoteAnswer, Error> {
     let mut cert = String::new();
     for certificate in [&authority.intermediate_certificate, &authority.root_certificate] {
         let block = pem::encode(pem::CERTIFICATE, certificate).map_err(|error| {
-            Error::new(ErrorKind::Internal, "certificate_unreadable", format!("loading certificates: {error}"))
+            let text = format!("loading root certificate from store: {error}");
+            Error::new(ErrorKind::Internal, "certificate_unreadable", text)
         })?;
         cert.push_str(&block);
     }
-    Ok(QuoteAnswer { cert, quote: None })
+    let root = &authority.root_certificate;
+    let known = cache.load_full().filter(|cached| nonce.is_empty() && cached.root_certificate == *root);
+    let evidence = match known {
+        Some(known) => known.evidence.clone(),
+        None => {
+            let issued = backend.issuer.issue(&ReportData::binding(&[root, nonce]));
+            let evidence = issued.map_err(|error| {
+                let text = format!("getting quote: failed to get quote: {error}");
+                Error::new(ErrorKind::Internal, "no_quote", text)
+            })?;
+            if nonce.is_empty() {
+                let cached = Cached { root_certificate: root.clone(), evidence: evidence.clone() };
+                cache.store(Some(Arc::new(cached)));
+            }
+            evidence
+        }
+    };
+    let quote = (!evidence.is_empty()).then(|| evidence.into_bytes());
+    Ok(QuoteAnswer { cert, quote })
 }
 
-/// A statement about somebody's SGX quote. In simulation no quote can be verified, and none is vouched for.
-pub(super) fn sign(quote: &[u8]) -> Result<(String, Vec<u8>), Error> {
-    let cause = if quote.is_empty() { "empty report" } else { "OE_UNSUPPORTED" };
-    Err(Error::new(ErrorKind::BadRequest, "quote_verification_failed", cause))
+/// A statement about somebody's quote: its status, and a signature by the root key over the quote as it was
+/// received and that status. Simulation verifies nothing and so states nothing.
+pub(super) fn sign(state: &State, quote: &[u8], backend: &Backend, now: Timestamp) -> Result<(String, Vec<u8>), Error> {
+    let refuse = |cause: String| Error::new(ErrorKind::BadRequest, "quote_verification_failed", cause);
+    if quote.is_empty() {
+        return Err(refuse("empty report".to_owned()));
+    }
+    let evidence = Evidence::from_wire(quote.to_vec()).map_err(|error| refuse(error.to_string()))?;
+    let now = u64::try_from(now.as_second()).unwrap_or_default();
+    match backend.verifier.verify(&evidence, now).map_err(|error| refuse(error.to_string()))? {
+        Claims::Simulation => Err(refuse("OE_UNSUPPORTED".to_owned())),
+        Claims::Enclave(enclave) => {
+            let status = enclave.tcb_status.as_str();
+            let message = format!("{}{status}", marblerun_api::bytes::encode(quote));
+            let signature = state.authority().root_key.sign_sha256(message.as_bytes()).map_err(|error| {
+                Error::new(ErrorKind::Internal, "signing_failed", format!("signing quote: {error}"))
+            })?;
+            Ok((status.to_owned(), signature))
+        }
+    }
 }

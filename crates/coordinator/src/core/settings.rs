@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use marblerun_attestation::{Backend, Simulation};
 
 /// The one clock.
 #[derive(Clone)]
@@ -39,8 +40,8 @@ impl std::fmt::Debug for Clock {
 pub struct Settings {
     /// The clock.
     pub clock: Clock,
-    /// Whether there is no trusted execution environment.
-    pub simulation: bool,
+    /// What issues and verifies evidence.
+    pub backend: Backend,
     /// Forbid a manifest over a state that waits for recovery.
     pub deny_recovery_reset: bool,
     /// What an operator should know, besides what manifest and store say.
@@ -51,6 +52,11 @@ impl Settings {
     /// Simulation with the machine's clock.
     #[must_use]
     pub fn simulation() -> Self {
-        Self { clock: Clock::system(), simulation: true, deny_recovery_reset: false, warnings: Vec::new() }
+        Self { clock: Clock::system(), backend: simulation(), deny_recovery_reset: false, warnings: Vec::new() }
     }
+}
+
+/// As [`Backend::open`] gives it, but without its line in the log: that belongs to a start.
+fn simulation() -> Backend {
+    Backend { issuer: Arc::new(Simulation), verifier: Arc::new(Simulation) }
 }

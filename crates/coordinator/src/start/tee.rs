@@ -1,107 +1,63 @@
-//! Which trusted execution environment is this? Chosen once, and said in one line: whoever reads the log
-//! must never have to guess whether anything is protected.
+//! Which trusted execution environment is this? Chosen once; whoever reads the log must never have to guess
+//! whether anything is protected.
 
-use std::path::Path;
-
-use crate::config::TeeChoice;
-
-/// What tells that a process runs inside an environment (not merely on a machine that has one).
-const TRACES: [(&str, &str); 4] = [
-    ("/dev/attestation/attestation_type", "sgx (Gramine)"),
-    ("/dev/sgx", "sgx (Occlum)"),
-    ("/dev/tdx_guest", "tdx"),
-    ("/dev/sev-guest", "snp"),
-];
-
-/// The environment in use. This build has simulation alone.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Tee {
-    /// Asked for, or nothing found.
-    Simulation {
-        /// Why it is simulation.
-        because: String,
-    },
-}
+use marblerun_attestation::{Backend, Devices, SelectError, Simulation, Tee, TeeChoice, Unsupported, select};
 
 /// Why there is none to use.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TeeError {
-    /// Asked for by name.
-    #[error("MARBLERUN_TEE={0}: not in this build yet. Use MARBLERUN_TEE=simulation to run without protection")]
-    NotInThisBuild(&'static str),
-    /// Found by looking for it.
-    #[error(
-        "{path} says that this is {name}, which this build does not serve yet. It never falls back to simulation by itself; \
-         set MARBLERUN_TEE=simulation to run without protection"
-    )]
-    Found {
-        /// What was found.
-        path: &'static str,
-        /// What it stands for.
-        name: &'static str,
-    },
+    /// The choice cannot be made.
+    #[error(transparent)]
+    Select(#[from] SelectError),
+    /// What was chosen or found is not served by this build.
+    #[error(transparent)]
+    Unsupported(#[from] Unsupported),
 }
 
-/// Chooses. `exists` tells whether a path is there.
-pub(super) fn choose(choice: TeeChoice, dev_mode: bool, exists: &dyn Fn(&Path) -> bool) -> Result<Tee, TeeError> {
-    let simulation = |because: &str| Ok(Tee::Simulation { because: because.to_owned() });
-    match choice {
-        TeeChoice::Simulation => simulation("MARBLERUN_TEE=simulation"),
-        TeeChoice::Sgx => Err(TeeError::NotInThisBuild("sgx")),
-        TeeChoice::Tdx => Err(TeeError::NotInThisBuild("tdx")),
-        TeeChoice::Snp => Err(TeeError::NotInThisBuild("snp")),
-        TeeChoice::Auto => match TRACES.into_iter().find(|(path, _)| exists(Path::new(path))) {
-            None => simulation("no trusted execution environment was found"),
-            Some((path, _)) if dev_mode => {
-                simulation(&format!("EDG_COORDINATOR_DEV_MODE=1, and this build does not serve {path}"))
-            }
-            Some((path, name)) => Err(TeeError::Found { path, name }),
-        },
+/// Opens the backend that was chosen, or that fits the machine.
+///
+/// `dev_mode` lets `auto` go on in simulation where something was found that this build does not serve: an
+/// operator sets it on purpose, and upstream has it for that.
+pub(super) fn open(choice: TeeChoice, dev_mode: bool, devices: &Devices) -> Result<Backend, TeeError> {
+    let tee = select(choice, devices)?;
+    match Backend::open(tee) {
+        Err(unsupported) if dev_mode && choice == TeeChoice::Auto => {
+            tracing::warn!(%unsupported, "EDG_COORDINATOR_DEV_MODE=1: going on in simulation");
+            Ok(Backend::open(Tee::Simulation)?)
+        }
+        opened => Ok(opened?),
     }
 }
 
-impl Tee {
-    /// One line in the log.
-    pub(super) fn announce(&self) {
-        match self {
-            Self::Simulation { because } => tracing::warn!(
-                tee = "simulation",
-                because,
-                "SIMULATION: no hardware protects this Coordinator, its evidence proves nothing, and any Marble is believed"
-            ),
-        }
-    }
-
-    /// For the status.
-    pub(super) fn warning(&self) -> Option<String> {
-        match self {
-            Self::Simulation { because } => {
-                Some(format!("simulation ({because}): nothing is protected by hardware, and evidence proves nothing"))
-            }
-        }
-    }
+/// What an operator should know about the choice.
+pub(super) fn warning(backend: &Backend) -> Option<String> {
+    (backend.tee() == Tee::Simulation).then(|| Simulation::WARNING.to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn without_hardware_it_is_simulation_and_says_why() {
-        let Tee::Simulation { because } = choose(TeeChoice::Auto, false, &|_| false).unwrap();
-        assert!(because.contains("no trusted execution environment"));
-        assert!(choose(TeeChoice::Simulation, false, &|_| true).is_ok());
+    fn sgx() -> Devices {
+        Devices { sgx: Some("/dev/sgx_enclave".into()), ..Devices::default() }
     }
 
     #[test]
     fn hardware_that_is_there_never_becomes_simulation_by_itself() {
-        for (path, _) in TRACES {
-            let error = choose(TeeChoice::Auto, false, &|candidate| candidate == Path::new(path)).unwrap_err();
-            assert!(error.to_string().contains("MARBLERUN_TEE=simulation"), "{error}");
-        }
-        assert!(choose(TeeChoice::Auto, true, &|_| true).is_ok(), "unless the operator asked for it");
-        for named in [TeeChoice::Sgx, TeeChoice::Tdx, TeeChoice::Snp] {
-            assert!(choose(named, true, &|_| false).is_err());
+        let error = open(TeeChoice::Auto, false, &sgx()).unwrap_err();
+        assert!(error.to_string().contains("MARBLERUN_TEE=simulation"), "{error}");
+        assert!(open(TeeChoice::Fixed(Tee::Sgx), true, &sgx()).is_err(), "nor if it was asked for by name");
+    }
+
+    #[test]
+    fn the_operator_may_choose_simulation_and_is_told_what_it_is() {
+        for (choice, dev_mode, devices) in [
+            (TeeChoice::Fixed(Tee::Simulation), false, sgx()),
+            (TeeChoice::Auto, true, sgx()),
+            (TeeChoice::Auto, false, Devices::default()),
+        ] {
+            let backend = open(choice, dev_mode, &devices).unwrap();
+            assert!(warning(&backend).unwrap().starts_with("SIMULATION"));
         }
     }
 }

@@ -4,6 +4,7 @@
 
 mod activations;
 mod counters;
+mod evidence;
 mod recovery;
 mod secrets;
 mod start;

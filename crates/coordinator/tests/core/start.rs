@@ -102,7 +102,7 @@ async fn a_startup_manifest_that_cannot_be_set_ends_the_start_and_leaves_nothing
 async fn simulation_and_missing_recovery_keys_are_said() {
     let home = TempDir::new().unwrap();
     let coordinator = started(home.path(), &[]).await.unwrap();
-    assert!(coordinator.warnings().iter().any(|warning| warning.starts_with("simulation")));
+    assert!(coordinator.warnings().iter().any(|warning| warning.starts_with("SIMULATION")));
     let answer = coordinator.set_manifest(vector("minimal.json")).await.unwrap();
     let warnings = coordinator.warnings();
     assert!(warnings.iter().any(|warning| warning.contains("RecoveryKeys")), "{warnings:?}");

@@ -31,9 +31,11 @@ pub(super) fn check(manifest: &Manifest, env: &CheckEnv, report: &mut Report) {
     for (index, gate) in config.feature_gates.iter().enumerate() {
         let path = format!("Config.FeatureGates[{index}]");
         if !FEATURES.iter().any(|known| known.eq_ignore_ascii_case(gate)) {
-            let hint = suggest::closest(gate, &FEATURES).map(|known| format!("; is {known} meant?"));
-            let text = format!("unknown feature {gate:?}{}", hint.unwrap_or_default());
-            report.error(Stage::Check, "unknown-feature", path, text);
+            if report.has_room_for_errors() {
+                let hint = suggest::closest(gate, &FEATURES).map(|known| format!("; is {known} meant?"));
+                let text = format!("unknown feature {gate:?}{}", hint.unwrap_or_default());
+                report.error(Stage::Check, "unknown-feature", path, text);
+            }
         } else if gate.eq_ignore_ascii_case("AzureHSMSealing") {
             check_azure(path, env, report);
         }

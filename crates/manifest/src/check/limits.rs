@@ -6,6 +6,8 @@ use crate::model::Manifest;
 
 /// Most entries of one section.
 pub const MAX_ENTRIES: usize = 20_000;
+/// Most errors, and most warnings, that are told of one manifest.
+pub const MAX_FINDINGS: usize = 1_000;
 /// Longest RSA key in bits; generating a longer one takes many minutes.
 pub const MAX_RSA_BITS: u64 = 16_384;
 /// Longest shared symmetric key in bits.

@@ -53,8 +53,9 @@ pub(super) fn warn(manifest: &Manifest, report: &mut Report) {
                 report.warn("template-in-argv", path, "arguments are never templates; the braces arrive as they are");
             }
         }
+        let mut seen = BTreeSet::new();
         for (index, tag) in marble.tls.iter().enumerate() {
-            if marble.tls.iter().take(index).any(|earlier| earlier == tag) {
+            if !seen.insert(tag) {
                 let path = format!("{}[{index}]", path::of(["Marbles", name, "TLS"]));
                 report.warn("duplicate-item", path, format!("{tag:?} is listed twice"));
             }

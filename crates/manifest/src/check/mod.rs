@@ -30,7 +30,7 @@ use crate::decode::DecodeError;
 use crate::gojson::Note;
 use crate::model::Manifest;
 
-pub use limits::{MAX_ENTRIES, MAX_RSA_BITS, MAX_SHARED_KEY_BITS, MAX_UNSHARED_KEY_BITS};
+pub use limits::{MAX_ENTRIES, MAX_FINDINGS, MAX_RSA_BITS, MAX_SHARED_KEY_BITS, MAX_UNSHARED_KEY_BITS};
 pub use x509::user_certificate;
 
 /// When upstream meets a fault while a manifest is set; the order is the order of the work.
@@ -155,12 +155,21 @@ impl Report {
         Self { errors, warnings: Vec::new() }
     }
 
+    /// Whether a further error would be kept; what costs time to word asks first.
+    fn has_room_for_errors(&self) -> bool {
+        self.errors.len() < limits::MAX_FINDINGS
+    }
+
     fn error(&mut self, stage: Stage, code: &'static str, path: impl Into<String>, text: impl Into<String>) {
-        self.errors.push(Finding { stage, path: path.into(), code, text: text.into() });
+        if self.has_room_for_errors() {
+            self.errors.push(Finding { stage, path: path.into(), code, text: text.into() });
+        }
     }
 
     fn warn(&mut self, code: &'static str, path: impl Into<String>, text: impl Into<String>) {
-        self.warnings.push(Finding { stage: Stage::Check, path: path.into(), code, text: text.into() });
+        if self.warnings.len() < limits::MAX_FINDINGS {
+            self.warnings.push(Finding { stage: Stage::Check, path: path.into(), code, text: text.into() });
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::limits::MAX_FINDINGS;
 use super::{Report, Stage};
 use crate::model::{Manifest, Package};
 use crate::{path, suggest};
@@ -97,7 +98,7 @@ pub(super) fn warn(manifest: &Manifest, report: &mut Report) {
 }
 
 fn warn_tcb(base: &str, package: &Package, report: &mut Report) {
-    for (index, status) in package.accepted_tcb_statuses.iter().enumerate() {
+    for (index, status) in package.accepted_tcb_statuses.iter().enumerate().take(MAX_FINDINGS) {
         let path = format!("{base}.AcceptedTCBStatuses[{index}]");
         if status == "Revoked" {
             report.warn("revoked-accepted", path, "platforms whose TCB is revoked are accepted");
@@ -107,7 +108,7 @@ fn warn_tcb(base: &str, package: &Package, report: &mut Report) {
             report.warn("unknown-tcb-status", path, text);
         }
     }
-    for (index, advisory) in package.accepted_advisories.iter().enumerate() {
+    for (index, advisory) in package.accepted_advisories.iter().enumerate().take(MAX_FINDINGS) {
         if !advisory.to_ascii_uppercase().starts_with("INTEL-SA-") {
             let path = format!("{base}.AcceptedAdvisories[{index}]");
             report.warn("unknown-advisory", path, format!("{advisory:?} is no advisory; they are named INTEL-SA-..."));

@@ -1,6 +1,6 @@
 //! Roles: actions that fit the kind of resource, on resources that exist.
 
-use super::{Report, Stage};
+use super::{Report, Stage, usage};
 use crate::model::{Manifest, Role};
 use crate::path;
 
@@ -74,8 +74,9 @@ fn check_actions(name: &str, role: &Role, allowed: &[&str], report: &mut Report)
 }
 
 pub(super) fn warn(manifest: &Manifest, report: &mut Report) {
+    let assigned = usage::assigned_roles(manifest);
     for (name, role) in &manifest.roles {
-        if !manifest.users.values().any(|user| user.roles.contains(name)) {
+        if !assigned.contains(name.as_str()) {
             report.warn("unused-role", path::of(["Roles", name]), "no user has this role");
         }
         if role.actions.is_empty() {

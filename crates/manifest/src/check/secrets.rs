@@ -85,6 +85,7 @@ fn check_size(name: &str, kind: SecretKind, secret: &SecretDefinition) -> Result
 
 pub(super) fn warn(manifest: &Manifest, env: &CheckEnv, report: &mut Report) {
     let used = UsedSecrets::of(manifest);
+    let writable = usage::writable_secrets(manifest);
     for (name, secret) in &manifest.secrets {
         let Some(kind) = SecretKind::from_name(&secret.kind) else { continue };
         let at = |field: &str| path::of(["Secrets", name, field]);
@@ -106,7 +107,7 @@ pub(super) fn warn(manifest: &Manifest, env: &CheckEnv, report: &mut Report) {
             }
         }
         if secret.user_defined {
-            warn_user_defined(manifest, name, kind, secret, report);
+            warn_user_defined(name, kind, secret, writable.contains(name.as_str()), report);
         } else {
             warn_strength(&at("Size"), kind, secret, report);
         }
@@ -123,19 +124,13 @@ pub(super) fn warn(manifest: &Manifest, env: &CheckEnv, report: &mut Report) {
     }
 }
 
-fn warn_user_defined(
-    manifest: &Manifest,
-    name: &str,
-    kind: SecretKind,
-    secret: &SecretDefinition,
-    report: &mut Report,
-) {
+fn warn_user_defined(name: &str, kind: SecretKind, secret: &SecretDefinition, is_writable: bool, report: &mut Report) {
     if kind == SecretKind::SymmetricKey && (secret.size == 0 || !secret.size.is_multiple_of(8)) {
         let text = format!("no uploaded key can have {} bits", secret.size);
         report.warn("bad-secret-size", path::of(["Secrets", name, "Size"]), text);
     }
     let has_value = secret.private.is_some() || secret.public.is_some();
-    if !has_value && !usage::is_writable(manifest, name) {
+    if !has_value && !is_writable {
         let text = "no user may write this secret, so it stays empty";
         report.warn("nobody-may-write", path::of(["Secrets", name]), text);
     }

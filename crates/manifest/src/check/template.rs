@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Report, Stage};
-use crate::model::{File, Manifest, SecretKind};
+use crate::model::{File, Manifest, SecretDefinition, SecretKind};
 use crate::path;
 use crate::template::{self, DryRunError, Kind, Place, SecretValue, Template};
 
@@ -40,8 +40,12 @@ fn content<'m>(manifest: &'m Manifest, error: &DryRunError) -> Option<&'m File> 
 fn may_work_with_real_values(manifest: &Manifest, file: &File, kind: Kind) -> bool {
     let Ok(template) = Template::parse(&file.data, kind) else { return false };
     let references = template.references();
-    manifest.secrets.iter().any(|(name, secret)| {
-        let is_certificate = SecretKind::from_name(&secret.kind).is_some_and(SecretKind::is_certificate);
-        is_certificate && !secret.user_defined && (references.uses(name) || references.uses_previous(name))
-    })
+    let is_generated_certificate = |secret: &SecretDefinition| {
+        !secret.user_defined && SecretKind::from_name(&secret.kind).is_some_and(SecretKind::is_certificate)
+    };
+    if references.all_secrets || references.all_previous_secrets {
+        return manifest.secrets.values().any(is_generated_certificate);
+    }
+    let names = references.secrets.iter().chain(&references.previous_secrets);
+    names.filter_map(|name| manifest.secrets.get(name)).any(is_generated_certificate)
 }

@@ -348,6 +348,47 @@ fn too_many_entries_are_refused_in_bounded_time() {
     assert_eq!(list(&report.errors), [("too-many-entries", "Secrets")]);
 }
 
+/// None of these may take time in the square of its length.
+#[test]
+fn long_lists_are_checked_in_bounded_time() {
+    let many = |count: usize, item: &str| vec![item; count].join(",");
+    let named = |count: usize, item: &str| -> String {
+        let entries: Vec<String> = (0..count).map(|index| format!("\"n{index}\":{item}")).collect();
+        entries.join(",")
+    };
+    for (what, json) in [
+        ("tags", format!(r#"{{"Marbles":{{"m":{{"TLS":[{}]}}}}}}"#, many(300_000, "\"t\""))),
+        ("roles", format!(r#"{{"Users":{{"u":{{"Roles":[{}]}}}}}}"#, many(300_000, "\"r\""))),
+        (
+            "statuses",
+            format!(r#"{{"Packages":{{"p":{{"AcceptedTCBStatuses":[{}]}}}}}}"#, many(300_000, "\"UptoDate\"")),
+        ),
+        ("features", format!(r#"{{"Config":{{"FeatureGates":[{}]}}}}"#, many(300_000, "\"Sign\""))),
+        ("fields", format!("{{{}}}", named(300_000, "1"))),
+        (
+            "secrets, users and roles",
+            format!(
+                r#"{{"Secrets":{{{}}},"Users":{{{}}},"Roles":{{{}}}}}"#,
+                named(20_000, r#"{"Type":"plain","UserDefined":true}"#),
+                named(20_000, r#"{"Certificate":"x","Roles":["n1","n2"]}"#),
+                named(20_000, r#"{"ResourceType":"Secrets","ResourceNames":["n1"],"Actions":["WriteSecret"]}"#)
+            ),
+        ),
+        (
+            "templates",
+            format!(
+                r#"{{"Secrets":{{{}}},"Marbles":{{"m":{{"Parameters":{{"Files":{{{}}}}}}}}}}}"#,
+                named(20_000, r#"{"Type":"cert-ed25519"}"#),
+                named(20_000, r#""{{ hex .Secrets.no }}""#)
+            ),
+        ),
+    ] {
+        let (manifest, report) = review(json.as_bytes(), &env());
+        assert!(manifest.is_some() && report.errors.len() <= MAX_FINDINGS, "{what}");
+        assert!(report.warnings.len() <= 2 * MAX_FINDINGS, "{what}");
+    }
+}
+
 #[test]
 fn an_update_of_packages_alone_is_known_as_one() {
     let is_package_update = |json: &str| Manifest::decode(json.as_bytes()).unwrap().is_package_update();

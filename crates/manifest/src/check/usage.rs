@@ -21,15 +21,20 @@ pub(super) fn updaters(manifest: &Manifest) -> impl Iterator<Item = &User> {
     })
 }
 
-/// Whether some user may write the secret.
-pub(super) fn is_writable(manifest: &Manifest, secret: &str) -> bool {
-    manifest.users.values().any(|user| {
-        roles(manifest, user).any(|role| {
-            role.resource_type == "Secrets"
-                && role.resource_names.iter().any(|name| name == secret)
-                && role.actions.iter().any(|action| action.eq_ignore_ascii_case("WriteSecret"))
-        })
-    })
+/// Names of the roles that some user has.
+pub(super) fn assigned_roles(manifest: &Manifest) -> BTreeSet<&str> {
+    manifest.users.values().flat_map(|user| &user.roles).map(String::as_str).collect()
+}
+
+/// Names of the secrets that some user may write.
+pub(super) fn writable_secrets(manifest: &Manifest) -> BTreeSet<&str> {
+    let assigned = assigned_roles(manifest);
+    let writing = manifest.roles.iter().filter(|(name, role)| {
+        assigned.contains(name.as_str())
+            && role.resource_type == "Secrets"
+            && role.actions.iter().any(|action| action.eq_ignore_ascii_case("WriteSecret"))
+    });
+    writing.flat_map(|(_, role)| &role.resource_names).map(String::as_str).collect()
 }
 
 /// Every secret that some template, TTLS tag or role refers to.

@@ -142,6 +142,8 @@ impl Context {
                     }
                     each(context, field, value);
                 }),
+                // Looking for the likely name takes time that a long list of strange names must not add up.
+                None if self.notes.len() >= KEPT => {}
                 None => self.in_key(&name, |context| {
                     context.note(NoteKind::UnknownField(suggest::closest(&name, known)));
                 }),

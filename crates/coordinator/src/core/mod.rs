@@ -67,6 +67,8 @@ pub struct Coordinator {
     quote_cache: Arc<quote::Cache>,
     /// Preparations that keep all cores busy, such as those of a manifest, run one at a time: strangers may ask for them.
     preparations: Arc<Semaphore>,
+    /// Anybody may have manifests checked, so nobody else waits for that, and one at a time is enough.
+    checks: Arc<Semaphore>,
     /// As many activations that make RSA keys run at a time as there are cores.
     slow_activations: Arc<Semaphore>,
 }
@@ -84,6 +86,7 @@ impl Coordinator {
             compiled: Arc::default(),
             quote_cache: Arc::default(),
             preparations: Arc::new(Semaphore::new(1)),
+            checks: Arc::new(Semaphore::new(1)),
             slow_activations: Arc::new(Semaphore::new(cores)),
         };
         if coordinator.snapshot().phase() == Phase::Recovery {
@@ -216,10 +219,17 @@ impl Coordinator {
     /// Everything there is to say about a manifest, without setting it.
     ///
     /// # Errors
-    /// Only a fault of this program.
+    /// If another one is being checked, or this program has a fault.
     pub async fn check_manifest(&self, raw: Vec<u8>) -> Result<Report, Error> {
+        let busy = "another manifest is being checked; try again";
+        let permit = Arc::clone(&self.checks).try_acquire_owned();
+        let permit = permit.map_err(|_| Error::new(ErrorKind::Unavailable, "busy", busy))?;
         let now = self.settings.clock.now();
-        self.prepare(move || Ok(candidate::review(&raw, now))).await
+        off_thread(move || {
+            let _permit = permit;
+            Ok(candidate::review(&raw, now))
+        })
+        .await
     }
 
     /// `GET secrets`. `user` is checked against the manifest's users first.

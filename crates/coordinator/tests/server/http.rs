@@ -9,7 +9,7 @@ use marblerun_state::Phase;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::support::{Server, connect, request, wrapped};
+use crate::support::{Server, connect, manifest, request, wrapped};
 
 #[tokio::test]
 async fn paths_match_decoded_and_are_cleaned_by_redirect() {
@@ -113,6 +113,17 @@ async fn what_a_request_says_about_its_content_is_not_looked_at() {
 async fn bodies_above_their_limit_are_refused() {
     let server = Server::start().await;
     const MIB: usize = 1024 * 1024;
+    let users = Server::with_manifest(&manifest::with_features(&["SignQuoteEndpoint"])).await;
+    let admin = manifest::admin();
+    for (path, most) in [
+        ("/update", 16 * MIB),
+        ("/api/v2/update", 24 * MIB),
+        ("/secrets", 4 * MIB),
+        ("/api/v2/secrets", 4 * MIB),
+        ("/api/v2/sign-quote", 4 * MIB),
+    ] {
+        assert_eq!(users.post_as(&admin, path, vec![b' '; most + 1]).await.status, 413, "{path}");
+    }
     for (path, most) in [("/manifest", 16 * MIB), ("/api/v2/manifest", 24 * MIB), ("/api/v3/manifest/check", 16 * MIB)]
     {
         let reply = server.post(path, vec![b' '; most + 1]).await;

@@ -119,3 +119,19 @@ async fn a_manifest_can_be_checked_without_being_set() {
     }
     assert_eq!(server.get("/api/v2/status").await.data()["code"], 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn checks_by_strangers_neither_queue_up_nor_hold_up_an_update() {
+    let server = Server::with_manifest(&manifest::base()).await;
+    let mut large = manifest::base();
+    large["Marbles"]["web"]["Parameters"]["Files"] = json!({ "/large": "x".repeat(2 << 20) });
+    let (large, update) = (large.to_string(), json!({ "Packages": { "frontend": { "SecurityVersion": 5 } } }));
+    let checks = futures_util::future::join_all((0..6).map(|_| server.post("/api/v3/manifest/check", &large)));
+    let admin = manifest::admin();
+    let (checks, update) = tokio::join!(checks, server.post_as(&admin, "/update", update.to_string()));
+    assert_eq!(update.status, 200);
+    assert!(checks.iter().any(|reply| reply.status == 200));
+    for refused in checks.iter().filter(|reply| reply.status != 200) {
+        assert_eq!((refused.status, &refused.json()["code"]), (503, &json!("busy")));
+    }
+}

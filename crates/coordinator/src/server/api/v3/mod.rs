@@ -81,6 +81,7 @@ pub(super) async fn status(call: Call<()>) -> Result {
     responses(
         (status = 200, description = "Every finding.", body = v3::ManifestCheck),
         (status = 413, description = "The manifest is too large.", body = v3::Problem),
+        (status = 503, description = "Another manifest is being checked.", body = v3::Problem),
     )
 )]
 pub(super) async fn check_manifest(mut call: Call<()>) -> Result {

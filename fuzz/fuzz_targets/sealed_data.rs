@@ -7,7 +7,7 @@ use marblerun_store::format::{self, Dek, Layout, OpenOptions};
 fuzz_target!(|bytes: &[u8]| {
     let dek = Dek::from_bytes([7; 32].into());
     match format::read_front(bytes) {
-        Ok(Layout::Ours(_)) => {
+        Ok(Layout::Sealed(_)) => {
             let _ = format::inspect(bytes);
             let _ = format::open(bytes, &dek, OpenOptions::default());
         }

@@ -85,7 +85,7 @@ pub struct Options {
     /// `1`: go on in simulation where the trusted execution environment that was found does not answer.
     #[arg(long, env = "EDG_COORDINATOR_DEV_MODE", hide_env_values = true, default_value = "0", value_name = "0|1")]
     pub dev_mode: String,
-    /// Manifest that is set at start. Skipped if the same one is in force; never set over another state.
+    /// Manifest, JSON or YAML, that is set at start. Skipped if the same one is in force; never set over another state.
     #[arg(
         long,
         env = "EDG_STARTUP_MANIFEST",

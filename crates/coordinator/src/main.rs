@@ -18,7 +18,17 @@ fn main() -> ExitCode {
         }
     };
     logging::init(&config);
-    match run(&config) {
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!("cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let outcome = runtime.block_on(run(&config));
+    // A thread that still waits for the seal directory of another Coordinator must not hold up the end.
+    runtime.shutdown_background();
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
@@ -27,14 +37,22 @@ fn main() -> ExitCode {
     }
 }
 
-#[tokio::main]
 async fn run(config: &Config) -> anyhow::Result<()> {
     tracing::info!(version = env!("CARGO_PKG_VERSION"), seal_dir = %config.seal_dir.display(), "starting coordinator");
     // Before anything is written: a signal that comes now must not find its default, which is to die at once.
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
 
-    let coordinator = start::start(config, Clock::system()).await?;
+    let stop = async {
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
+            _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
+        }
+    };
+    let coordinator = match start::start_unless(config, Clock::system(), stop).await {
+        Err(start::StartError::Stopped) => return Ok(()),
+        other => other?,
+    };
     let servers = ServerConfig {
         client_api: config.client_addr.clone(),
         mesh: config.mesh_addr.clone(),

@@ -43,6 +43,9 @@ pub enum StartError {
     /// The start-up manifest is not in force.
     #[error(transparent)]
     Manifest(#[from] StartupManifestError),
+    /// It was asked to stop while it waited for the seal directory.
+    #[error("stopped before the seal directory was free")]
+    Stopped,
     /// A thread of the start ended without an answer.
     #[error("the start was interrupted by a fault")]
     Interrupted,
@@ -53,6 +56,19 @@ pub enum StartError {
 /// # Errors
 /// [`StartError`].
 pub async fn start(config: &Config, clock: Clock) -> Result<Coordinator, StartError> {
+    start_unless(config, clock, std::future::pending()).await
+}
+
+/// As [`start`], and gives up if `stop` completes while the seal directory is being opened, where another
+/// Coordinator may hold it for long. What comes after is short, and must not be left half done.
+///
+/// # Errors
+/// [`StartError`].
+pub async fn start_unless(
+    config: &Config,
+    clock: Clock,
+    stop: impl Future<Output = ()>,
+) -> Result<Coordinator, StartError> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
@@ -64,13 +80,16 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Coordinator, StartEr
         .map(|path| startup_manifest::StartupManifest::read(path, &config.startup_recovery_data))
         .transpose()?;
 
-    let store = open_store(config, clock.clone()).await?;
+    let store = tokio::select! {
+        store = open_store(config, clock.clone()) => store?,
+        () = stop => return Err(StartError::Stopped),
+    };
     let mut warnings = config.warnings.clone();
     warnings.extend(tee::warning(&backend));
     if config.simulation_host_key.is_none() {
-        warnings.push(
-            "the state is sealed to nothing: who can read the seal directory can read the state (see MARBLERUN_SIMULATION_HOST_KEY)".to_owned(),
-        );
+        let warning = "the state is sealed to nothing: who can read the seal directory can read the state (see MARBLERUN_SIMULATION_HOST_KEY)";
+        tracing::warn!("{warning}");
+        warnings.push(warning.to_owned());
     }
     let said = warnings.len();
     let coordinator =

@@ -71,6 +71,12 @@ impl StartupManifest {
     pub(super) fn read(path: &Path, recovery_data: &Path) -> Result<Self, StartupManifestError> {
         let raw = std::fs::read(path)
             .map_err(|reason| StartupManifestError::Unreadable { path: path.to_path_buf(), reason })?;
+        // JSON stays as it is; YAML becomes what the command line would send, so that the fingerprints agree.
+        let (raw, warnings) = marblerun_manifest::yaml::load(&raw)
+            .map_err(|error| StartupManifestError::Refused { path: path.to_path_buf(), reason: error.to_string() })?;
+        for warning in warnings {
+            tracing::warn!(line = warning.line, "start-up manifest: {}", warning.text);
+        }
         Ok(Self { path: path.to_path_buf(), raw, recovery_data: recovery_data.to_path_buf() })
     }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use marblerun_coordinator::config::Config;
 use marblerun_coordinator::core::{Clock, Coordinator};
-use marblerun_coordinator::start::{StartError, start};
+use marblerun_coordinator::start::{StartError, start, start_unless};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -117,6 +117,33 @@ fn request() -> marblerun_coordinator::core::ActivationRequest {
         marble_type: "web".into(),
         uuid: UUID.into(),
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_startup_manifest_in_yaml_is_set_as_the_command_line_would_send_it() {
+    let home = TempDir::new().unwrap();
+    let yaml = home.path().join("manifest.yaml");
+    std::fs::write(&yaml, "Packages:\n  p: {Debug: yes}\nMarbles:\n  m: {Package: p}\n").unwrap();
+    let option = format!("--startup-manifest={}", yaml.display());
+    for _ in 0..2 {
+        let coordinator = started(home.path(), &[&option]).await.unwrap();
+        let raw = coordinator.manifest().unwrap().raw;
+        assert_eq!(raw, br#"{"Marbles":{"m":{"Package":"p"}},"Packages":{"p":{"Debug":true}}}"#);
+        coordinator.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_that_waits_for_another_coordinator_can_be_stopped() {
+    let home = TempDir::new().unwrap();
+    std::fs::create_dir(home.path().join("seal")).unwrap();
+    let lock = std::fs::File::create(home.path().join("seal/sealed_data.lock")).unwrap();
+    lock.lock().unwrap();
+    let stop = tokio::time::sleep(std::time::Duration::from_millis(200));
+    let outcome = start_unless(&config(home.path(), &[]), Clock::system(), stop).await;
+    assert!(matches!(outcome, Err(StartError::Stopped)));
+    // Only then may the thread that waits go on, so that this test ends.
+    drop(lock);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -63,6 +63,7 @@ impl FileSystem for RealDirectory {
         let file = options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let file = file.open(self.path.join(name))?;
         let deadline = Instant::now() + wait;
+        let mut told = wait.is_zero();
         loop {
             match file.try_lock() {
                 Ok(()) => return Ok(Box::new(file)),
@@ -81,7 +82,17 @@ impl FileSystem for RealDirectory {
                         ),
                     ));
                 }
-                Err(TryLockError::WouldBlock) => std::thread::sleep(LOCK_POLL.min(wait)),
+                Err(TryLockError::WouldBlock) => {
+                    if !told {
+                        tracing::warn!(
+                            "another Coordinator uses {} (it holds {name}); waiting up to {} s for it to stop",
+                            self.path.display(),
+                            wait.as_secs()
+                        );
+                        told = true;
+                    }
+                    std::thread::sleep(LOCK_POLL.min(wait));
+                }
             }
         }
     }

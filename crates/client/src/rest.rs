@@ -144,6 +144,12 @@ fn chain(error: &dyn std::error::Error) -> String {
     let mut current = Some(error);
     while let Some(error) = current {
         let text = error.to_string();
+        // Method and URL stand before this already, and the cause after it.
+        let says_nothing = ["error sending request", "client error ("].iter().any(|start| text.starts_with(start));
+        if says_nothing && error.source().is_some() {
+            current = error.source();
+            continue;
+        }
         if !parts.iter().any(|seen| seen.contains(&text)) {
             parts.push(text);
         }

@@ -132,6 +132,11 @@ impl ServerCertVerifier for PinnedRoot {
             .build()
             .map_err(|e| rustls::Error::General(e.to_string()))?
             .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+            .map_err(|error| match error {
+                // Another self-signed root: the library's word for it says nothing to a user.
+                rustls::Error::InvalidCertificate(CertificateError::Other(_)) => CertificateError::UnknownIssuer.into(),
+                other => other,
+            })
     }
 
     fn verify_tls12_signature(
@@ -281,6 +286,21 @@ mod tests {
         config(&trust, Some(&Identity::from_pem(&certificate, &key).unwrap())).unwrap();
         let foreign = Identity::from_pem(&certificate, &fixture("other.key")).unwrap();
         assert!(config(&trust, Some(&foreign)).unwrap_err().to_string().contains("does not match"));
+    }
+
+    #[test]
+    fn another_self_signed_root_is_an_unknown_issuer() {
+        let pem = |name: &str| {
+            let file = std::fs::read(format!("{}/tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+            CertificateDer::from_pem_slice(&file).unwrap()
+        };
+        let (pinned, other) = (pem("golden_root.pem"), pem("other_root.pem"));
+        let algorithms = provider().signature_verification_algorithms;
+        let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(IN_2027));
+        let error = PinnedRoot { root: pinned.to_vec(), algorithms }
+            .verify_server_cert(&other, &[], &ServerName::try_from("localhost").unwrap(), &[], now)
+            .unwrap_err();
+        assert_eq!(error, CertificateError::UnknownIssuer.into());
     }
 
     #[test]

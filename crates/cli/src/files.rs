@@ -36,33 +36,53 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
 /// What a Coordinator answers only once (recovery data) must have a place to go before it is asked.
 pub struct Reserved {
     path: PathBuf,
-    file: NamedTempFile,
+    place: Place,
+}
+
+enum Place {
+    /// A file that will be renamed to the path.
+    File(NamedTempFile),
+    /// A terminal, a pipe, `/dev/null`: written to, never replaced.
+    Device(fs::File),
 }
 
 impl Reserved {
     /// Makes sure that `path` can be written: opens the file that will be renamed to it.
     pub fn new(path: &Path) -> Result<Self> {
-        let dir = match path.parent() {
-            Some(dir) if !dir.as_os_str().is_empty() => dir,
-            _ => Path::new("."),
-        };
-        if path.is_dir() {
-            bail!("{} is a folder", path.display());
+        let cannot = || format!("{} cannot be written", path.display());
+        if path.as_os_str().is_empty() {
+            bail!("the name of a file to write is empty");
         }
-        let file = tempfile::Builder::new()
-            .prefix(".marblerun-")
-            .permissions(fs::Permissions::from_mode(0o600))
-            .tempfile_in(dir)
-            .with_context(|| format!("{} cannot be written", path.display()))?;
-        Ok(Self { path: path.to_path_buf(), file })
+        // What a link names is replaced, and not the link.
+        let target = if path.is_symlink() { path.canonicalize().with_context(cannot)? } else { path.to_path_buf() };
+        let place = match fs::metadata(&target) {
+            Ok(found) if found.is_dir() => bail!("{} is a folder", path.display()),
+            Ok(found) if !found.is_file() => {
+                Place::Device(fs::OpenOptions::new().write(true).open(&target).with_context(cannot)?)
+            }
+            _ => {
+                let dir = match target.parent() {
+                    Some(dir) if !dir.as_os_str().is_empty() => dir,
+                    _ => Path::new("."),
+                };
+                let mut file = tempfile::Builder::new();
+                file.prefix(".marblerun-").permissions(fs::Permissions::from_mode(0o600));
+                Place::File(file.tempfile_in(dir).with_context(cannot)?)
+            }
+        };
+        Ok(Self { path: target, place })
     }
 
     /// Puts the content in place.
-    pub fn write(mut self, bytes: &[u8]) -> Result<()> {
-        let written = self.file.write_all(bytes).and_then(|()| self.file.as_file().sync_all());
-        written.with_context(|| format!("writing {}", self.path.display()))?;
-        self.file.persist(&self.path).with_context(|| format!("writing {}", self.path.display()))?;
-        Ok(())
+    pub fn write(self, bytes: &[u8]) -> Result<()> {
+        let written = match self.place {
+            Place::Device(mut device) => device.write_all(bytes).and_then(|()| device.flush()),
+            Place::File(mut file) => {
+                let written = file.write_all(bytes).and_then(|()| file.as_file().sync_all());
+                written.and_then(|()| file.persist(&self.path).map(drop).map_err(io::Error::from))
+            }
+        };
+        written.with_context(|| format!("writing {}", self.path.display()))
     }
 }
 
@@ -72,4 +92,36 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
         bail!("open {}: file exists", path.display());
     }
     write_private(path, bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_written_file_is_private_and_replaces_what_a_link_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, link) = (dir.path().join("file"), dir.path().join("link"));
+        fs::write(&file, "old").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        write_private(&link, b"new").unwrap();
+        assert!(link.is_symlink());
+        assert_eq!(fs::read(&file).unwrap(), b"new");
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "nothing unfinished is left");
+    }
+
+    #[test]
+    fn a_device_is_written_to_and_never_replaced() {
+        write_private(Path::new("/dev/null"), b"gone").unwrap();
+        assert!(!fs::metadata("/dev/null").unwrap().is_file());
+    }
+
+    #[test]
+    fn a_folder_and_no_name_are_refused_before_anything_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(Reserved::new(dir.path()).is_err());
+        assert!(Reserved::new(Path::new("")).is_err());
+        assert!(Reserved::new(&dir.path().join("no/such/folder")).is_err());
+    }
 }

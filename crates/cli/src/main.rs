@@ -11,49 +11,82 @@ mod manifest_file;
 mod output;
 mod trust;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::Parser as _;
 use clap::error::ErrorKind;
 
 use crate::args::Cli;
+use crate::output::{Output, print_error_document, write_stdout};
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let Cli { global, command } = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
-            let asked_for = matches!(
-                error.kind(),
-                ErrorKind::DisplayHelp
-                    | ErrorKind::DisplayVersion
-                    | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
-            );
-            // Nothing is left to do if the terminal is gone.
-            let _ = error.print();
-            return if asked_for { ExitCode::SUCCESS } else { ExitCode::FAILURE };
-        }
+        Err(error) => return usage(&error),
     };
-    let json = cli.global.wants_json();
+    let output = Output::new(&global);
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("Error: cannot start: {error}");
+            output.failure(&format!("cannot start: {error}"), None);
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(commands::run(cli)) {
+    match runtime.block_on(commands::run(&global, &output, command)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            if json {
-                println!("{}", serde_json::json!({"error": {"message": format!("{error:#}"), "hint": hint(&error)}}));
-            }
-            eprintln!("Error: {error:#}");
-            if let Some(hint) = hint(&error) {
-                eprintln!("Hint: {hint}");
-            }
+            output.failure(&message(&error), hint(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// Help that was asked for, also by naming a group alone, goes to stdout. Anything else is an error.
+fn usage(error: &clap::Error) -> ExitCode {
+    let help = matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+    );
+    // Nothing is left to do if the terminal is gone.
+    if help {
+        let _ = write_stdout(error.to_string().as_bytes());
+        return ExitCode::SUCCESS;
+    }
+    if asks_for_json(std::env::args_os().skip(1)) {
+        let text = error.to_string();
+        print_error_document(text.strip_prefix("error: ").unwrap_or(&text).trim_end(), None);
+    }
+    let _ = error.print();
+    ExitCode::FAILURE
+}
+
+/// Whether a command line that could not be understood asks for JSON.
+fn asks_for_json(arguments: impl Iterator<Item = OsString>) -> bool {
+    let arguments: Vec<String> = arguments
+        .map(|argument| argument.to_string_lossy().into_owned())
+        .take_while(|argument| argument != "--")
+        .collect();
+    let two_words = arguments
+        .windows(2)
+        .any(|pair| matches!(pair, [option, value] if ["--output", "-o", "--format"].contains(&option.as_str()) && value == "json"));
+    two_words
+        || arguments.iter().any(|word| ["--output=json", "-ojson", "-o=json", "--format=json"].contains(&word.as_str()))
+}
+
+/// An error with its causes in one line. Causes that the text before them tells already are left out.
+fn message(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        if text.is_empty() {
+            text = cause;
+        } else if !text.ends_with(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
 }
 
 /// What to do next, where the error itself cannot know.
@@ -66,8 +99,20 @@ fn hint(error: &anyhow::Error) -> Option<&'static str> {
              'marblerun manifest verify' verifies it and renews the cache.",
         ),
         marblerun_client::ClientError::Unauthorized { .. } => {
-            Some("give the certificate and key of a user of the manifest with --cert and --key.")
+            Some("--cert and --key must be those of a user whom the manifest in force names.")
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_that_was_told_is_not_told_again() {
+        let twice = anyhow::anyhow!("no such file").context("reading x: no such file").context("backup");
+        assert_eq!(message(&twice), "backup: reading x: no such file");
+        assert_eq!(message(&anyhow::anyhow!("inner").context("outer")), "outer: inner");
     }
 }

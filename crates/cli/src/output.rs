@@ -1,9 +1,11 @@
 //! What goes to stdout, what to stderr, and what to a file.
 
+use std::cell::Cell;
 use std::io::Write as _;
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
+use serde_json::json;
 
 use crate::args::Global;
 use crate::files;
@@ -12,12 +14,14 @@ use crate::files;
 pub struct Output<'a> {
     json: bool,
     file: Option<&'a str>,
+    /// Whether the one JSON document has been printed.
+    printed: Cell<bool>,
 }
 
 impl<'a> Output<'a> {
     /// As the global options say.
     pub fn new(global: &'a Global) -> Self {
-        Self { json: global.wants_json(), file: global.output_file() }
+        Self { json: global.wants_json(), file: global.output_file(), printed: Cell::new(false) }
     }
 
     /// Whether stdout must be one JSON document.
@@ -36,21 +40,31 @@ impl<'a> Output<'a> {
         if self.json || self.file == Some("-") {
             eprintln!("{line}");
         } else {
-            println!("{line}");
+            // A reader that went away is told by the write of the data.
+            let _ = write_stdout(format!("{line}\n").as_bytes());
         }
     }
 
     /// The result of a command: `text` for people, or `value` as JSON.
     pub fn result<T: Serialize>(&self, value: &T, text: impl FnOnce() -> String) -> Result<()> {
-        if self.json {
-            println!("{}", serde_json::to_string_pretty(value)?);
+        let text = if self.json {
+            self.printed.set(true);
+            serde_json::to_string_pretty(value)?
         } else {
-            let text = text();
-            if !text.is_empty() {
-                println!("{text}");
-            }
+            text()
+        };
+        if text.is_empty() { Ok(()) } else { write_stdout((text + "\n").as_bytes()) }
+    }
+
+    /// The failure of a command: always a line on stderr, and the JSON document if none has been printed.
+    pub fn failure(&self, message: &str, hint: Option<&str>) {
+        if self.json && !self.printed.get() {
+            print_error_document(message, hint);
         }
-        Ok(())
+        eprintln!("Error: {message}");
+        if let Some(hint) = hint {
+            eprintln!("Hint: {hint}");
+        }
     }
 
     /// Data that can go to a file: written there (then `saved` is told), or printed.
@@ -66,16 +80,21 @@ impl<'a> Output<'a> {
             }
             None => {
                 write_stdout(bytes)?;
-                if !bytes.ends_with(b"\n") {
-                    println!();
-                }
-                Ok(())
+                if bytes.ends_with(b"\n") { Ok(()) } else { write_stdout(b"\n") }
             }
         }
     }
 }
 
-fn write_stdout(bytes: &[u8]) -> Result<()> {
+/// The document that stands on stdout where JSON was asked for and the command failed.
+pub fn print_error_document(message: &str, hint: Option<&str>) {
+    let document = json!({"error": {"message": message, "hint": hint}});
+    // Nothing is left to do if the reader is gone.
+    let _ = write_stdout(format!("{document}\n").as_bytes());
+}
+
+/// Writes to stdout; unlike `print!`, a reader that went away is an error and not a panic.
+pub fn write_stdout(bytes: &[u8]) -> Result<()> {
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(bytes).and_then(|()| stdout.flush()).context("writing to stdout")
 }

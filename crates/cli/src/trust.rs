@@ -1,6 +1,6 @@
 //! Whom the command believes: attested now, or cached from an earlier attestation.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -90,12 +90,25 @@ impl Session {
                 return Ok(());
             }
         }
-        if let Some(dir) = path.parent() {
-            std::fs::create_dir_all(dir).with_context(|| format!("making folder {}", dir.display()))?;
-        }
+        make_folder_of(&path)?;
         let chain = marblerun_client::chain_pem(&self.attested.intermediate, &self.attested.root)?;
         let text = if insecure { format!("{INSECURE_MARK}{chain}") } else { chain };
         files::write_private(&path, text.as_bytes()).context("caching the Coordinator's certificates")
+    }
+}
+
+/// Makes sure that [`Session::write_cache`] will find a place, before anything is changed.
+pub fn prepare_cache(global: &Global) -> Result<()> {
+    let path = cache_path(global)?;
+    make_folder_of(&path)?;
+    read_cache(&path)?;
+    files::Reserved::new(&path).map(drop).context("the cache of the Coordinator's certificates")
+}
+
+fn make_folder_of(path: &Path) -> Result<()> {
+    match path.parent() {
+        Some(dir) => std::fs::create_dir_all(dir).with_context(|| format!("making folder {}", dir.display())),
+        None => Ok(()),
     }
 }
 
@@ -108,7 +121,7 @@ pub struct Cached {
 }
 
 /// Reads the cache. `None` if there is none.
-pub fn read_cache(path: &std::path::Path) -> Result<Option<Cached>> {
+pub fn read_cache(path: &Path) -> Result<Option<Cached>> {
     let pem = match std::fs::read(path) {
         Ok(pem) => pem,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -117,6 +130,11 @@ pub fn read_cache(path: &std::path::Path) -> Result<Option<Cached>> {
     let (_, root) = marblerun_client::parse_chain(&pem)
         .with_context(|| format!("reading the cached Coordinator certificates in {}", path.display()))?;
     Ok(Some(Cached { root, insecure: pem.starts_with(INSECURE_MARK.as_bytes()) }))
+}
+
+/// Whether there is a cached root that was attested: what it signs is verified.
+pub fn is_cache_attested(global: &Global) -> Result<bool> {
+    Ok(read_cache(&cache_path(global)?)?.is_some_and(|cached| !cached.insecure))
 }
 
 /// A client that pins the cached root. With `--insecure` and no cache: one that believes anyone.

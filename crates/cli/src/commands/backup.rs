@@ -26,7 +26,12 @@ pub fn run(output: &Output<'_>, command: BackupCommand) -> Result<()> {
         BackupCommand::List { dir } => list(output, &dir),
         BackupCommand::Inspect { backup } => {
             let facts = backup::inspect(&backup)?;
-            output.result(&to_json(&facts), || to_text(&facts))
+            output.result(&to_json(&facts), || to_text(&facts))?;
+            match &facts.condition {
+                // For scripts: a file that cannot be restored is a failure.
+                Condition::Refused(_) => bail!("{} is not a backup that can be restored", facts.path.display()),
+                _ => Ok(()),
+            }
         }
         BackupCommand::Verify { backup, key, recoverydata, secret, root } => {
             verify(output, &backup, &key, recoverydata.as_deref(), &secret, root.as_deref())

@@ -43,7 +43,9 @@ async fn set(
     discard_state: bool,
 ) -> Result<()> {
     let raw = manifest_file::load(manifest)?;
-    // Recovery data is answered once: its place must be sure before the Coordinator is asked.
+    // What is written after the manifest is in force must have its place before the Coordinator is asked.
+    trust::prepare_cache(global)?;
+    // Recovery data is answered once.
     let reserved = recoverydata.as_deref().map(Reserved::new).transpose()?;
     let session = Session::attest(global, coordinator).await?;
     let client = session.client()?;
@@ -63,8 +65,8 @@ async fn set(
     let secrets = client.set_manifest(&raw).await.context("setting manifest")?;
     output.progress("Manifest successfully set");
     deliver_recovery_data(output, &secrets, reserved, recoverydata.as_deref(), &fingerprint)?;
-    session.save_quote(global)?;
-    session.write_cache(global)
+    let kept = session.save_quote(global).and_then(|()| session.write_cache(global));
+    kept.context("the manifest is set; what failed is")
 }
 
 /// `{"RecoverySecrets": {..}}`, one line: the form users' scripts read.
@@ -91,10 +93,11 @@ fn deliver_recovery_data(
         Ok(()) => output.result(&json(Some(path)), || format!("Recovery data saved to: {}", path.display())),
         Err(error) => {
             // The disk filled up in the last moment. The data must not be lost.
-            eprintln!("Error: Failed saving recovery data to file.");
-            eprintln!("Ensure the following is stored in a secure location:");
-            println!("{data}");
-            Err(error)
+            warn(
+                "failed saving recovery data to file. Ensure that what follows on stdout is stored in a secure location",
+            );
+            output.result(&json(None), || data.clone())?;
+            Err(error.context("the manifest is set, but the recovery data is not in its file"))
         }
     }
 }
@@ -198,7 +201,7 @@ async fn log(global: &Global, output: &Output<'_>, coordinator: &str) -> Result<
         return output.result(&json!({"updateLog": entries}), String::new);
     }
     if output.file().is_none() {
-        println!("Update log:");
+        output.progress("Update log:");
     }
     output.data(lines.join("\n").as_bytes(), |_| None)
 }

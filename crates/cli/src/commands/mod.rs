@@ -12,24 +12,22 @@ mod status;
 use anyhow::{Context as _, Result};
 use marblerun_client::Identity;
 
-use crate::args::{Cli, Command};
+use crate::args::{Command, Global};
 use crate::files;
 use crate::output::Output;
 
 /// Runs one command.
-pub async fn run(cli: Cli) -> Result<()> {
-    let Cli { global, command } = cli;
-    let output = Output::new(&global);
+pub async fn run(global: &Global, output: &Output<'_>, command: Command) -> Result<()> {
     match command {
-        Command::Manifest(command) => manifest::run(&global, &output, command).await,
-        Command::Certificate(command) => certificate::run(&global, &output, command).await,
-        Command::Secret(args) => secret::run(&global, &output, args).await,
-        Command::Status { coordinator } => status::run(&global, &output, &coordinator).await,
-        Command::Recover(args) => recover::run(&global, &output, args).await,
-        Command::RecoverWithSignature(args) => recover::run_with_signature(&global, &output, args).await,
-        Command::Backup(command) => backup::run(&output, command),
+        Command::Manifest(command) => manifest::run(global, output, command).await,
+        Command::Certificate(command) => certificate::run(global, output, command).await,
+        Command::Secret(args) => secret::run(global, output, args).await,
+        Command::Status { coordinator } => status::run(global, output, &coordinator).await,
+        Command::Recover(args) => recover::run(global, output, args).await,
+        Command::RecoverWithSignature(args) => recover::run_with_signature(global, output, args).await,
+        Command::Backup(command) => backup::run(output, command),
         Command::Demo(args) => demo::run(args).await,
-        Command::Version => version(&output),
+        Command::Version => version(output),
         Command::Completion { shell } => reference::completion(shell),
         Command::GenerateReference => reference::markdown(),
         Command::GenerateMan { dir } => reference::man_pages(&dir),

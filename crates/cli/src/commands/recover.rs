@@ -25,6 +25,9 @@ pub async fn run(global: &Global, output: &Output<'_>, args: RecoverArgs) -> Res
         "a recovery private key is needed to sign the secret: give --key FILE (or see 'marblerun recover-with-signature')",
     )?;
     let stored = files::read(&args.secret)?;
+    if !args.data && serde_json::from_slice::<RecoveryData>(&stored).is_ok() {
+        bail!("{} is recovery data as 'manifest set' writes it: add --data", args.secret.display());
+    }
     let stored = if args.data { entry(&stored, args.name.as_deref())? } else { stored };
     let secret = plain_secret(stored, Some(&key))?;
     let signature = key.sign(&secret).map_err(|e| anyhow!("signing the recovery secret: {e}"))?;

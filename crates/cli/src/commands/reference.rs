@@ -7,13 +7,13 @@ use anyhow::{Context as _, Result};
 use clap::{Command, CommandFactory as _};
 
 use crate::args::Cli;
+use crate::output::write_stdout;
 
 /// Prints a completion script.
 pub fn completion(shell: clap_complete::Shell) -> Result<()> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "marblerun", &mut script);
-    print!("{}", String::from_utf8(script)?);
-    Ok(())
+    write_stdout(&script)
 }
 
 /// Writes one man page for each command.
@@ -24,8 +24,7 @@ pub fn man_pages(dir: &Path) -> Result<()> {
 
 /// Prints the reference of all commands.
 pub fn markdown() -> Result<()> {
-    print!("{}", reference_page()?);
-    Ok(())
+    write_stdout(reference_page()?.as_bytes())
 }
 
 /// The reference of all commands, as Markdown (`docs/src/reference/cli.md`).
@@ -57,7 +56,16 @@ fn describe(text: &mut String, command: &Command, parent: &str) -> Result<()> {
     if let Some(about) = command.get_long_about().or_else(|| command.get_about()) {
         writeln!(text, "{about}\n")?;
     }
-    options(text, command.get_arguments().filter(|argument| !argument.is_global_set()))?;
+    // Options of the whole program stand at the end of the page; those of a group, at the group.
+    let everywhere = Cli::command();
+    let everywhere: Vec<_> = everywhere.get_arguments().map(clap::Arg::get_id).collect();
+    let of_group = !children.is_empty();
+    options(
+        text,
+        command
+            .get_arguments()
+            .filter(|argument| !everywhere.contains(&argument.get_id()) && (of_group || !argument.is_global_set())),
+    )?;
     for child in children {
         describe(text, child, &name)?;
     }
@@ -73,7 +81,13 @@ fn options<'a>(text: &mut String, arguments: impl Iterator<Item = &'a clap::Arg>
             value if value.is_empty() || value == "false" => String::new(),
             value => format!(" (default `{value}`)"),
         };
-        writeln!(rows, "| `{}` | {}{default} |", argument.to_string().replace('|', "\\|"), help.replace('|', "\\|"))?;
+        let short = argument.get_short().map(|short| format!("`-{short}`, ")).unwrap_or_default();
+        writeln!(
+            rows,
+            "| {short}`{}` | {}{default} |",
+            argument.to_string().replace('|', "\\|"),
+            help.replace('|', "\\|")
+        )?;
     }
     if !rows.is_empty() {
         writeln!(text, "| argument | meaning |\n|---|---|\n{rows}")?;

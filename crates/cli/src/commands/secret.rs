@@ -12,7 +12,7 @@ use x509_cert::Certificate;
 use x509_cert::der::{Decode as _, Encode as _};
 
 use crate::args::{Global, SecretArgs, SecretCommand};
-use crate::output::Output;
+use crate::output::{Output, write_stdout};
 use crate::{files, trust};
 
 /// Runs one of them.
@@ -145,9 +145,10 @@ fn print(output: &Output<'_>, secrets: &BTreeMap<String, Secret>) -> Result<()> 
         let json = serde_json::to_vec(secrets)?;
         return output.data(&json, |file| Some(format!("Saved secrets to: {file}")));
     }
+    let mut text = String::new();
     for (name, secret) in secrets {
-        println!("{name}:");
-        let row = |label: &str, value: &str| println!("\t{label:<14} {value}");
+        text.push_str(&format!("{name}:\n"));
+        let mut row = |label: &str, value: &str| text.push_str(&format!("\t{label:<14} {value}\n"));
         let bytes = |part: &Option<Base64>| match part {
             Some(Base64(bytes)) => STANDARD.encode(bytes),
             None => "(not set)".to_owned(),
@@ -171,9 +172,9 @@ fn print(output: &Output<'_>, secrets: &BTreeMap<String, Secret>) -> Result<()> 
                 row("Private Key:", &bytes(&secret.private));
             }
         }
-        println!();
+        text.push('\n');
     }
-    Ok(())
+    write_stdout(text.as_bytes())
 }
 
 #[cfg(test)]

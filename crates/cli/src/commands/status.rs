@@ -17,7 +17,7 @@ pub async fn run(global: &Global, output: &Output<'_>, coordinator: &str) -> Res
             warn("the Coordinator does not present the cached root certificate; its answer is not verified");
             (trust::build(global, coordinator, Trust::Anyone, None)?.status().await, false)
         }
-        other => (other, !global.insecure),
+        other => (other, trust::is_cache_attested(global)?),
     };
     let status = status.map_err(explain).context("retrieving Coordinator status")?;
     output.result(&json!({"code": status.code, "message": status.message, "verified": pinned}), || {

@@ -1,0 +1,159 @@
+//! What every command promises without a Coordinator: streams, exit codes, and one JSON document.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+fn marblerun(args: &[&str]) -> Output {
+    let home = tempfile::tempdir().unwrap();
+    Command::new(env!("CARGO_BIN_EXE_marblerun"))
+        .args(args)
+        .env("HOME", home.path())
+        .env_remove("XDG_CONFIG_HOME")
+        .output()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+/// A port on which nobody listens.
+fn closed_port() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().to_string()
+}
+
+#[test]
+fn a_group_alone_prints_help_to_stdout_and_succeeds() {
+    for args in [&[][..], &["manifest"], &["certificate"], &["secret"], &["backup"], &["manifest", "--help"]] {
+        let output = marblerun(args);
+        assert_eq!(output.status.code(), Some(0), "{args:?}");
+        assert!(text(&output.stdout).contains("Usage:"), "{args:?}");
+        assert!(output.stderr.is_empty(), "{args:?}");
+    }
+}
+
+#[test]
+fn a_wrong_command_line_fails_with_1_and_tells_on_stderr() {
+    for args in
+        [&["bogus"][..], &["manifest", "bogus"], &["status"], &["status", "a", "b"], &["status", "--bogus", "a"]]
+    {
+        let output = marblerun(args);
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        assert!(output.stdout.is_empty() && text(&output.stderr).starts_with("error: "), "{args:?}");
+    }
+}
+
+#[test]
+fn with_json_every_failure_is_exactly_one_document_on_stdout() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(path("empty.json"), "{}").unwrap();
+    std::fs::write(path("junk"), "junk").unwrap();
+    let nobody = closed_port();
+    let (manifest, junk, missing) = (path("empty.json"), path("junk"), path("missing"));
+    for args in [
+        &["bogus", "--output", "json"][..],
+        &["status", "-o", "json"],
+        &["status", "--format=json", "--bogus", "x"],
+        &["status", "-i", &nobody, "-o", "json"],
+        &["status", "not an address", "-i", "-ojson"],
+        &["manifest", "get", "-i", &nobody, "-o", "json"],
+        &["manifest", "set", "-i", &manifest, &nobody, "-o", "json"],
+        &["manifest", "verify", "-i", "abc", &nobody, "-o", "json"],
+        &["manifest", "check", &manifest, "-o", "json"],
+        &["manifest", "signature", &missing, "-o", "json"],
+        &["certificate", "root", "-i", &nobody, "-o", "json"],
+        &["secret", "get", "a", &nobody, "-i", "-o", "json"],
+        &["recover", &junk, &nobody, "-i", "-o", "json"],
+        &["backup", "inspect", &junk, "-o", "json"],
+        &["backup", "inspect", &missing, "-o", "json"],
+        &["backup", "verify", &junk, "-o", "json"],
+        &["backup", "list", &missing, "-o", "json"],
+    ] {
+        let output = marblerun(args);
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        let document: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{args:?}: {error}: {}", text(&output.stdout)));
+        assert!(document.is_object(), "{args:?}");
+        assert!(!output.stderr.is_empty(), "{args:?}: people see it too");
+    }
+}
+
+#[test]
+fn the_findings_of_a_check_are_the_document_also_if_there_are_errors() {
+    let dir = tempfile::tempdir().unwrap();
+    let manifest = dir.path().join("manifest.json");
+    std::fs::write(&manifest, "{}").unwrap();
+    let output = marblerun(&["manifest", "check", manifest.to_str().unwrap(), "--output", "json"]);
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(!document["errors"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn a_file_that_is_no_backup_fails_its_inspection() {
+    let dir = tempfile::tempdir().unwrap();
+    let junk = dir.path().join("junk");
+    for content in [&b""[..], b"junk", &[7; 9000]] {
+        std::fs::write(&junk, content).unwrap();
+        let output = marblerun(&["backup", "inspect", junk.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(text(&output.stdout).contains("damaged"));
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_an_error_and_no_panic() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_marblerun"))
+        .args(["completion", "bash"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(!text(&output.stderr).contains("panicked"));
+}
+
+#[test]
+fn what_cannot_be_written_is_told_before_the_coordinator_is_asked() {
+    let dir = tempfile::tempdir().unwrap();
+    let manifest = dir.path().join("manifest.json");
+    std::fs::write(&manifest, "{}").unwrap();
+    let place = dir.path().join("no/such/folder");
+    // Nobody listens, so anything but the place would be another error.
+    let output = marblerun(&[
+        "manifest",
+        "set",
+        "-i",
+        manifest.to_str().unwrap(),
+        &closed_port(),
+        "--recoverydata",
+        place.to_str().unwrap(),
+    ]);
+    assert!(text(&output.stderr).contains("cannot be written"), "{}", text(&output.stderr));
+    let output = marblerun(&[
+        "manifest",
+        "set",
+        "-i",
+        manifest.to_str().unwrap(),
+        &closed_port(),
+        "--coordinator-cert",
+        dir.path().to_str().unwrap(),
+    ]);
+    assert!(text(&output.stderr).contains(dir.path().to_str().unwrap()), "{}", text(&output.stderr));
+}
+
+#[test]
+fn recovery_data_without_the_flag_that_says_so_gets_a_hint() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, key) = (dir.path().join("recovery.json"), dir.path().join("key.pem"));
+    std::fs::write(&data, r#"{"RecoverySecrets":{"a":"AQ==","b":"AQ=="}}"#).unwrap();
+    let made = Command::new("openssl").args(["genrsa", "-out"]).arg(&key).arg("2048").output().unwrap();
+    assert!(made.status.success());
+    let output = marblerun(&["recover", data.to_str().unwrap(), &closed_port(), "-i", "--key", key.to_str().unwrap()]);
+    assert!(text(&output.stderr).contains("add --data"), "{}", text(&output.stderr));
+}

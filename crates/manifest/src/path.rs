@@ -1,7 +1,22 @@
 //! Paths in findings: `Marbles.web.Parameters.Env.KEY`, `TLS.outer.Incoming[0].Port`, `Users."a.b".Roles`.
 
-/// Appends a field or entry name; names that would read as something else are quoted.
+/// Longest name in a path that is told to people. A name stands in the path of everything below it, so a long one would
+/// be repeated with every finding.
+const LONGEST_KEY: usize = 256;
+
+/// Appends a field or entry name; names that would read as something else are quoted, long ones are shortened.
 pub(crate) fn push_key(path: &mut String, key: &str) {
+    match key.char_indices().nth(LONGEST_KEY).and_then(|(end, _)| key.get(..end)) {
+        Some(start) => {
+            push_whole_key(path, start);
+            path.push('…');
+        }
+        None => push_whole_key(path, key),
+    }
+}
+
+/// Appends a name as it is, so that different names give different paths.
+pub(crate) fn push_whole_key(path: &mut String, key: &str) {
     if !path.is_empty() {
         path.push('.');
     }

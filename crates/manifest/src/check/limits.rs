@@ -1,6 +1,8 @@
 //! What a manifest may cost. Upstream has no limits here: one manifest, which anybody may send to a fresh
 //! Coordinator, can make it allocate or compute without end.
 
+use std::collections::BTreeMap;
+
 use super::{Report, Stage};
 use crate::model::Manifest;
 
@@ -8,12 +10,38 @@ use crate::model::Manifest;
 pub const MAX_ENTRIES: usize = 20_000;
 /// Most errors, and most warnings, that are told of one manifest.
 pub const MAX_FINDINGS: usize = 1_000;
+/// Longest name of an entry in bytes: a name is repeated in whatever is found below it.
+pub const MAX_NAME: usize = 4_096;
+/// Longest text of a finding in characters.
+pub(super) const MAX_TEXT: usize = 4_096;
 /// Longest RSA key in bits; generating a longer one takes many minutes.
 pub const MAX_RSA_BITS: u64 = 16_384;
 /// Longest shared symmetric key in bits.
 pub const MAX_SHARED_KEY_BITS: u64 = 65_536;
 /// Longest symmetric key of one Marble in bits: what HKDF-SHA256 can derive (RFC 5869: 255 blocks of 32 bytes).
 pub const MAX_UNSHARED_KEY_BITS: u64 = 255 * 32 * 8;
+
+/// The names, before anything is said with them. If one is refused, that is all there is to tell.
+pub(super) fn check_names(manifest: &Manifest, report: &mut Report) {
+    fn longest<V>(section: &BTreeMap<String, V>) -> usize {
+        section.keys().map(String::len).max().unwrap_or(0)
+    }
+    for (section, longest) in [
+        ("Packages", longest(&manifest.packages)),
+        ("Infrastructures", longest(&manifest.infrastructures)),
+        ("Marbles", longest(&manifest.marbles)),
+        ("Users", longest(&manifest.users)),
+        ("Secrets", longest(&manifest.secrets)),
+        ("RecoveryKeys", longest(&manifest.recovery_keys)),
+        ("Roles", longest(&manifest.roles)),
+        ("TLS", longest(&manifest.tls)),
+    ] {
+        if longest > MAX_NAME {
+            let text = format!("{section} has a name of {longest} bytes; at most {MAX_NAME} are supported");
+            report.error(Stage::Check, "name-too-long", section, text);
+        }
+    }
+}
 
 pub(super) fn check(manifest: &Manifest, report: &mut Report) {
     for (section, entries) in [

@@ -30,7 +30,7 @@ use crate::decode::DecodeError;
 use crate::gojson::Note;
 use crate::model::Manifest;
 
-pub use limits::{MAX_ENTRIES, MAX_FINDINGS, MAX_RSA_BITS, MAX_SHARED_KEY_BITS, MAX_UNSHARED_KEY_BITS};
+pub use limits::{MAX_ENTRIES, MAX_FINDINGS, MAX_NAME, MAX_RSA_BITS, MAX_SHARED_KEY_BITS, MAX_UNSHARED_KEY_BITS};
 pub use x509::user_certificate;
 
 /// When upstream meets a fault while a manifest is set; the order is the order of the work.
@@ -148,7 +148,7 @@ impl Report {
                 stage: Stage::Decode,
                 path: error.path().to_owned(),
                 code: "not-decodable",
-                text: error.to_string(),
+                text: shortened(error.to_string()),
             })
             .collect();
         errors.dedup();
@@ -162,15 +162,27 @@ impl Report {
 
     fn error(&mut self, stage: Stage, code: &'static str, path: impl Into<String>, text: impl Into<String>) {
         if self.has_room_for_errors() {
-            self.errors.push(Finding { stage, path: path.into(), code, text: text.into() });
+            self.errors.push(Finding { stage, path: path.into(), code, text: shortened(text) });
         }
     }
 
     fn warn(&mut self, code: &'static str, path: impl Into<String>, text: impl Into<String>) {
         if self.warnings.len() < limits::MAX_FINDINGS {
-            self.warnings.push(Finding { stage: Stage::Check, path: path.into(), code, text: text.into() });
+            let text = shortened(text);
+            self.warnings.push(Finding { stage: Stage::Check, path: path.into(), code, text });
         }
     }
+}
+
+/// A text as far as it is told: what it quotes from a manifest may be long.
+fn shortened(text: impl Into<String>) -> String {
+    let mut text = text.into();
+    if let Some((end, _)) = text.char_indices().nth(limits::MAX_TEXT) {
+        text.truncate(end);
+        text.push('…');
+        text.shrink_to_fit();
+    }
+    text
 }
 
 /// What the checks need to know of the world.
@@ -187,6 +199,10 @@ pub struct CheckEnv {
 #[must_use]
 pub fn check(manifest: &Manifest, env: &CheckEnv) -> Report {
     let mut report = Report::default();
+    limits::check_names(manifest, &mut report);
+    if !report.is_accepted() {
+        return report;
+    }
     // Upstream's stage 2, in its order.
     packages::check_presence(manifest, &mut report);
     marbles::check_packages_and_tags(manifest, &mut report);

@@ -390,6 +390,33 @@ fn long_lists_are_checked_in_bounded_time() {
 }
 
 #[test]
+fn what_is_told_does_not_multiply_what_was_sent() {
+    let long = "n".repeat(200_000);
+    let fields: String = (0..2_000).map(|n| format!(r#","f{n}":1"#)).collect();
+    let list = (0..2_000).map(|n| format!(r#""r{n}""#)).collect::<Vec<_>>().join(",");
+    for json in [
+        format!(r#"{{"Packages":{{"p":{{}}}},"Users":{{"{long}":{{"Certificate":"x","Roles":[{list}]}}}}}}"#),
+        format!(r#"{{"Packages":{{"{long}":{{"Debug":true{fields}}}}}}}"#),
+        format!(r#"{{"Packages":{{"{long}":{{"Debug":1{fields}}}}}}}"#),
+        format!(r#"{{"Packages":{{"p":{{}}}},"Marbles":{{"m":{{"Package":"{long}"}}}}}}"#),
+    ] {
+        let (_, report) = review(json.as_bytes(), &env());
+        assert!(!report.errors.is_empty());
+        let told: usize = report.errors.iter().chain(&report.warnings).map(|f| f.path.len() + f.text.len()).sum();
+        assert!(told < 2 * json.len(), "{told} bytes about {}", json.len());
+    }
+}
+
+#[test]
+fn a_name_is_bounded_and_one_within_the_bound_is_not_cut() {
+    let json = |length: usize| format!(r#"{{"Packages":{{"{}":{{"Debug":true}}}}}}"#, "n".repeat(length));
+    let within = review(json(limits::MAX_NAME).as_bytes(), &env()).1;
+    assert!(within.errors.iter().all(|finding| finding.code != "name-too-long"));
+    let report = review(json(limits::MAX_NAME + 1).as_bytes(), &env()).1;
+    assert_eq!(report.errors.first().unwrap().code, "name-too-long");
+}
+
+#[test]
 fn an_update_of_packages_alone_is_known_as_one() {
     let is_package_update = |json: &str| Manifest::decode(json.as_bytes()).unwrap().is_package_update();
     for json in ["{}", "null", r#"{"Packages":{"a":{}},"Config":{"SealMode":"x"},"Marbles":{},"Users":null,"X":1}"#] {

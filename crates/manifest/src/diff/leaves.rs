@@ -163,7 +163,7 @@ struct Leaves {
 impl Leaves {
     fn at(&mut self, key: &str, run: impl FnOnce(&mut Self)) {
         let length = self.path.len();
-        path::push_key(&mut self.path, key);
+        path::push_whole_key(&mut self.path, key);
         run(self);
         self.path.truncate(length);
     }

@@ -37,6 +37,9 @@ const HEADER_BYTES: u32 = 1024 * 1024;
 /// Requests that one HTTP/2 connection may have in progress.
 const STREAMS: u32 = 64;
 
+/// Once a connection is to end, how long it may stay with nothing moving and no request in progress.
+const FAREWELL: Duration = Duration::from_millis(500);
+
 /// Tells all connections to stop.
 pub(super) type Stop = watch::Receiver<bool>;
 
@@ -77,8 +80,12 @@ where
         () = activity.idle(limits.idle) => {}
     }
     connection.as_mut().graceful_shutdown();
-    if let Ok(result) = timeout(limits.shutdown, connection).await {
-        log(result);
+    // The farewell begins now, however long nothing has moved before.
+    activity.moved();
+    tokio::select! {
+        ended = timeout(limits.shutdown, connection) => if let Ok(result) = ended { log(result) },
+        // Who neither waits for an answer nor says goodbye (half a header, HTTP/2 without a word) is not waited for.
+        () = activity.idle(FAREWELL) => {}
     }
 }
 

@@ -219,7 +219,8 @@ async fn serve_client_api(app: Arc<App>, tls: TlsListener, stop: Stop) {
     listener::accept(tls.listener, limits.connections, limits.shutdown, stop.clone(), |stream, address| {
         let (app, acceptor, stop) = (app.clone(), tls.acceptor.clone(), stop.clone());
         async move {
-            let Some((stream, protocol, sender)) = connect(&acceptor, stream, address, &app.limits).await else {
+            let connecting = connect(&acceptor, stream, address, &app.limits, stop.clone());
+            let Some((stream, protocol, sender)) = connecting.await else {
                 return;
             };
             let protocol = protocol.unwrap_or(Protocol::Http1);
@@ -238,7 +239,8 @@ async fn serve_mesh(app: Arc<App>, tls: TlsListener, stop: Stop) {
     listener::accept(tls.listener, limits.connections, limits.shutdown, stop.clone(), |stream, address| {
         let (app, acceptor, stop) = (app.clone(), tls.acceptor.clone(), stop.clone());
         async move {
-            let Some((mut stream, protocol, sender)) = connect(&acceptor, stream, address, &app.limits).await else {
+            let connecting = connect(&acceptor, stream, address, &app.limits, stop.clone());
+            let Some((mut stream, protocol, sender)) = connecting.await else {
                 return;
             };
             if protocol != Some(Protocol::Http2) {
@@ -273,14 +275,19 @@ async fn serve_metrics(app: Arc<App>, listener: TcpListener, stop: Stop) {
 
 type TlsStream = tokio_rustls::server::TlsStream<TcpStream>;
 
-/// The handshake, and what it settled: the protocol (if the client named one) and who the client is.
+/// The handshake, and what it settled: the protocol (if the client named one) and who the client is. `None` if there
+/// is no connection: the handshake failed, or the server stops, which waits for nobody who has not asked yet.
 async fn connect(
     acceptor: &TlsAcceptor,
     stream: TcpStream,
     address: SocketAddr,
     limits: &Limits,
+    mut stop: Stop,
 ) -> Option<(TlsStream, Option<Protocol>, Sender)> {
-    let stream = tls::handshake(acceptor, stream, limits.handshake).await?;
+    let stream = tokio::select! {
+        connected = tls::handshake(acceptor, stream, limits.handshake) => connected?,
+        () = connection::stopped(&mut stop) => return None,
+    };
     let (_, session) = stream.get_ref();
     let protocol = match session.alpn_protocol() {
         Some(tls::H2) => Some(Protocol::Http2),

@@ -221,6 +221,9 @@ async fn connections_beyond_the_limit_wait_and_are_then_served() {
 async fn a_stop_is_orderly_and_ends_listening() {
     let mut server = Server::start().await;
     let _idle = connect(server.addresses.client_api, None, &[]).await.unwrap();
+    let _silent = connect(server.addresses.client_api, None, &[b"h2"]).await.unwrap();
+    let _without_handshake = TcpStream::connect(server.addresses.client_api).await.unwrap();
+    let _of_the_mesh = TcpStream::connect(server.addresses.mesh).await.unwrap();
     let started = Instant::now();
     server.stop().await;
     assert!(started.elapsed() < Duration::from_secs(15));

@@ -103,3 +103,23 @@ async fn a_stop_does_not_wait_for_ever() {
     serving.await.unwrap();
     assert!(started.elapsed() <= LIMITS.shutdown + Duration::from_secs(1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_does_not_wait_for_those_who_ask_nothing() {
+    let half_a_header: &[u8] = b"GET / HT";
+    let preface: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    for (protocol, sent) in [
+        (Protocol::Http1, &b""[..]),
+        (Protocol::Http1, half_a_header),
+        (Protocol::Http2, &b""[..]),
+        (Protocol::Http2, preface),
+    ] {
+        let (mut client, stopping, serving) = start(protocol, Duration::ZERO);
+        client.write_all(sent).await.unwrap();
+        sleep(Duration::from_secs(1)).await;
+        let started = Instant::now();
+        stopping.send(true).unwrap();
+        serving.await.unwrap();
+        assert!(started.elapsed() <= FAREWELL * 2, "{protocol:?} {sent:?}: {:?}", started.elapsed());
+    }
+}

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use marblerun_coordinator::server::Limits;
+use marblerun_state::Phase;
 use marblerun_testkit::FakeMarble;
 use prost::Message as _;
 use serde_json::json;
@@ -173,4 +175,13 @@ async fn counters_belong_to_marbles_with_a_current_certificate() {
     let update = json!({ "Packages": { "frontend": { "SecurityVersion": 5 } } }).to_string();
     assert_eq!(server.post_as(&manifest::admin(), "/update", update).await.status, 200);
     assert_eq!(server.post_as(&marble, path, "{}").await.status, 401);
+}
+
+#[tokio::test]
+async fn activations_count_against_the_memory_that_all_bodies_have_together() {
+    let server = Server::start_with(Phase::AcceptingManifest, Limits { body_memory: 1, ..Limits::default() }).await;
+    server.coordinator.set_manifest(manifest::base().to_string().into_bytes()).await.unwrap();
+    let (status, message, _) = call(&server, "/rpc.Marble/Activate", 64 * 1024, &[0; 64 * 1024]).await;
+    assert_eq!((status.as_str(), message.as_str()), ("14", "too much is being uploaded at the same time; try again"));
+    FakeMarble::new().unwrap().activate(server.addresses.mesh, "web", UUID).await.unwrap();
 }

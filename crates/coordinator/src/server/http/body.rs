@@ -50,12 +50,20 @@ pub(in crate::server) enum BodyError {
 pub(in crate::server) struct ReadBody {
     /// The bytes.
     pub(in crate::server) bytes: Zeroizing<Vec<u8>>,
-    _share: Vec<OwnedSemaphorePermit>,
+    share: Share,
 }
 
 /// Memory that all bodies together may take.
 #[derive(Debug, Clone)]
 pub(in crate::server) struct Budget(Arc<Semaphore>);
+
+/// What one body takes of a budget; given back when this is dropped.
+#[derive(Debug)]
+pub(in crate::server) struct Share {
+    budget: Budget,
+    room: usize,
+    permits: Vec<OwnedSemaphorePermit>,
+}
 
 /// Budgets are counted in pieces, so that a permit stands for more than a byte.
 const PIECE: usize = 16 * 1024;
@@ -70,10 +78,27 @@ impl Budget {
         Self(Arc::new(Semaphore::new((bytes / PIECE).max(1))))
     }
 
+    /// A share that is empty yet.
+    pub(in crate::server) fn share(&self) -> Share {
+        Share { budget: self.clone(), room: 0, permits: Vec::new() }
+    }
+}
+
+impl Share {
     /// Room for some more bytes; never waits, so that two half-read bodies cannot wait for each other.
-    fn take(&self, bytes: usize) -> Result<OwnedSemaphorePermit, BodyError> {
-        let pieces = u32::try_from(bytes.div_ceil(PIECE)).map_err(|_| BodyError::Busy)?;
-        self.0.clone().try_acquire_many_owned(pieces).map_err(|_| BodyError::Busy)
+    ///
+    /// # Errors
+    /// [`BodyError::Busy`].
+    pub(in crate::server) fn grow(&mut self, bytes: usize) -> Result<(), BodyError> {
+        if self.room < bytes {
+            let pieces = bytes.div_ceil(PIECE);
+            let wanted = u32::try_from(pieces).map_err(|_| BodyError::Busy)?;
+            let permit = self.budget.0.clone().try_acquire_many_owned(wanted).map_err(|_| BodyError::Busy)?;
+            self.permits.push(permit);
+            self.room += pieces * PIECE;
+        }
+        self.room -= bytes;
+        Ok(())
     }
 }
 
@@ -90,7 +115,7 @@ pub(in crate::server) async fn read<B>(
 where
     B: Body<Data = Bytes> + Unpin,
 {
-    let mut read = ReadBody { bytes: Zeroizing::default(), _share: Vec::new() };
+    let mut read = ReadBody { bytes: Zeroizing::default(), share: budget.share() };
     let (limit, refuse) = match rule {
         BodyRule::Ignored => {
             discard(&mut body, DRAIN_AFTER_REFUSAL).await;
@@ -105,7 +130,6 @@ where
         return Err(BodyError::TooLarge(limit));
     }
     let deadline = Instant::now() + times.total;
-    let mut room = 0;
     loop {
         let next = timeout_at(deadline, timeout(times.stall, body.frame())).await;
         let frame = match next {
@@ -115,12 +139,7 @@ where
         };
         let Ok(data) = frame.into_data() else { continue };
         let wanted = data.get(..data.len().min(limit - read.bytes.len())).unwrap_or_default();
-        if room < wanted.len() {
-            let more = wanted.len().next_multiple_of(PIECE);
-            read._share.push(budget.take(more)?);
-            room += more;
-        }
-        room -= wanted.len();
+        read.share.grow(wanted.len())?;
         append(&mut read.bytes, wanted);
         if wanted.len() < data.len() {
             discard(&mut body, if refuse { DRAIN_TOO_LARGE } else { DRAIN_AFTER_REFUSAL }).await;

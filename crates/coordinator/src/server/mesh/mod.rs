@@ -6,7 +6,7 @@
 mod request_body;
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -43,10 +43,13 @@ where
     if request.uri().path() != ACTIVATE {
         return unknown(request.uri().path()).into_http();
     }
-    let total = app.limits.body_total;
+    let (total, share) = (app.limits.body_total, Arc::new(Mutex::new(app.budget.share())));
     let mut server = MarbleServer::new(Activation { app, sender }).max_decoding_message_size(MAX_MESSAGE);
-    let request = request.map(|body| RequestBody::new(body, MAX_MESSAGE, total));
-    match server.call(request).await {
+    let request = request.map(|body| RequestBody::new(body, MAX_MESSAGE, total, share.clone()));
+    let answer = server.call(request).await;
+    // Until here, the message took its room.
+    drop(share);
+    match answer {
         Ok(response) => response,
         Err(never) => match never {},
     }

@@ -1,8 +1,10 @@
 //! The body of a gRPC request, watched while tonic reads it: a message that announces more than the limit is
-//! refused in the words of upstream before any of it is read, and a slow one is cut off.
+//! refused in the words of upstream before any of it is read, a slow one is cut off, and what is read counts against
+//! the budget that all request bodies have together.
 
 use std::future::Future as _;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -10,6 +12,8 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Sleep, sleep};
 use tonic::Status;
+
+use crate::server::http::body::Share;
 
 /// A gRPC message starts with a compression flag and its length, four bytes big endian.
 const PREFIX: usize = 5;
@@ -20,11 +24,20 @@ pub(super) struct RequestBody<B> {
     limit: usize,
     prefix: Vec<u8>,
     deadline: Pin<Box<Sleep>>,
+    share: Arc<Mutex<Share>>,
 }
 
 impl<B> RequestBody<B> {
-    pub(super) fn new(body: B, limit: usize, time: Duration) -> Self {
-        Self { body, limit, prefix: Vec::with_capacity(PREFIX), deadline: Box::pin(sleep(time)) }
+    /// `share` outlives the body, as the message that was read from it does.
+    pub(super) fn new(body: B, limit: usize, time: Duration, share: Arc<Mutex<Share>>) -> Self {
+        Self { body, limit, prefix: Vec::with_capacity(PREFIX), deadline: Box::pin(sleep(time)), share }
+    }
+
+    fn count(&self, data: &[u8]) -> Result<(), Status> {
+        let mut share = self.share.lock().unwrap_or_else(PoisonError::into_inner);
+        share
+            .grow(data.len())
+            .map_err(|_| Status::unavailable("too much is being uploaded at the same time; try again"))
     }
 
     /// Looks at the announced length as soon as it is complete.
@@ -65,7 +78,7 @@ where
             None => return Poll::Ready(None),
         };
         if let Some(data) = frame.data_ref()
-            && let Err(status) = self.check(data)
+            && let Err(status) = self.check(data).and_then(|()| self.count(data))
         {
             return Poll::Ready(Some(Err(status.into())));
         }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use marblerun_recovery::{Ceremony, Outcome, Upload, is_plain_secret, verify_quorum};
 use marblerun_state::{Phase, State};
 use marblerun_store::{RecoverError, Store};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use zeroize::Zeroizing;
 
 use crate::core::answer::{RecoverAnswer, RecoveryProgress};
@@ -76,10 +76,12 @@ impl Recovery {
         if store.snapshot().phase() != Phase::Recovery {
             return Err(Error::wrong_state());
         }
+        // Who hangs up while others are served leaves the line; who is served is served to the end.
+        let session = Arc::clone(&self.session).lock_owned().await;
         let this = self.clone();
         let store = store.clone();
         let upload = Upload { secret, signature };
-        let task = tokio::spawn(async move { this.take(&store, upload).await });
+        let task = tokio::spawn(async move { this.take(session, &store, upload).await });
         task.await.unwrap_or_else(|_| Err(internal("the recovery was interrupted by a fault; upload the secret again")))
     }
 
@@ -98,8 +100,12 @@ impl Recovery {
         })
     }
 
-    async fn take(&self, store: &Store, upload: Upload) -> Result<RecoverAnswer, Error> {
-        let mut session = self.session.lock().await;
+    async fn take(
+        &self,
+        mut session: OwnedMutexGuard<Option<Session>>,
+        store: &Store,
+        upload: Upload,
+    ) -> Result<RecoverAnswer, Error> {
         let before = session.take();
         let (after, outcome) = add(store.clone(), before, upload).await?;
         *session = Some(after);

@@ -7,3 +7,4 @@ pub mod error;
 pub mod logging;
 pub mod server;
 pub mod start;
+mod untrusted;

@@ -16,6 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::config::Config;
 use crate::core::{Clock, Coordinator, Settings};
+use crate::untrusted::lines_for_log;
 
 mod startup_manifest;
 mod tee;
@@ -98,7 +99,8 @@ pub async fn start_unless(
         manifest.set(&coordinator).await?;
     }
     // Those of the configuration have been said.
-    for warning in coordinator.warnings().into_iter().skip(said) {
+    let warnings: Vec<String> = coordinator.warnings().into_iter().skip(said).collect();
+    for warning in lines_for_log(&warnings) {
         tracing::warn!("{warning}");
     }
     let (code, text) = coordinator.status();

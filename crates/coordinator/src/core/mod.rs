@@ -17,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use zeroize::Zeroizing;
 
 use crate::error::{Error, ErrorKind};
+use crate::untrusted::{for_log, lines_for_log};
 
 mod activation;
 mod admission;
@@ -174,7 +175,7 @@ impl Coordinator {
         let set = transaction::run(&self.store, set_manifest::COMMIT_PREFIX, prepare, set_manifest::commit).await;
         match &set {
             Ok(answer) => {
-                for warning in &answer.warnings {
+                for warning in lines_for_log(&answer.warnings) {
                     tracing::warn!("manifest: {warning}");
                 }
                 // Whatever was collected for the state before is of no use any more.
@@ -450,10 +451,10 @@ fn fault() -> Error {
     Error::new(ErrorKind::Internal, "internal", "the request was interrupted by a fault in this program")
 }
 
-/// The peer is told the first finding; the log has all of them.
+/// The peer is told the first finding; the log has more of them.
 fn log_details(what: &str, error: &Error) {
-    tracing::warn!(code = error.code, %error, "{what}");
-    for detail in error.details.iter().filter(|_| error.details.len() > 1) {
+    tracing::warn!(code = error.code, error = for_log(&error.message), "{what}");
+    for detail in lines_for_log(&error.details).filter(|_| error.details.len() > 1) {
         tracing::warn!("{what}: {detail}");
     }
 }

@@ -79,6 +79,26 @@ async fn each_request_is_one_line_with_an_id() {
 }
 
 #[tokio::test]
+async fn what_a_stranger_sends_neither_forges_nor_fills_the_log() {
+    let log = Log::start();
+    let server = Server::start().await;
+    let method = "A".repeat(100_000);
+    assert_eq!(server.call(None, &method, "/status", b"").await.status, 405);
+    let mut bad =
+        json!({ "Packages": { "p": { "Debug": true } }, "Secrets": { "s\nFORGED": { "Type": "x\nFORGED" } } });
+    assert_eq!(server.post("/manifest", bad.to_string()).await.status, 400);
+    for n in 0..500 {
+        bad["Marbles"][format!("{n}-{}", "m".repeat(2_000))] = json!({ "Package": "none" });
+    }
+    assert_eq!(server.post("/manifest", bad.to_string()).await.status, 400);
+    let text = log.text();
+    assert!(text.lines().any(|line| line.contains("manifest refused") && line.contains("\\nFORGED")), "{text}");
+    assert!(!text.lines().any(|line| line.starts_with("FORGED")), "{text}");
+    let ours: usize = text.lines().filter(|line| line.contains(" marblerun_")).map(str::len).sum();
+    assert!(ours < 50_000, "{ours} bytes");
+}
+
+#[tokio::test]
 async fn the_first_version_is_pointed_to_the_second() {
     let log = Log::start();
     let server = Server::start().await;

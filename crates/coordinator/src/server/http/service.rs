@@ -17,6 +17,7 @@ use crate::core::PeerCertificate;
 use crate::error::{Error, ErrorKind};
 use crate::server::App;
 use crate::server::metrics::UNKNOWN_PATH;
+use crate::untrusted::for_log;
 
 /// Where unknown paths and methods get the status that fits, and not upstream's 405 for everything.
 const V3: &str = "/api/v3/";
@@ -82,7 +83,7 @@ fn without_body(mut answer: Answer) -> Answer {
 /// The answer where no route is: upstream answers 405 to everything it does not know, and its clients build on it.
 fn no_route(target: &Target, method: &Method, known: Option<Vec<&Method>>, request_id: &str) -> Answer {
     match target {
-        Target::Path(path) if path.starts_with(V3) => no_route_in_v3(method, known, request_id),
+        Target::Path(path) if path.starts_with(V3) => no_route_in_v3(known, request_id),
         Target::Path(_) => envelope::error(StatusCode::METHOD_NOT_ALLOWED, ""),
         Target::Redirect(location) => redirect(location, method),
         Target::Server => {
@@ -94,12 +95,12 @@ fn no_route(target: &Target, method: &Method, known: Option<Vec<&Method>>, reque
     }
 }
 
-fn no_route_in_v3(method: &Method, known: Option<Vec<&Method>>, request_id: &str) -> Answer {
+fn no_route_in_v3(known: Option<Vec<&Method>>, request_id: &str) -> Answer {
     let Some(known) = known else {
         let error = Error::new(ErrorKind::NotFound, "no_such_path", "there is nothing here");
         return envelope::problem(StatusCode::NOT_FOUND, &error, request_id);
     };
-    let error = Error::new(ErrorKind::BadRequest, "no_such_method", format!("{method} is not possible here"));
+    let error = Error::new(ErrorKind::BadRequest, "no_such_method", "this method is not possible here");
     let mut answer = envelope::problem(StatusCode::METHOD_NOT_ALLOWED, &error, request_id);
     let allow = known.iter().map(|method| method.as_str()).collect::<Vec<_>>().join(", ");
     if let Ok(allow) = HeaderValue::from_str(&allow) {
@@ -149,12 +150,13 @@ fn log(
         Target::Server => "*".to_owned(),
         Target::Malformed => "(malformed)".to_owned(),
     };
+    let method = for_log(method.as_str());
     let (status, ms) = (status.as_u16(), u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX));
     let peer = sender.address;
     // Probes come every few seconds and tell nothing new.
     if path.ends_with("/healthz") || path.ends_with("/readyz") {
-        tracing::debug!(request_id, %method, path = asked, status, bytes = length, ms, %peer, "request");
+        tracing::debug!(request_id, method, path = asked, status, bytes = length, ms, %peer, "request");
     } else {
-        tracing::info!(request_id, %method, path = asked, status, bytes = length, ms, %peer, "request");
+        tracing::info!(request_id, method, path = asked, status, bytes = length, ms, %peer, "request");
     }
 }

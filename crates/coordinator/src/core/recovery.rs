@@ -192,3 +192,25 @@ fn failed(error: RecoverError) -> Error {
 fn internal(text: &str) -> Error {
     Error::new(ErrorKind::Internal, "internal", text)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::core::Clock;
+    use crate::start::temporary_state;
+
+    #[tokio::test]
+    async fn who_hangs_up_leaves_the_line() {
+        let state = temporary_state(Phase::Recovery, "localhost", &Clock::system()).unwrap();
+        let (store, recovery) = (Store::in_memory(state), Recovery::default());
+        let being_served = Arc::clone(&recovery.session).lock_owned().await;
+        for _ in 0..10 {
+            let upload = recovery.recover(&store, Zeroizing::new(vec![1; 16]), Vec::new());
+            assert!(tokio::time::timeout(Duration::from_millis(5), upload).await.is_err());
+        }
+        assert_eq!(Arc::strong_count(&recovery.session), 2, "ours and that of the one being served");
+        drop(being_served);
+    }
+}

@@ -59,7 +59,7 @@ pub struct Global {
     #[arg(short, long, global = true, value_name = "FILE|FORMAT")]
     pub output: Option<String>,
     /// Time limit of each call to the Coordinator, in seconds
-    #[arg(long, global = true, default_value_t = 60, value_name = "SECONDS")]
+    #[arg(long, global = true, default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub timeout: u64,
 }
 

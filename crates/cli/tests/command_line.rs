@@ -37,9 +37,14 @@ fn a_group_alone_prints_help_to_stdout_and_succeeds() {
 
 #[test]
 fn a_wrong_command_line_fails_with_1_and_tells_on_stderr() {
-    for args in
-        [&["bogus"][..], &["manifest", "bogus"], &["status"], &["status", "a", "b"], &["status", "--bogus", "a"]]
-    {
+    for args in [
+        &["bogus"][..],
+        &["manifest", "bogus"],
+        &["status"],
+        &["status", "a", "b"],
+        &["status", "--bogus", "a"],
+        &["status", "a", "--timeout", "0"],
+    ] {
         let output = marblerun(args);
         assert_eq!(output.status.code(), Some(1), "{args:?}");
         assert!(output.stdout.is_empty() && text(&output.stderr).starts_with("error: "), "{args:?}");

@@ -99,7 +99,7 @@ impl Rest {
             request = request.header("content-type", "application/json").body(body);
         }
         let transport = |e: reqwest::Error| {
-            let reason = chain(&e);
+            let reason = explained(chain(&e));
             let untrusted = reason.contains("certificate");
             ClientError::Transport { method, url: url.clone(), reason, untrusted }
         };
@@ -138,6 +138,17 @@ fn form_encode(text: &str) -> String {
     percent_encoding::utf8_percent_encode(text, &KEEP).to_string().replace(' ', "+")
 }
 
+/// Adds what a user can make of an answer that is not one of a client API.
+fn explained(reason: String) -> String {
+    if reason.contains("InvalidContentType") {
+        reason + ". The server does not speak TLS: is this the client API of a Coordinator?"
+    } else if reason.contains("CertificateRequired") {
+        reason + ". The server asks for a Marble's certificate: this is the Marble API, not the client API"
+    } else {
+        reason
+    }
+}
+
 /// An error with all its causes in one line; the outermost texts of HTTP libraries say little.
 fn chain(error: &dyn std::error::Error) -> String {
     let mut parts: Vec<String> = Vec::new();
@@ -173,5 +184,22 @@ mod tests {
     fn field_names_match_in_any_case() {
         let value = serde_json::json!({"Cert": 1, "other": 2});
         assert_eq!(canonical_names(value, &["cert", "quote"]), serde_json::json!({"cert": 1, "other": 2}));
+    }
+
+    #[tokio::test]
+    async fn a_server_without_tls_is_told_as_that() {
+        use tokio::io::AsyncWriteExt as _;
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = Endpoint::parse(&listener.local_addr().unwrap().to_string()).unwrap();
+        let server = async {
+            let (mut peer, _) = listener.accept().await.unwrap();
+            peer.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
+            peer
+        };
+        let rest = Rest::new(endpoint, &Trust::Anyone, None, Duration::from_secs(10)).unwrap();
+        let (answer, _peer) = tokio::join!(rest.get("/", &[]), server);
+        let text = answer.unwrap_err().to_string();
+        assert!(text.contains("does not speak TLS"), "{text}");
+        assert!(!text.contains("error sending request") && !text.contains("client error"), "{text}");
     }
 }

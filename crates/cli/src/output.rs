@@ -2,8 +2,10 @@
 
 use std::cell::Cell;
 use std::io::Write as _;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::json;
 
@@ -102,4 +104,43 @@ pub fn write_stdout(bytes: &[u8]) -> Result<()> {
 /// Something the user should know. Always to stderr.
 pub fn warn(text: &str) {
     eprintln!("Warning: {text}");
+}
+
+/// How long a command may take before it shows that it is at work.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Shows on a terminal (stderr) that a command is at work and for how long, if it takes over a second.
+pub struct Busy {
+    done: std::sync::mpsc::Sender<()>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Busy {
+    /// Starts to wait.
+    pub fn start() -> Self {
+        let (done, finished) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            if finished.recv_timeout(PATIENCE) != Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+                return;
+            }
+            let style = ProgressStyle::with_template("{spinner} working, {elapsed}");
+            let bar = ProgressBar::new_spinner().with_elapsed(PATIENCE);
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+            bar.enable_steady_tick(Duration::from_millis(120));
+            // Until the command ends, either way.
+            let _ = finished.recv();
+            bar.finish_and_clear();
+        });
+        Self { done, thread: Some(thread) }
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        // The thread may have ended.
+        let _ = self.done.send(());
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
 }

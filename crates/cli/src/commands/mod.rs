@@ -14,10 +14,12 @@ use marblerun_client::Identity;
 
 use crate::args::{Command, Global};
 use crate::files;
-use crate::output::Output;
+use crate::output::{Busy, Output};
 
 /// Runs one command.
 pub async fn run(global: &Global, output: &Output<'_>, command: Command) -> Result<()> {
+    // The demo tells what it does by itself.
+    let _busy = (!matches!(command, Command::Demo(_))).then(Busy::start);
     match command {
         Command::Manifest(command) => manifest::run(global, output, command).await,
         Command::Certificate(command) => certificate::run(global, output, command).await,

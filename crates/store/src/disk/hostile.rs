@@ -27,6 +27,39 @@ pub(crate) enum Fault {
     PowerGoes,
 }
 
+/// What a call does, as far as faults are concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// It only looks: pread, open, readdir.
+    Look,
+    /// It needs room: pwrite, create.
+    Write,
+    /// It changes or syncs: ftruncate, rename, unlink, fdatasync, fsync.
+    Change,
+}
+
+impl Class {
+    pub(crate) const ALL: [Self; 3] = [Self::Look, Self::Write, Self::Change];
+
+    /// The faults that make a difference for such a call. Where the power goes at a look, it might as well go at
+    /// the next call that does something.
+    pub(crate) fn faults(self) -> &'static [Fault] {
+        const EIO: Fault = Fault::Fails(ErrorKind::Other);
+        match self {
+            Self::Look => &[EIO],
+            Self::Write => &[
+                EIO,
+                Fault::Fails(ErrorKind::StorageFull),
+                Fault::FailsAfterwards,
+                Fault::Short,
+                Fault::Full,
+                Fault::PowerGoes,
+            ],
+            Self::Change => &[EIO, Fault::FailsAfterwards, Fault::PowerGoes],
+        }
+    }
+}
+
 /// One disk. Handles belong to one life of a process; [`Hostile::restart`] begins the next.
 #[derive(Debug, Clone)]
 pub(crate) struct Hostile {
@@ -40,13 +73,14 @@ struct Disk {
     names: BTreeMap<String, usize>,
     /// For each name changed since the last sync: what it stood for, oldest (durable) first.
     unsynced_names: BTreeMap<String, Vec<Option<usize>>>,
-    plan: Option<(u64, Fault)>,
+    plan: Option<(Class, u64, Fault)>,
     full: bool,
     dark: bool,
-    calls: u64,
+    /// By [`Class`].
+    calls: [u64; 3],
     life: u64,
     random: u64,
-    log: Vec<String>,
+    failed: Option<String>,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -75,10 +109,10 @@ impl Hostile {
         Self { disk: Arc::default(), life: 0 }
     }
 
-    /// Lets the `call`th call from now (the next is 0) go wrong.
-    pub(crate) fn plan(&self, call: u64, fault: Fault) {
+    /// Lets the `call`th call of that class from now (the next is 0) go wrong.
+    pub(crate) fn plan(&self, class: Class, call: u64, fault: Fault) {
         let mut disk = self.lock();
-        disk.plan = Some((disk.calls + call, fault));
+        disk.plan = Some((class, disk.calls[class as usize] + call, fault));
         disk.random = call.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     }
 
@@ -89,14 +123,14 @@ impl Hostile {
         disk.full = false;
     }
 
-    /// Number of calls so far.
-    pub(crate) fn calls(&self) -> u64 {
-        self.lock().calls
+    /// Number of calls of a class so far.
+    pub(crate) fn calls(&self, class: Class) -> u64 {
+        self.lock().calls[class as usize]
     }
 
-    /// All calls so far.
-    pub(crate) fn log(&self) -> Vec<String> {
-        self.lock().log.clone()
+    /// The call that went wrong, if one has.
+    pub(crate) fn what_failed(&self) -> Option<String> {
+        self.lock().failed.clone()
     }
 
     /// The process is killed: all it wrote stays visible, and is as little durable as before. Its handles are dead.
@@ -168,17 +202,18 @@ impl Hostile {
     }
 
     /// Counts a call and decides about it.
-    fn call(&self, what: String, is_write: bool) -> io::Result<(MutexGuard<'_, Disk>, Verdict)> {
+    fn call(&self, what: String, class: Class) -> io::Result<(MutexGuard<'_, Disk>, Verdict)> {
         let mut disk = self.lock();
         if disk.life != self.life || disk.dark {
             return Err(io::Error::other("the process is dead"));
         }
-        let planned = disk.plan.filter(|(call, _)| *call == disk.calls).map(|(_, fault)| fault);
-        disk.calls += 1;
-        disk.log.push(match planned {
-            Some(fault) => format!("{what} <- {fault:?}"),
-            None => what,
-        });
+        let number = disk.calls[class as usize];
+        let planned = disk.plan.filter(|&(c, n, _)| (c, n) == (class, number)).map(|(_, _, fault)| fault);
+        disk.calls[class as usize] += 1;
+        if let Some(fault) = planned {
+            disk.failed = Some(format!("{what} <- {fault:?}"));
+        }
+        let is_write = class == Class::Write;
         let verdict = match planned {
             Some(Fault::Fails(kind)) => Verdict::Fails(kind.into()),
             Some(Fault::FailsAfterwards) => Verdict::WorksThenFails,
@@ -198,8 +233,8 @@ impl Hostile {
     }
 
     /// A call that is done wholly or not at all.
-    fn whole<T>(&self, what: String, is_write: bool, work: impl FnOnce(&mut Disk) -> io::Result<T>) -> io::Result<T> {
-        let (mut disk, verdict) = self.call(what, is_write)?;
+    fn whole<T>(&self, what: String, class: Class, work: impl FnOnce(&mut Disk) -> io::Result<T>) -> io::Result<T> {
+        let (mut disk, verdict) = self.call(what, class)?;
         match verdict {
             Verdict::Works | Verdict::Short => work(&mut disk),
             Verdict::WorksThenFails => {
@@ -294,16 +329,16 @@ impl FileSystem for Hostile {
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
-        self.whole("readdir".to_owned(), false, |disk| Ok(disk.names.keys().cloned().collect()))
+        self.whole("readdir".to_owned(), Class::Look, |disk| Ok(disk.names.keys().cloned().collect()))
     }
 
     fn open(&self, name: &str, _access: Access) -> io::Result<Box<dyn DiskFile>> {
-        let inode = self.whole(format!("open {name}"), false, |disk| disk.inode(name))?;
+        let inode = self.whole(format!("open {name}"), Class::Look, |disk| disk.inode(name))?;
         Ok(Box::new(HostileFile { disk: self.clone(), inode, name: name.to_owned() }))
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        let inode = self.whole(format!("create {name}"), true, |disk| {
+        let inode = self.whole(format!("create {name}"), Class::Write, |disk| {
             if disk.names.contains_key(name) {
                 return Err(ErrorKind::AlreadyExists.into());
             }
@@ -316,7 +351,7 @@ impl FileSystem for Hostile {
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        self.whole(format!("rename {from} {to}"), false, |disk| {
+        self.whole(format!("rename {from} {to}"), Class::Change, |disk| {
             let inode = disk.inode(from)?;
             disk.set_name(to, Some(inode));
             disk.set_name(from, None);
@@ -325,7 +360,7 @@ impl FileSystem for Hostile {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        self.whole(format!("unlink {name}"), false, |disk| {
+        self.whole(format!("unlink {name}"), Class::Change, |disk| {
             disk.inode(name)?;
             disk.set_name(name, None);
             Ok(())
@@ -333,7 +368,7 @@ impl FileSystem for Hostile {
     }
 
     fn sync_directory(&self) -> io::Result<()> {
-        self.whole("fsync .".to_owned(), false, |disk| {
+        self.whole("fsync .".to_owned(), Class::Change, |disk| {
             disk.unsynced_names.clear();
             Ok(())
         })
@@ -353,7 +388,7 @@ struct HostileFile {
 
 impl HostileFile {
     fn sync(&self, what: &str) -> io::Result<()> {
-        let (mut disk, verdict) = self.disk.call(format!("{what} {}", self.name), false)?;
+        let (mut disk, verdict) = self.disk.call(format!("{what} {}", self.name), Class::Change)?;
         match verdict {
             Verdict::Works | Verdict::Short => {
                 disk.inodes[self.inode].sync();
@@ -378,7 +413,7 @@ impl HostileFile {
 impl DiskFile for HostileFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let what = format!("pread {} {} at {offset}", self.name, buffer.len());
-        self.disk.whole(what, false, |disk| {
+        self.disk.whole(what, Class::Look, |disk| {
             let bytes = &disk.inodes[self.inode].visible;
             let start = usize::try_from(offset).unwrap().min(bytes.len());
             let count = buffer.len().min(bytes.len() - start);
@@ -389,7 +424,7 @@ impl DiskFile for HostileFile {
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         let what = format!("pwrite {} {} at {offset}", self.name, bytes.len());
-        let (mut disk, verdict) = self.disk.call(what, true)?;
+        let (mut disk, verdict) = self.disk.call(what, Class::Write)?;
         let offset = usize::try_from(offset).unwrap();
         let (count, result) = match verdict {
             Verdict::Works => (bytes.len(), Ok(bytes.len())),
@@ -404,7 +439,7 @@ impl DiskFile for HostileFile {
     }
 
     fn truncate(&self, length: u64) -> io::Result<()> {
-        self.disk.whole(format!("ftruncate {} {length}", self.name), false, |disk| {
+        self.disk.whole(format!("ftruncate {} {length}", self.name), Class::Change, |disk| {
             disk.inodes[self.inode].change(Change::Truncate(usize::try_from(length).unwrap()));
             Ok(())
         })

@@ -123,6 +123,11 @@ impl Hostile {
         disk.full = false;
     }
 
+    /// There is no room from now on.
+    pub(crate) fn fill(&self) {
+        self.lock().full = true;
+    }
+
     /// Number of calls of a class so far.
     pub(crate) fn calls(&self, class: Class) -> u64 {
         self.lock().calls[class as usize]

@@ -31,9 +31,9 @@ impl FileBackend {
         if let Err(error) = live.file.sync_data() {
             return Err(self.give_up_file(format!("sealed_data cannot be synced: {error}")));
         }
-        // A file put in place since the check would be damaged by our mark. The check of the end would now see our
-        // own record, so only the start is compared.
-        if let Ok(Found::Other) = Footprint::of_tail(&live.tail).with_any_end().look(&*self.ports.fs) {
+        // What lies under the name now must have the record. A file put in place since the check has not, and would
+        // be damaged by our mark.
+        if let Ok(Found::Other) = Footprint::with_record(&live.tail, &record).look(&*self.ports.fs) {
             self.supersede();
             return Err(Failure::Unknown(SUPERSEDED.to_owned()));
         }

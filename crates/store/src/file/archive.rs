@@ -57,13 +57,14 @@ pub(super) fn archive(fs: &dyn FileSystem, reason: Reason, sequence: u64, offset
     Ok(made)
 }
 
-/// Whether a full copy of both files, as they are now, was archived before for that reason.
-pub(super) fn is_archived(fs: &dyn FileSystem, reason: Reason) -> io::Result<bool> {
+/// Whether `sealed_data` as it is now, and `sealed_key` too if asked, was archived before for that reason.
+pub(super) fn is_archived(fs: &dyn FileSystem, reason: Reason, key_too: bool) -> io::Result<bool> {
     let names = fs.list()?;
-    for archive in names.iter().filter_map(|name| ArchiveName::parse(name)) {
-        if archive.reason == reason
-            && archive.base == SEALED_DATA
-            && same_content(fs, SEALED_DATA, &archive.to_string())?
+    let archives = names.iter().filter_map(|name| ArchiveName::parse(name));
+    for data in archives.filter(|archive| archive.reason == reason && archive.base == SEALED_DATA) {
+        let key = ArchiveName { base: SEALED_KEY, ..data.clone() }.to_string();
+        if same_content(fs, SEALED_DATA, &data.to_string())?
+            && (!key_too || (names.contains(&key) && same_content(fs, SEALED_KEY, &key)?))
         {
             return Ok(true);
         }

@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use marblerun_state::State;
 
-use super::archive::{Archived, archive, is_archived, prune};
+use super::archive::{archive, is_archived, prune};
 use super::footprint::Footprint;
 use super::key::{self, HostKey, KeyOnDisk, witness};
 use super::live::{Live, Vouched};
 use super::names::Reason;
-use super::new_file::{Content, Expected, NotPlaced, build, place};
+use super::new_file::{Content, Expected, NotPlaced, abandon, build, place};
 use super::{FileBackend, Mode, seal_mode};
 use crate::backend::{Failure, Group};
 use crate::format::{DekId, Head, SEALED_DATA, SEALED_KEY, SealedKey};
@@ -79,42 +79,6 @@ impl FileBackend {
 
     /// Writes a state as a new file with a new key. On success the backend keeps it from then on.
     pub(super) fn found(&mut self, state: &Arc<State>, foundation: &Foundation) -> Result<(), NotPlaced> {
-        let fs = Arc::clone(&self.ports.fs);
-        let archived = self.archive_first(foundation).map_err(|error| {
-            NotPlaced::Failed(format!("what would be replaced cannot be archived, so it is not: {error}"))
-        })?;
-        let result = self.write_found(state, foundation);
-        match &result {
-            Ok(()) => {
-                if let Some(reason) = foundation.reason {
-                    prune(&*fs, reason);
-                }
-            }
-            Err(NotPlaced::Uncertain(_)) => {}
-            Err(_) => archived.take_back(&*fs),
-        }
-        result
-    }
-
-    fn archive_first(&self, foundation: &Foundation) -> std::io::Result<Archived> {
-        let fs = &*self.ports.fs;
-        let Some(reason) = foundation.reason else { return Ok(Archived::default()) };
-        let names = fs.list()?;
-        if !names.iter().any(|name| name == SEALED_DATA || name == SEALED_KEY) {
-            return Ok(Archived::default());
-        }
-        // An import that was interrupted has archived both already, and `sealed_key` is not upstream's any more.
-        if reason == Reason::Imported && is_archived(fs, reason)? {
-            return Ok(Archived::default());
-        }
-        let archived = archive(fs, reason, foundation.old_sequence, foundation.from)?;
-        if !archived.names().is_empty() {
-            tracing::warn!(archives = ?archived.names(), "kept what is about to be replaced");
-        }
-        Ok(archived)
-    }
-
-    fn write_found(&mut self, state: &Arc<State>, foundation: &Foundation) -> Result<(), NotPlaced> {
         let now = self.ports.clock.elapsed();
         let fs = &*self.ports.fs;
         let key = HostKey::generate(&*self.config.sealer, seal_mode(state))
@@ -127,6 +91,11 @@ impl FileBackend {
             key: &key,
         };
         let built = build(fs, &self.style, &content).map_err(NotPlaced::Failed)?;
+        // From here on `sealed_key` may be replaced, so what is archived stays, whatever happens.
+        self.archive_first(foundation).map_err(|error| {
+            abandon(fs);
+            NotPlaced::Failed(format!("what would be replaced cannot be archived, so it is not: {error}"))
+        })?;
         let entry = |pending| key.entry(pending, witness(state, foundation.sequence, vec![built.tail.head]));
         let old = KeyOnDisk::read(fs, SEALED_KEY).entry_to_keep(foundation.old_key);
         let both = SealedKey { entries: old.into_iter().chain([entry(true)]).collect() };
@@ -141,6 +110,9 @@ impl FileBackend {
                 match confirmed {
                     Ok(()) => live.vouched = Vouched { at: now, ..Vouched::default() },
                     Err(error) => tracing::warn!(%error, "sealed_key will be completed with the next witness"),
+                }
+                if let Some(reason) = foundation.reason {
+                    prune(fs, reason);
                 }
                 self.mode = Mode::Durable(Box::new(live));
                 self.accept(state, foundation.sequence, foundation.time_ms);
@@ -158,5 +130,26 @@ impl FileBackend {
             }
             Err(other) => Err(other),
         }
+    }
+
+    fn archive_first(&self, foundation: &Foundation) -> std::io::Result<()> {
+        let fs = &*self.ports.fs;
+        let Some(reason) = foundation.reason else { return Ok(()) };
+        let names = fs.list()?;
+        if !names.iter().any(|name| name == SEALED_DATA || name == SEALED_KEY) {
+            return Ok(());
+        }
+        // An import that was interrupted has archived all already, and `sealed_key` may be ours by now.
+        if reason == Reason::Imported {
+            let key_too = matches!(KeyOnDisk::read(fs, SEALED_KEY), KeyOnDisk::Upstream(_) | KeyOnDisk::Unusable(_));
+            if is_archived(fs, reason, key_too)? {
+                return Ok(());
+            }
+        }
+        let archived = archive(fs, reason, foundation.old_sequence, foundation.from)?;
+        if !archived.names().is_empty() {
+            tracing::warn!(archives = ?archived.names(), "kept what is about to be replaced");
+        }
+        Ok(())
     }
 }

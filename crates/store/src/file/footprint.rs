@@ -5,7 +5,7 @@
 use std::io;
 
 use crate::disk::{Access, DiskFile, FileSystem, Readable, read_up_to};
-use crate::format::{SEALED_DATA, Tail};
+use crate::format::{SEALED_DATA, SealedRecord, Tail};
 
 /// Bytes compared at the start of the file: the prologue of our format.
 const START: usize = 256;
@@ -39,6 +39,12 @@ impl Footprint {
         Self { start: tail.prologue.to_vec(), last: tail.last.to_vec(), end: tail.end, exact: true }
     }
 
+    /// Of a file of ours with one more record.
+    pub(super) fn with_record(tail: &Tail, record: &SealedRecord) -> Self {
+        let last = record.bytes.iter().skip(record.bytes.len().saturating_sub(LAST)).copied().collect();
+        Self { start: tail.prologue.to_vec(), last, end: tail.end + record.bytes.len() as u64, exact: true }
+    }
+
     /// Of any file, as it is now.
     pub(super) fn of_file(file: &dyn DiskFile) -> io::Result<Self> {
         let end = Readable::new(file)?.length();
@@ -60,15 +66,21 @@ impl Footprint {
 
     /// Looks at what lies under the name now.
     pub(super) fn look(&self, fs: &dyn FileSystem) -> io::Result<Found> {
-        let file = match fs.open(SEALED_DATA, Access::Read) {
+        self.open(fs, Access::Read).map(|(found, _)| found)
+    }
+
+    /// Looks, and keeps the file open: whoever writes to it writes to what lies under the name, also if that is
+    /// another copy with the same bytes.
+    pub(super) fn open(&self, fs: &dyn FileSystem, access: Access) -> io::Result<(Found, Option<Box<dyn DiskFile>>)> {
+        let file = match fs.open(SEALED_DATA, access) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Missing),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok((Found::Missing, None)),
             Err(error) => return Err(error),
         };
         let same = has(&*file, &self.start, 0)?
             && has(&*file, &self.last, self.end - self.last.len() as u64)?
             && (!self.exact || read_up_to(&*file, &mut [0], self.end)? == 0);
-        Ok(if same { Found::Same } else { Found::Other })
+        Ok(if same { (Found::Same, Some(file)) } else { (Found::Other, None) })
     }
 
     /// A name for this file that another file does not have.

@@ -12,7 +12,7 @@ use super::key::{self, HostKey, witness};
 use super::names::Reason;
 use super::new_file::{Built, Content, Expected, NotPlaced, build, place};
 use super::{FileBackend, Mode};
-use crate::disk::DiskFile;
+use crate::disk::{Access, DiskFile};
 use crate::facts::Counters;
 use crate::format::{Head, KeyEntry, SealedKey, Tail};
 
@@ -180,8 +180,11 @@ impl FileBackend {
     pub(super) fn look(&mut self) -> std::io::Result<Found> {
         let now = self.ports.clock.elapsed();
         let Mode::Durable(live) = &mut self.mode else { return Ok(Found::Other) };
-        let found = Footprint::of_tail(&live.tail).look(&*self.ports.fs)?;
+        let (found, file) = Footprint::of_tail(&live.tail).open(&*self.ports.fs, Access::Write)?;
         live.looked_at = now;
+        if let Some(file) = file {
+            live.file = file;
+        }
         if found == Found::Other {
             self.supersede();
         }

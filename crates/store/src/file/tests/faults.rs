@@ -2,18 +2,18 @@
 //! reopened directory has everything that was acknowledged and nothing that was refused, opens by itself,
 //! and never begins a fresh identity.
 
-use std::collections::BTreeSet;
 use marblerun_state::Change;
+use std::collections::BTreeSet;
 
 use super::rig::{Rig, Session};
-use crate::backend::{Backend, Failure};
-use crate::disk::hostile::{Class, Fault};
+use crate::backend::Failure;
+use crate::disk::hostile::Class;
 use crate::testing::{count, counted, manifest, recovery, root, secret};
 use crate::{RollbackPolicy, StoreMode};
 
 /// What a caller was told about each value it counted to.
 #[derive(Debug, Default, Clone)]
-struct Told {
+pub(super) struct Told {
     last: u64,
     acknowledged: u64,
     unknown: BTreeSet<u64>,
@@ -28,7 +28,7 @@ struct Told {
 
 impl Told {
     /// Counts one further, together with other changes.
-    fn count(&mut self, session: &mut Session, with: &[Change]) -> bool {
+    pub(super) fn count(&mut self, session: &mut Session, with: &[Change]) -> bool {
         self.last += 1;
         let result = session.commit(with.iter().cloned().chain([count(self.last)]));
         match &result {
@@ -50,7 +50,7 @@ impl Told {
     }
 
     /// Counts one further, trying again as a client would.
-    fn insist(&mut self, session: &mut Session, with: &[Change]) {
+    pub(super) fn insist(&mut self, session: &mut Session, with: &[Change]) {
         for _ in 0..3 {
             if self.count(session, with) {
                 return;
@@ -60,7 +60,13 @@ impl Told {
         }
     }
 
-    fn check(&self, session: &Session, context: &str) {
+    /// What a new start has read is what holds from now on.
+    pub(super) fn settle(&mut self, session: &Session) {
+        self.acknowledged = counted(&session.state);
+        self.unknown.clear();
+    }
+
+    pub(super) fn check(&self, session: &Session, context: &str) {
         let value = counted(&session.state);
         match session.mode() {
             StoreMode::Volatile if self.disabled || self.maybe_disabled || !self.established => return,
@@ -83,7 +89,11 @@ struct Story {
 }
 
 /// Lets every call of `run` go wrong in every way, each time on a directory of its own.
-fn for_every_fault<T>(before: impl Fn() -> (Rig, T), run: impl Fn(&Rig, &mut T), judge: impl Fn(&Rig, &T, &str)) {
+pub(super) fn for_every_fault<T>(
+    before: impl Fn() -> (Rig, T),
+    run: impl Fn(&Rig, &mut T),
+    judge: impl Fn(&Rig, &T, &str),
+) {
     let (rig, mut told) = before();
     let begun = Class::ALL.map(|class| rig.disk.calls(class));
     run(&rig, &mut told);
@@ -104,7 +114,7 @@ fn for_every_fault<T>(before: impl Fn() -> (Rig, T), run: impl Fn(&Rig, &mut T),
 }
 
 /// One possible past for each fault, and another for each call.
-fn seed(rig: &Rig) -> u64 {
+pub(super) fn seed(rig: &Rig) -> u64 {
     Class::ALL.into_iter().map(|class| rig.disk.calls(class)).fold(7, |seed, calls| seed * 31 + calls)
 }
 

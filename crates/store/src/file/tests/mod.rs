@@ -1,5 +1,11 @@
 //! Stories of one directory on a hostile disk, driven call by call.
 
+mod damage;
 mod faults;
+mod import;
+mod keys;
+mod random;
+mod restore;
 mod rig;
 mod stories;
+mod trouble;

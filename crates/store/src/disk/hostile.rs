@@ -73,14 +73,14 @@ struct Disk {
     names: BTreeMap<String, usize>,
     /// For each name changed since the last sync: what it stood for, oldest (durable) first.
     unsynced_names: BTreeMap<String, Vec<Option<usize>>>,
-    plan: Option<(Class, u64, Fault)>,
+    plan: Vec<(Class, u64, Fault)>,
     full: bool,
     dark: bool,
     /// By [`Class`].
     calls: [u64; 3],
     life: u64,
     random: u64,
-    failed: Option<String>,
+    failed: Vec<String>,
 }
 
 #[derive(Debug, Default, Clone)]
@@ -109,17 +109,18 @@ impl Hostile {
         Self { disk: Arc::default(), life: 0 }
     }
 
-    /// Lets the `call`th call of that class from now (the next is 0) go wrong.
+    /// Lets the `call`th call of that class from now (the next is 0) go wrong, besides what was planned before.
     pub(crate) fn plan(&self, class: Class, call: u64, fault: Fault) {
         let mut disk = self.lock();
-        disk.plan = Some((class, disk.calls[class as usize] + call, fault));
+        let number = disk.calls[class as usize] + call;
+        disk.plan.push((class, number, fault));
         disk.random = call.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     }
 
     /// No more faults; there is room again.
     pub(crate) fn heal(&self) {
         let mut disk = self.lock();
-        disk.plan = None;
+        disk.plan.clear();
         disk.full = false;
     }
 
@@ -133,16 +134,16 @@ impl Hostile {
         self.lock().calls[class as usize]
     }
 
-    /// The call that went wrong, if one has.
-    pub(crate) fn what_failed(&self) -> Option<String> {
-        self.lock().failed.clone()
+    /// The calls that went wrong.
+    pub(crate) fn what_failed(&self) -> String {
+        self.lock().failed.join(", ")
     }
 
     /// The process is killed: all it wrote stays visible, and is as little durable as before. Its handles are dead.
     pub(crate) fn restart(&self) -> Self {
         let mut disk = self.lock();
         disk.life += 1;
-        disk.plan = None;
+        disk.plan.clear();
         disk.dark = false;
         disk.full = false;
         Self { disk: Arc::clone(&self.disk), life: disk.life }
@@ -213,10 +214,10 @@ impl Hostile {
             return Err(io::Error::other("the process is dead"));
         }
         let number = disk.calls[class as usize];
-        let planned = disk.plan.filter(|&(c, n, _)| (c, n) == (class, number)).map(|(_, _, fault)| fault);
+        let planned = disk.plan.iter().find(|&&(c, n, _)| (c, n) == (class, number)).map(|&(_, _, fault)| fault);
         disk.calls[class as usize] += 1;
         if let Some(fault) = planned {
-            disk.failed = Some(format!("{what} <- {fault:?}"));
+            disk.failed.push(format!("{what} <- {fault:?}"));
         }
         let is_write = class == Class::Write;
         let verdict = match planned {

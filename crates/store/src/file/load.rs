@@ -7,9 +7,9 @@ use std::sync::Arc;
 use marblerun_state::{Phase, State};
 
 use super::archive::{discard_everything, sync_directory};
-use super::key::{KeyOnDisk, Unlocked, portable};
+use super::key::{KeyOnDisk, Unlocked, portable, remove_if_there};
 use super::live::Live;
-use super::names::{LOCK, Reason, is_trace};
+use super::names::{LOCK, NEW_DATA, NEW_KEY, Reason, is_trace};
 use super::new_file::Style;
 use super::recover::{new_incarnation, open_allowed};
 use super::waiting::FileWaitingRoom;
@@ -175,6 +175,10 @@ impl FileBackend {
             live.retire(repair.reasons.join("; "), repair.keep, self.tuning.retry_after);
         }
         self.mode = Mode::Durable(Box::new(live));
+        // What a process before this one did not finish only takes room.
+        for leftover in [NEW_DATA, NEW_KEY] {
+            let _ = remove_if_there(&*self.ports.fs, leftover);
+        }
         if let Err(why) = self.renew() {
             tracing::error!(why, "the state is served, but cannot be written yet");
         }

@@ -143,6 +143,8 @@ pub(super) fn place(
 }
 
 fn put(fs: &dyn FileSystem, built: &Built, key: &SealedKey, expected: Expected<'_>) -> Result<(), NotPlaced> {
+    // Twice: where somebody else's file is there, `sealed_key` is not written either.
+    check(fs, expected)?;
     key::write(fs, key).map_err(|error| NotPlaced::Failed(format!("sealed_key cannot be written: {error}")))?;
     check(fs, expected)?;
     if let Err(error) = fs.rename(NEW_DATA, SEALED_DATA) {

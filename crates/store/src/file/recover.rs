@@ -79,8 +79,10 @@ impl FileBackend {
             )),
         })?;
         self.notes.push("the state was recovered with the recovery keys".to_owned());
-        // The keys in force have just proved that they work.
-        prune(&*self.ports.fs, Reason::Rotated);
+        if state.recovery().len() == 1 {
+            // The keys in force have just proved that they work.
+            prune(&*self.ports.fs, Reason::Rotated);
+        }
         Ok(state)
     }
 }

@@ -82,6 +82,17 @@ fn a_copy_that_was_cut_short_is_known_as_one() {
 }
 
 #[test]
+fn a_loss_that_was_accepted_still_needs_the_holders_where_the_witness_decides() {
+    let mut rig = with_state().refusing_rollback();
+    change(&rig, "sealed_data", |bytes| bytes.truncate(bytes.len() - 200));
+    rig.config.accept_loss_after = Some(4);
+    let mut session = refused(&rig, "older_than_witness");
+    session.recover(&root("alice")).unwrap();
+    assert_eq!((session.mode(), counted(&session.state)), (StoreMode::Durable, 3));
+    assert!(rig.disk.names().iter().any(|name| name.ends_with(".damaged")));
+}
+
+#[test]
 fn bytes_that_were_never_durable_are_dropped_kept_and_told() {
     for tail in [&b"MRR1 half"[..], &[0; 5000], &[0xA5; 3]] {
         let rig = with_state();

@@ -63,7 +63,7 @@ impl Default for StoreTuning {
         Self {
             lock_wait: Duration::from_secs(60),
             queue: 4096,
-            look_every: Duration::from_secs(5),
+            look_every: Duration::from_secs(1),
             missing_wait: Duration::from_secs(2),
             witness_every: Duration::from_secs(60),
             retry_after: Duration::from_secs(1),

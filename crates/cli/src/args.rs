@@ -108,7 +108,7 @@ pub enum Command {
     /// Upload a recovery secret to a Coordinator in recovery mode
     ///
     /// SECRET is the file with this party's secret, raw bytes, encrypted as `manifest set` answered it or decrypted.
-    /// With --data, SECRET is the recovery data file itself and --name says which entry is yours.
+    /// With --data, SECRET is the recovery data file itself; your entry is found by your key, or named with --name.
     Recover(RecoverArgs),
     /// Recover with a signature that was made elsewhere
     RecoverWithSignature(RecoverWithSignatureArgs),
@@ -273,7 +273,7 @@ pub struct RecoverArgs {
     /// SECRET is the recovery data that `manifest set` answered (JSON)
     #[arg(long)]
     pub data: bool,
-    /// With --data: the name of your recovery key [default: the only one]
+    /// With --data: the name of your recovery key [default: the entry that your key decrypts]
     #[arg(long, requires = "data")]
     pub name: Option<String>,
 }

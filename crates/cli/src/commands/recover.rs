@@ -28,7 +28,8 @@ pub async fn run(global: &Global, output: &Output<'_>, args: RecoverArgs) -> Res
     if !args.data && serde_json::from_slice::<RecoveryData>(&stored).is_ok() {
         bail!("{} is recovery data as 'manifest set' writes it: add --data", args.secret.display());
     }
-    let stored = if args.data { entry(&stored, args.name.as_deref())? } else { stored };
+    let mine = |ciphertext: &[u8]| ciphertext.len() == modulus_len(&key) && key.decrypt(ciphertext).is_ok();
+    let stored = if args.data { entry(&stored, args.name.as_deref(), mine)? } else { stored };
     let secret = plain_secret(stored, Some(&key))?;
     let signature = key.sign(&secret).map_err(|e| anyhow!("signing the recovery secret: {e}"))?;
     upload(global, output, &args.coordinator, &secret, &signature).await
@@ -132,15 +133,18 @@ struct RecoveryData {
     secrets: BTreeMap<String, Base64>,
 }
 
-/// The encrypted secret of one party in a recovery data file.
-fn entry(json: &[u8], name: Option<&str>) -> Result<Vec<u8>> {
+/// The encrypted secret of one party in a recovery data file: of the party named, else the one `is_mine` recognises.
+fn entry(json: &[u8], name: Option<&str>, is_mine: impl Fn(&[u8]) -> bool) -> Result<Vec<u8>> {
     let data: RecoveryData =
         serde_json::from_slice(json).context("this is not recovery data as 'manifest set' writes it")?;
     let names = || data.secrets.keys().cloned().collect::<Vec<_>>().join(", ");
     let found = match name {
         Some(name) => data.secrets.get(name),
         None if data.secrets.len() == 1 => data.secrets.values().next(),
-        None => bail!("the recovery data has several entries; say with --name which is yours: {}", names()),
+        None => match data.secrets.values().find(|Base64(bytes)| is_mine(bytes)) {
+            Some(entry) => Some(entry),
+            None => bail!("no entry of the recovery data is encrypted to this key; there are: {}", names()),
+        },
     };
     found.map(|Base64(bytes)| bytes.clone()).with_context(|| format!("no such entry; there are: {}", names()))
 }
@@ -170,14 +174,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_only_entry_needs_no_name_and_others_do() {
+    fn the_entry_is_the_only_one_or_the_one_named_or_the_one_for_this_key() {
         let one = br#"{"RecoverySecrets":{"a":"AAE="}}"#;
-        assert_eq!(entry(one, None).unwrap(), [0, 1]);
-        assert!(entry(one, Some("b")).is_err());
+        assert_eq!(entry(one, None, |_| false).unwrap(), [0, 1]);
+        assert!(entry(one, Some("b"), |_| true).is_err());
         let two = br#"{"RecoverySecrets":{"a":"AAE=","b":"Ag=="}}"#;
-        assert!(entry(two, None).is_err());
-        assert_eq!(entry(two, Some("b")).unwrap(), [2]);
-        assert!(entry(b"no json", None).is_err());
+        assert!(entry(two, None, |_| false).is_err());
+        assert_eq!(entry(two, None, |bytes| bytes == [2]).unwrap(), [2]);
+        assert_eq!(entry(two, Some("b"), |_| false).unwrap(), [2]);
+        assert!(entry(b"no json", None, |_| true).is_err());
     }
 
     #[test]

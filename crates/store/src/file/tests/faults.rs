@@ -368,7 +368,7 @@ fn no_loss_of_power_after_a_directory_that_could_not_be_synced_loses_what_was_ac
             told.count(session, &[manifest("UniqueKey")]);
         },
         |session, told| {
-            session.background.work();
+            assert!(session.background.work(), "a compaction was begun");
             told.count(session, &[]);
             told.count(session, &[]);
         },
@@ -378,8 +378,8 @@ fn no_loss_of_power_after_a_directory_that_could_not_be_synced_loses_what_was_ac
             let (rig, mut told) = with_state();
             let rig = rig.refusing_rollback();
             let mut session = rig.open();
-            told.count(&mut session, &[secret("large", 9000)]);
-            told.count(&mut session, &[secret("large", 9000)]);
+            told.count(&mut session, &[secret("large", 15_000)]);
+            told.count(&mut session, &[secret("large", 15_000)]);
             (rig, told, session)
         };
         let (rig, mut told, mut session) = begin();

@@ -43,6 +43,11 @@ impl Buffer {
         }
     }
 
+    /// How much it holds.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Whether something was refused. The content is then incomplete and must not be used.
     pub(super) fn overflowed(&self) -> bool {
         self.overflowed

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Context, Kind, Place, Reserved, SecretBytes, SecretSource, SecretValue, Template};
+use super::{Context, Kind, Place, Reserved, SecretBytes, SecretSource, SecretValue, Template, Work};
 use crate::model::{File, Manifest, SecretDefinition, SecretKind};
 
 /// A template that does not work.
@@ -32,7 +32,11 @@ impl fmt::Display for DryRunError {
 
 impl std::error::Error for DryRunError {}
 
-/// Executes all templates of a manifest and returns all that fail, by Marble, files first.
+/// Failures that are told of one manifest; with these, what else fails is not looked for.
+const MAX_FAILURES: usize = 1_000;
+
+/// Executes all templates of a manifest and returns those that fail, by Marble, files first. All together have a
+/// limit of steps: where it is reached, the rest fails too.
 ///
 /// `values` gives the secrets that have a value: generated ones, and uploaded ones when secrets are
 /// uploaded. For any other secret of the manifest its [`placeholder`] is used. Previous secrets are
@@ -42,20 +46,23 @@ pub fn dry_run(manifest: &Manifest, values: &dyn SecretSource) -> Vec<DryRunErro
     let reserved = Reserved::dummy();
     let secrets = TestData { manifest, values };
     let context = Context { reserved: &reserved, secrets: &secrets, previous_secrets: &secrets };
-    let mut errors = Vec::new();
+    let (mut errors, mut work) = (Vec::new(), Work::of_a_manifest());
     for (marble, definition) in &manifest.marbles {
         let files = definition.parameters.files.iter().map(|entry| (Kind::File, entry));
         let env = definition.parameters.env.iter().map(|entry| (Kind::Env, entry));
         for (kind, (name, file)) in files.chain(env) {
-            if let Err(reason) = check(file, kind, &context) {
+            if let Err(reason) = check(file, kind, &context, &mut work) {
                 errors.push(DryRunError { marble: marble.clone(), place: Place::of(kind, name), reason });
+            }
+            if errors.len() == MAX_FAILURES {
+                return errors;
             }
         }
     }
     errors
 }
 
-fn check(file: &File, kind: Kind, context: &Context<'_>) -> Result<(), String> {
+fn check(file: &File, kind: Kind, context: &Context<'_>, work: &mut Work) -> Result<(), String> {
     if kind == Kind::Env && file.data.contains(&0) {
         return Err(NUL.to_owned());
     }
@@ -63,7 +70,7 @@ fn check(file: &File, kind: Kind, context: &Context<'_>) -> Result<(), String> {
         return Ok(());
     }
     let template = Template::parse(&file.data, kind).map_err(|error| error.to_string())?;
-    template.execute(context).map(|_| ()).map_err(|error| error.to_string())
+    template.execute_within(context, work).map(|_| ()).map_err(|error| error.to_string())
 }
 
 /// The secrets of a manifest with what values there are.

@@ -10,6 +10,7 @@ use super::constant::{Ideal, Number};
 use super::context::SecretValue;
 use super::exec::{Exec, Stop, literal};
 use super::value::{ByteList, ByteType, Record, Value};
+use super::work;
 
 impl<'a> Exec<'a> {
     /// The value of a pipeline, after its variables took it.
@@ -86,6 +87,7 @@ impl<'a> Exec<'a> {
         has_arguments: bool,
     ) -> Result<Value<'a>, Stop> {
         self.at(Site::Operand(operand));
+        self.spend_on_variables()?;
         let Some(value) = self.variables.iter().rev().find(|(known, _)| *known == name).map(|(_, v)| v.clone()) else {
             return self.error(format!("undefined variable: {name}"));
         };
@@ -117,7 +119,11 @@ impl<'a> Exec<'a> {
     ) -> Result<Value<'a>, Stop> {
         for (index, name) in fields.iter().enumerate() {
             let has_arguments = has_arguments && index + 1 == fields.len();
+            if let Value::Certificate(certificate) = &receiver {
+                self.spend(work::of_certificate(certificate.der()))?;
+            }
             receiver = self.field(&receiver, name, has_arguments)?;
+            self.spend(work::of_result(&receiver))?;
         }
         Ok(receiver)
     }
@@ -200,11 +206,15 @@ impl<'a> Exec<'a> {
             }
             _ => String::new(),
         };
+        self.spend_on_call(function, &arguments)?;
         let result = builtin::call(function, &arguments, &callee, self.left.made);
         match result {
             Ok(value) => {
                 if let Value::Text(text) = &value {
                     self.left.made = self.left.made.saturating_sub(text.as_slice().len());
+                }
+                if function != Func::Slice {
+                    self.spend(work::of_result(&value))?;
                 }
                 Ok(value)
             }
@@ -213,6 +223,17 @@ impl<'a> Exec<'a> {
                 self.error(format!("error calling {name}: {message}"))
             }
         }
+    }
+
+    /// Functions look through what they are given, but for those that take a part of it or measure it.
+    fn spend_on_call(&mut self, function: Func, arguments: &[Value<'a>]) -> Result<(), Stop> {
+        if let (Func::Len | Func::Not, [Value::Secrets(source)]) = (function, arguments) {
+            return self.spend(work::of_items(source.names().len()));
+        }
+        if matches!(function, Func::Index | Func::Slice | Func::Len | Func::Not) {
+            return Ok(());
+        }
+        self.spend(arguments.iter().map(work::of_argument).fold(0, u64::saturating_add))
     }
 
     /// `and` and `or`: the first argument that decides, or the last.

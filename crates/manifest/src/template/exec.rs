@@ -11,12 +11,12 @@ use super::context::Context;
 use super::format::Printer;
 use super::quote;
 use super::value::{Record, Text, Value};
-use super::{ExecError, Template};
+use super::{ExecError, Template, work};
 
 /// How far an execution may go.
 #[derive(Clone, Copy)]
 pub(super) struct Limits {
-    /// Nodes visited and loop iterations.
+    /// Nodes visited and loop iterations, and what they cost beyond that (see [`work`](super::work)).
     pub(super) steps: u64,
     /// Bytes of output.
     pub(super) output: usize,
@@ -55,11 +55,12 @@ pub(super) struct Exec<'a> {
 }
 
 impl<'a> Exec<'a> {
+    /// Runs it. Also answers how many steps are left.
     pub(super) fn run(
         template: &'a Template,
         context: &'a Context<'a>,
         limits: Limits,
-    ) -> Result<Zeroizing<Vec<u8>>, ExecError> {
+    ) -> (Result<Zeroizing<Vec<u8>>, ExecError>, u64) {
         let tree = template.main();
         let dot = Value::Record(Record::Root);
         let mut exec = Self {
@@ -72,9 +73,11 @@ impl<'a> Exec<'a> {
             left: limits,
             out: Buffer::new(template.source().len() + 256, limits.output),
         };
-        match exec.list(&dot, &tree.root) {
-            Ok(()) | Err(Stop::Break | Stop::Continue) => Ok(exec.out.into_bytes()),
-            Err(Stop::Error(error)) => Err(*error),
+        let result = exec.list(&dot, &tree.root);
+        let left = exec.left.steps;
+        match result {
+            Ok(()) | Err(Stop::Break | Stop::Continue) => (Ok(exec.out.into_bytes()), left),
+            Err(Stop::Error(error)) => (Err(*error), left),
         }
     }
 
@@ -112,13 +115,16 @@ impl<'a> Exec<'a> {
     }
 
     /// Counts towards the limit of steps.
-    pub(super) fn step(&mut self) -> Result<(), Stop> {
-        match self.left.steps.checked_sub(1) {
+    pub(super) fn spend(&mut self, steps: u64) -> Result<(), Stop> {
+        match self.left.steps.checked_sub(steps) {
             Some(left) => {
                 self.left.steps = left;
                 Ok(())
             }
-            None => self.error("template takes too many steps"),
+            None => {
+                self.left.steps = 0;
+                self.error("template takes too many steps")
+            }
         }
     }
 
@@ -135,10 +141,11 @@ impl<'a> Exec<'a> {
     }
 
     fn node(&mut self, dot: &Value<'a>, node: &'a Node) -> Result<(), Stop> {
-        self.step()?;
+        self.spend(1)?;
         match node {
             Node::Text(range) => {
                 self.at(Site::Node(node));
+                self.spend(work::of_copying(range.len()))?;
                 self.out.extend(self.template.source().get(range.clone()).unwrap_or_default());
                 self.check_output()
             }
@@ -170,6 +177,7 @@ impl<'a> Exec<'a> {
     }
 
     fn write(&mut self, value: &Value<'a>) -> Result<(), Stop> {
+        let before = self.out.len();
         match value {
             Value::Invalid => self.out.extend(b"<no value>"),
             Value::Text(text) => self.out.extend(text.as_slice()),
@@ -181,6 +189,7 @@ impl<'a> Exec<'a> {
                 }
             }
         }
+        self.spend(work::of_copying(self.out.len() - before))?;
         self.check_output()
     }
 
@@ -206,7 +215,10 @@ impl<'a> Exec<'a> {
         branch.otherwise.as_ref().map_or(Ok(()), |list| self.block(dot, list))
     }
 
-    pub(super) fn truth(&self, value: &Value<'a>) -> Result<bool, Stop> {
+    pub(super) fn truth(&mut self, value: &Value<'a>) -> Result<bool, Stop> {
+        if let Value::Secrets(source) = value {
+            self.spend(work::of_items(source.names().len()))?;
+        }
         value.truth().map_or_else(|| self.error(NO_TRUTH), Ok)
     }
 
@@ -222,16 +234,19 @@ impl<'a> Exec<'a> {
             }
             Value::Strings(list) => {
                 for (index, text) in list.as_slice().iter().enumerate() {
+                    self.spend(work::of_copying(text.len()))?;
                     self.iteration(branch, position(index), &Value::open_text(text))?;
                 }
                 !list.as_slice().is_empty()
             }
             Value::Secrets(source) => {
                 let mut names = source.names();
+                self.spend(work::of_items(names.len()))?;
                 names.sort_unstable();
                 for name in &names {
                     // A source may lose a name in between; there is nothing to show for it then.
                     let secret = source.secret(name).map_or(Value::Invalid, Value::Secret);
+                    self.spend(work::of_copying(name.len()) + work::of_result(&secret))?;
                     self.iteration(branch, Value::open_text(name), &secret)?;
                 }
                 !names.is_empty()
@@ -280,7 +295,7 @@ impl<'a> Exec<'a> {
     }
 
     fn iteration(&mut self, branch: &'a Loop, index: Value<'a>, item: &Value<'a>) -> Result<(), Stop> {
-        self.step()?;
+        self.spend(1)?;
         let mark = self.variables.len();
         match branch.pipe.declared.as_slice() {
             [] => {}
@@ -305,6 +320,7 @@ impl<'a> Exec<'a> {
 
     /// Gives a new value to the variable declared last under that name.
     pub(super) fn assign(&mut self, name: &str, value: Value<'a>) -> Result<(), Stop> {
+        self.spend_on_variables()?;
         match self.variables.iter_mut().rev().find(|(known, _)| *known == name) {
             Some((_, slot)) => {
                 *slot = value;
@@ -312,6 +328,11 @@ impl<'a> Exec<'a> {
             }
             None => self.error(format!("undefined variable: {name}")),
         }
+    }
+
+    /// For going through the variables in search of one.
+    pub(super) fn spend_on_variables(&mut self) -> Result<(), Stop> {
+        self.spend(work::of_items(self.variables.len() / 32))
     }
 
     fn set_top(&mut self, nth: usize, value: Value<'a>) {

@@ -85,6 +85,8 @@ impl Item<'_> {
 
 const LEFT: &[u8] = b"{{";
 const RIGHT: &[u8] = b"}}";
+/// Tokens of one template. Its tree takes many times the room of its text.
+const MAX_TOKENS: usize = 500_000;
 /// A blank and a minus sign, in either order.
 const TRIM_MARKER: usize = 2;
 
@@ -97,15 +99,21 @@ pub(super) struct Lexer<'s> {
     start_line: usize,
     paren_depth: usize,
     inside_action: bool,
+    /// Tokens still allowed.
+    left: usize,
 }
 
 impl<'s> Lexer<'s> {
     pub(super) fn new(input: &'s [u8]) -> Self {
-        Self { input, pos: 0, start: 0, line: 1, start_line: 1, paren_depth: 0, inside_action: false }
+        Self { input, pos: 0, start: 0, line: 1, start_line: 1, paren_depth: 0, inside_action: false, left: MAX_TOKENS }
     }
 
     /// The next token. After an error or the end there is nothing but [`Token::End`].
     pub(super) fn next_item(&mut self) -> Item<'s> {
+        if self.left == 0 && !self.input.is_empty() {
+            return self.error("template has too many parts".to_owned());
+        }
+        self.left = self.left.saturating_sub(1);
         if self.inside_action { self.inside() } else { self.text() }
     }
 

@@ -29,6 +29,7 @@ mod quote;
 mod references;
 mod rune;
 mod value;
+mod work;
 
 #[cfg(test)]
 mod tests;
@@ -44,6 +45,7 @@ pub use references::References;
 
 use ast::Tree;
 use parse::Trees;
+use work::Work;
 
 /// For what a template is rendered; decides which functions it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -114,7 +116,16 @@ impl Template {
     /// # Errors
     /// [`ExecError`], for what Go refuses, for what is not supported, and if a limit is exceeded.
     pub fn execute(&self, context: &Context<'_>) -> Result<Zeroizing<Vec<u8>>, ExecError> {
-        exec::Exec::run(self, context, exec::Limits::DEFAULT)
+        exec::Exec::run(self, context, exec::Limits::DEFAULT).0
+    }
+
+    /// Executes it as one of several, which together must not cost more than there is.
+    fn execute_within(&self, context: &Context<'_>, work: &mut Work) -> Result<Zeroizing<Vec<u8>>, ExecError> {
+        let own = exec::Limits::DEFAULT;
+        let steps = own.steps.min(work.0);
+        let (result, left) = exec::Exec::run(self, context, exec::Limits { steps, ..own });
+        work.0 -= steps - left;
+        result
     }
 
     /// The secrets it may use, whatever branches are taken.

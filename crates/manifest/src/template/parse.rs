@@ -3,7 +3,7 @@
 //! Each named template (`define`, `block`) has a parser of its own with three tokens of look-ahead,
 //! over one lexer, as in Go: the line of a parse error is that of the token read last.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::ast::{Branch, List, Loop, Node, Tree};
@@ -12,6 +12,9 @@ use super::{Kind, ParseError, quote};
 
 /// Nested blocks and parentheses. Go allows 10,000 parentheses on a stack that grows.
 const MAX_DEPTH: usize = 100;
+
+/// Variables in scope at the same time: each use of one goes through them.
+pub(super) const MAX_VARIABLES: usize = 1_000;
 
 /// Named templates by name.
 pub(super) type Trees = BTreeMap<Box<[u8]>, Arc<Tree>>;
@@ -22,6 +25,8 @@ pub(super) struct Shared<'s> {
     lexer: Lexer<'s>,
     pub(super) kind: Kind,
     trees: Trees,
+    /// Names of trees that hold something.
+    filled: BTreeSet<Box<[u8]>>,
     depth: usize,
 }
 
@@ -55,7 +60,8 @@ impl Parsed {
 
 /// Parses a template; the main text goes by the name `data`.
 pub(super) fn parse(source: &[u8], kind: Kind) -> Result<Trees, ParseError> {
-    let mut shared = Shared { source, lexer: Lexer::new(source), kind, trees: BTreeMap::new(), depth: 0 };
+    let mut shared =
+        Shared { source, lexer: Lexer::new(source), kind, trees: BTreeMap::new(), filled: BTreeSet::new(), depth: 0 };
     Parser::new(&mut shared).main()?;
     Ok(shared.trees)
 }
@@ -207,19 +213,18 @@ impl<'p, 's> Parser<'p, 's> {
 
     /// Keeps a tree under its name. A blank one gives way to another.
     fn add(&mut self, name: Box<[u8]>, root: List) -> Result<(), ParseError> {
-        let source = self.shared.source;
-        match self.shared.trees.get(&name) {
-            Some(known) if !is_blank(&known.root, source) => {
-                if is_blank(&root, source) {
-                    return Ok(());
-                }
-                self.error(format!("template: multiple definition of template {}", quote::to_string(&name)))
+        let is_blank = is_blank(&root, self.shared.source);
+        if self.shared.filled.contains(&name) {
+            if is_blank {
+                return Ok(());
             }
-            _ => {
-                self.shared.trees.insert(name.clone(), Arc::new(Tree { name, root }));
-                Ok(())
-            }
+            return self.error(format!("template: multiple definition of template {}", quote::to_string(&name)));
         }
+        if !is_blank {
+            self.shared.filled.insert(name.clone());
+        }
+        self.shared.trees.insert(name.clone(), Arc::new(Tree { name, root }));
+        Ok(())
     }
 
     fn template_name(&mut self, item: &Item<'s>, context: &str) -> Result<Box<[u8]>, ParseError> {

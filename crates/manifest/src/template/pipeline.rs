@@ -5,7 +5,7 @@ use super::ast::{Command, Operand, Pipe, Term};
 use super::builtin::Func;
 use super::constant::Number;
 use super::lex::{Item, Keyword, Token};
-use super::parse::Parser;
+use super::parse::{MAX_VARIABLES, Parser};
 use super::quote;
 
 impl Parser<'_, '_> {
@@ -52,6 +52,9 @@ impl Parser<'_, '_> {
             let after = self.peek();
             let next = self.peek_non_space();
             let name: Box<str> = String::from_utf8_lossy(&variable.text).into();
+            if self.variables.len() > MAX_VARIABLES {
+                return self.error("too many variables");
+            }
             match next.token {
                 Token::Assign | Token::Declare => {
                     pipe.is_assign = next.token == Token::Assign;

@@ -84,7 +84,95 @@ fn fails_with(template: &str, limits: Limits) -> String {
     let (reserved, secrets) = (Reserved::dummy(), secrets());
     let context = Context { reserved: &reserved, secrets: &secrets, previous_secrets: &secrets };
     let template = Template::parse(template.as_bytes(), Kind::File).unwrap();
-    Exec::run(&template, &context, limits).unwrap_err().to_string()
+    Exec::run(&template, &context, limits).0.unwrap_err().to_string()
+}
+
+/// How many steps a template takes.
+fn steps_of(template: &str, secrets: &dyn SecretSource) -> u64 {
+    let reserved = Reserved::dummy();
+    let context = Context { reserved: &reserved, secrets, previous_secrets: secrets };
+    let template = Template::parse(template.as_bytes(), Kind::File).unwrap();
+    let (result, left) = Exec::run(&template, &context, Limits::DEFAULT);
+    result.unwrap();
+    Limits::DEFAULT.steps - left
+}
+
+#[test]
+fn what_takes_long_takes_many_steps() {
+    let certificate = include_str!("../../../tests/fixtures/manifests/keys/alice.crt.pem");
+    let certificate = crate::pem::first_block(certificate).unwrap().contents;
+    let mut secrets = secrets();
+    secrets.insert("large".to_owned(), key(SecretKind::Plain, &[b'x'; 64_000]));
+    secrets.insert("cert".to_owned(), SecretValue { cert: Some(certificate.into()), ..SecretValue::default() });
+    for number in 0..1_000 {
+        secrets.insert(format!("n{number}"), key(SecretKind::Plain, b"x"));
+    }
+    let long = "{{$x := printf \"%64000d\" 1}}";
+    let made = steps_of(long, &secrets);
+    assert!(made >= 1_000, "{made}");
+    for (template, least) in [
+        ("{{if eq $x $x}}{{end}}", 8_000),
+        ("{{if lt $x $x}}{{end}}", 8_000),
+        ("{{$y := printf \"%.0s\" $x}}", 4_000),
+        ("{{$y := printf $x}}", 5_000),
+        ("{{$y := html $x}}", 5_000),
+        ("{{$x}}", 1_000),
+        ("{{len $.Secrets}}", 1_000),
+        ("{{if $.Secrets}}{{end}}", 1_000),
+        ("{{if not $.Secrets}}{{end}}", 1_000),
+        ("{{range $.Secrets}}{{end}}", 3_000),
+        ("{{$y := $.Secrets.large}}", 2_000),
+        ("{{$y := index $.Secrets \"large\"}}", 2_000),
+        ("{{$y := raw $.Secrets.large}}", 7_000),
+        ("{{$y := raw $.Secrets.large.Private}}", 7_000),
+        ("{{$.Secrets.large.Private}}", 2_000),
+        ("{{$.Secrets.cert.Cert.IsCA}}", 30),
+        ("{{$y := $.Secrets.cert.Cert.Subject.CommonName}}", 30),
+    ] {
+        let steps = steps_of(&format!("{long}{template}"), &secrets) - made;
+        assert!(steps >= least, "{template}: {steps}");
+    }
+    let text = "x".repeat(64_000);
+    assert!(steps_of(&text, &secrets) >= 1_000);
+    let variables = "{{$x := 1}}".repeat(999);
+    let use_of_the_first = steps_of(&format!("{variables}{{{{$}}}}").replace("{{$}}", "{{if $}}{{end}}"), &secrets);
+    assert!(use_of_the_first >= 999 + 30, "{use_of_the_first}");
+}
+
+#[test]
+fn a_template_has_a_limit_of_variables_and_parts() {
+    let with = |count: usize| render("{{$x := 1}}".repeat(count).as_bytes(), Kind::File);
+    assert_eq!(with(1_000), Ok(Vec::new()));
+    assert_eq!(with(1_001).unwrap_err(), "template: data:1: too many variables");
+    let scopes = "{{if 1}}{{$x := 1}}{{end}}".repeat(1_500);
+    assert_eq!(render(scopes.as_bytes(), Kind::File), Ok(Vec::new()));
+    let error = render("{{1}}".repeat(200_000).as_bytes(), Kind::File).unwrap_err();
+    assert!(error.contains("template has too many parts"), "{error}");
+    let error = render(format!("{{{{{}}}}}", ".a".repeat(600_000)).as_bytes(), Kind::File).unwrap_err();
+    assert!(error.contains("template has too many parts"), "{error}");
+}
+
+/// One template that is just allowed takes a fifth of what all of a manifest may take.
+#[test]
+fn the_templates_of_a_manifest_have_a_limit_together() {
+    let long = r#"{{$x := printf \"%1000000d\" 1}}{{range 30}}{{if eq $x $x}}{{end}}{{end}}"#;
+    let manifest = |count: usize| {
+        let env: Vec<_> = (0..count).map(|number| format!(r#""{number}":"{long}""#)).collect();
+        let json = format!(r#"{{"Marbles":{{"m":{{"Parameters":{{"Env":{{{}}}}}}}}}}}"#, env.join(","));
+        crate::Manifest::decode(json.as_bytes()).unwrap()
+    };
+    assert_eq!(crate::template::dry_run(&manifest(5), &secrets()), []);
+    let failures = crate::template::dry_run(&manifest(10), &secrets());
+    assert!(!failures.is_empty() && failures.len() <= 5, "{failures:?}");
+    assert!(failures[0].reason.ends_with("template takes too many steps"), "{failures:?}");
+}
+
+#[test]
+fn failures_are_told_up_to_a_number() {
+    let env: Vec<_> = (0..1_500).map(|number| format!(r#""{number}":"{{{{ nope }}}}""#)).collect();
+    let json = format!(r#"{{"Marbles":{{"m":{{"Parameters":{{"Env":{{{}}}}}}}}}}}"#, env.join(","));
+    let manifest = crate::Manifest::decode(json.as_bytes()).unwrap();
+    assert_eq!(crate::template::dry_run(&manifest, &secrets()).len(), 1_000);
 }
 
 #[test]

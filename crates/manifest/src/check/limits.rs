@@ -3,11 +3,15 @@
 
 use std::collections::BTreeMap;
 
-use super::{Report, Stage};
+use super::{Report, Stage, usage};
 use crate::model::Manifest;
 
 /// Most entries of one section.
 pub const MAX_ENTRIES: usize = 20_000;
+/// Most permissions that users have all together: each resource counts for each action, role and user.
+pub const MAX_PERMISSIONS: usize = 1_000_000;
+/// Most connections that Marbles have all together: each entry counts for each tag and Marble.
+pub const MAX_CONNECTIONS: usize = 1_000_000;
 /// Most errors, and most warnings, that are told of one manifest.
 pub const MAX_FINDINGS: usize = 1_000;
 /// Longest name of an entry in bytes: a name is repeated in whatever is found below it.
@@ -59,4 +63,27 @@ pub(super) fn check(manifest: &Manifest, report: &mut Report) {
             report.error(Stage::Check, "too-many-entries", section, text);
         }
     }
+    // What refers to what is multiplied where it is resolved.
+    let permissions = permissions(manifest);
+    if permissions > MAX_PERMISSIONS {
+        let text =
+            format!("the users have {permissions} permissions together; at most {MAX_PERMISSIONS} are supported");
+        report.error(Stage::Check, "too-many-permissions", "Users", text);
+    }
+    let connections = connections(manifest);
+    if connections > MAX_CONNECTIONS {
+        let text =
+            format!("the Marbles have {connections} connections together; at most {MAX_CONNECTIONS} are supported");
+        report.error(Stage::Check, "too-many-connections", "Marbles", text);
+    }
+}
+
+fn permissions(manifest: &Manifest) -> usize {
+    let roles = manifest.users.values().flat_map(|user| usage::roles(manifest, user));
+    roles.map(|role| role.actions.len().saturating_mul(role.resource_names.len())).fold(0, usize::saturating_add)
+}
+
+fn connections(manifest: &Manifest) -> usize {
+    let tags = manifest.marbles.values().flat_map(|marble| &marble.tls).filter_map(|tag| manifest.tls.get(tag));
+    tags.map(|tag| tag.incoming.len().saturating_add(tag.outgoing.len())).fold(0, usize::saturating_add)
 }

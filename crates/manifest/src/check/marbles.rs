@@ -30,13 +30,13 @@ pub(super) fn check_packages_and_tags(manifest: &Manifest, report: &mut Report) 
                 report.error(Stage::Check, "undefined-package", path::of(["Marbles", name, "Package"]), text);
             }
         }
-        for (index, tag) in marble.tls.iter().enumerate() {
+        report.each(&marble.tls, |report, index, tag| {
             if !manifest.tls.contains_key(tag) {
                 let path = format!("{}[{index}]", path::of(["Marbles", name, "TLS"]));
                 let text = format!("Marble {name:?} uses TLS tag {tag:?}, which is not defined");
                 report.error(Stage::Check, "undefined-tls-tag", path, text);
             }
-        }
+        });
     }
 }
 

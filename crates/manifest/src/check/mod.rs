@@ -30,7 +30,10 @@ use crate::decode::DecodeError;
 use crate::gojson::Note;
 use crate::model::Manifest;
 
-pub use limits::{MAX_ENTRIES, MAX_FINDINGS, MAX_NAME, MAX_RSA_BITS, MAX_SHARED_KEY_BITS, MAX_UNSHARED_KEY_BITS};
+pub use limits::{
+    MAX_CONNECTIONS, MAX_ENTRIES, MAX_FINDINGS, MAX_NAME, MAX_PERMISSIONS, MAX_RSA_BITS, MAX_SHARED_KEY_BITS,
+    MAX_UNSHARED_KEY_BITS,
+};
 pub use x509::user_certificate;
 
 /// When upstream meets a fault while a manifest is set; the order is the order of the work.
@@ -158,6 +161,17 @@ impl Report {
     /// Whether a further error would be kept; what costs time to word asks first.
     fn has_room_for_errors(&self) -> bool {
         self.errors.len() < limits::MAX_FINDINGS
+    }
+
+    /// The items of a list with their places, as long as there is something to say about them: a list can be wrong
+    /// millions of times.
+    fn each<'l, T>(&mut self, list: &'l [T], mut check: impl FnMut(&mut Self, usize, &'l T)) {
+        for (index, item) in list.iter().enumerate() {
+            if !self.has_room_for_errors() {
+                return;
+            }
+            check(self, index, item);
+        }
     }
 
     fn error(&mut self, stage: Stage, code: &'static str, path: impl Into<String>, text: impl Into<String>) {

@@ -27,13 +27,13 @@ pub(super) fn check(manifest: &Manifest, report: &mut Report) {
 }
 
 fn check_packages(manifest: &Manifest, name: &str, role: &Role, report: &mut Report) {
-    for (index, package) in role.resource_names.iter().enumerate() {
+    report.each(&role.resource_names, |report, index, package| {
         if !manifest.packages.contains_key(package) {
             let path = format!("{}[{index}]", path::of(["Roles", name, "ResourceNames"]));
             let text = format!("role {name:?} names package {package:?}, which is not defined");
             report.error(Stage::Check, "undefined-package", path, text);
         }
-    }
+    });
     check_actions(name, role, &["UpdateSecurityVersion"], report);
 }
 
@@ -41,12 +41,11 @@ fn check_secrets(manifest: &Manifest, name: &str, role: &Role, report: &mut Repo
     check_actions(name, role, &["ReadSecret", "WriteSecret"], report);
     let may = |action: &str| role.actions.iter().any(|given| given.eq_ignore_ascii_case(action));
     let (reads, writes) = (may("ReadSecret"), may("WriteSecret"));
-    for (index, resource) in role.resource_names.iter().enumerate() {
+    report.each(&role.resource_names, |report, index, resource| {
         let path = format!("{}[{index}]", path::of(["Roles", name, "ResourceNames"]));
         let Some(secret) = manifest.secrets.get(resource) else {
             let text = format!("role {name:?} names secret {resource:?}, which is not defined");
-            report.error(Stage::Check, "undefined-secret", path, text);
-            continue;
+            return report.error(Stage::Check, "undefined-secret", path, text);
         };
         if writes && !secret.user_defined {
             let text = format!("role {name:?} may write secret {resource:?}, which is not UserDefined");
@@ -56,11 +55,11 @@ fn check_secrets(manifest: &Manifest, name: &str, role: &Role, report: &mut Repo
             let text = format!("role {name:?} may read secret {resource:?}, which is neither Shared nor UserDefined");
             report.error(Stage::Check, "secret-not-readable", path, text);
         }
-    }
+    });
 }
 
 fn check_actions(name: &str, role: &Role, allowed: &[&str], report: &mut Report) {
-    for (index, action) in role.actions.iter().enumerate() {
+    report.each(&role.actions, |report, index, action| {
         if !allowed.iter().any(|known| known.eq_ignore_ascii_case(action)) {
             let path = format!("{}[{index}]", path::of(["Roles", name, "Actions"]));
             let text = format!(
@@ -70,7 +69,7 @@ fn check_actions(name: &str, role: &Role, allowed: &[&str], report: &mut Report)
             );
             report.error(Stage::Check, "unknown-action", path, text);
         }
-    }
+    });
 }
 
 pub(super) fn warn(manifest: &Manifest, report: &mut Report) {

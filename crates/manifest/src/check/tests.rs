@@ -408,6 +408,28 @@ fn what_is_told_does_not_multiply_what_was_sent() {
 }
 
 #[test]
+fn what_refers_to_what_is_bounded_where_it_multiplies() {
+    let many = vec!["user"; 1_001];
+    let mut manifest = good();
+    put(&mut manifest, "/Roles/writer/ResourceNames", json!(many));
+    put(&mut manifest, "/Users/alice/Roles", json!(vec!["writer"; 999]));
+    put(&mut manifest, "/Config/UpdateThreshold", json!(0));
+    let codes = |manifest: &Value| -> Vec<&'static str> {
+        review(manifest.to_string().as_bytes(), &env()).1.errors.iter().map(|finding| finding.code).collect()
+    };
+    assert_eq!(codes(&manifest), [""; 0], "999,999 permissions");
+    put(&mut manifest, "/Users/alice/Roles", json!(vec!["writer"; 1_000]));
+    assert_eq!(codes(&manifest), ["too-many-permissions"]);
+
+    let mut manifest = good();
+    put(&mut manifest, "/TLS/t/Outgoing", json!(vec![json!({"Addr": "a", "Port": "1"}); 999]));
+    put(&mut manifest, "/Marbles/web/TLS", json!(vec!["t"; 1_000]));
+    assert_eq!(codes(&manifest), [""; 0], "1,000 connections of 1,000 tags");
+    put(&mut manifest, "/Marbles/web/TLS", json!(vec!["t"; 1_001]));
+    assert_eq!(codes(&manifest), ["too-many-connections"]);
+}
+
+#[test]
 fn a_name_is_bounded_and_one_within_the_bound_is_not_cut() {
     let json = |length: usize| format!(r#"{{"Packages":{{"{}":{{"Debug":true}}}}}}"#, "n".repeat(length));
     let within = review(json(limits::MAX_NAME).as_bytes(), &env()).1;

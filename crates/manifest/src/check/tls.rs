@@ -8,10 +8,10 @@ use crate::path;
 
 pub(super) fn check(manifest: &Manifest, report: &mut Report) {
     for (tag, connections) in &manifest.tls {
-        for (index, entry) in connections.incoming.iter().enumerate() {
+        report.each(&connections.incoming, |report, index, entry| {
             check_incoming(manifest, &format!("{}[{index}]", path::of(["TLS", tag, "Incoming"])), tag, entry, report);
-        }
-        for (index, entry) in connections.outgoing.iter().enumerate() {
+        });
+        report.each(&connections.outgoing, |report, index, entry| {
             let base = format!("{}[{index}]", path::of(["TLS", tag, "Outgoing"]));
             if entry.addr.is_empty() {
                 let text = format!("TLS tag {tag:?} has an Outgoing entry without Addr");
@@ -21,7 +21,7 @@ pub(super) fn check(manifest: &Manifest, report: &mut Report) {
                 let text = format!("TLS tag {tag:?} has an Outgoing entry without Port");
                 report.error(Stage::Check, "no-port", format!("{base}.Port"), text);
             }
-        }
+        });
     }
 }
 

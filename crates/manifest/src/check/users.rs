@@ -15,13 +15,13 @@ pub(super) fn check_entries(manifest: &Manifest, report: &mut Report) {
             let text = format!("user {name:?} has no Certificate");
             report.error(Stage::Check, "no-certificate", certificate_path.clone(), text);
         }
-        for (index, role) in user.roles.iter().enumerate() {
+        report.each(&user.roles, |report, index, role| {
             if !manifest.roles.contains_key(role) {
                 let path = format!("{}[{index}]", path::of(["Users", name, "Roles"]));
                 let text = format!("user {name:?} has role {role:?}, which is not defined");
                 report.error(Stage::Check, "undefined-role", path, text);
             }
-        }
+        });
         if user.certificate.is_empty() {
             continue;
         }

@@ -175,6 +175,10 @@ impl Context {
     }
 
     fn cannot_use(&mut self, value: Value<'_>, kind: ErrorKind, what: &str, go_type: &str) {
+        // A list can be wrong millions of times, and wording each would take seconds.
+        if self.errors.len() >= KEPT {
+            return;
+        }
         let text = match self.object {
             Some(object) => {
                 let fields = self.fields.join(".");

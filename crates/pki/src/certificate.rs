@@ -15,6 +15,7 @@ use spki::{
 use x509_cert::Certificate;
 use x509_cert::builder::profile::BuilderProfile;
 use x509_cert::builder::{Builder, CertificateBuilder};
+use x509_cert::certificate::{CertificateInner, Raw};
 use x509_cert::ext::Extension;
 use x509_cert::name::Name;
 use x509_cert::serial_number::SerialNumber;
@@ -94,7 +95,10 @@ pub(crate) fn parse(der: &[u8]) -> Result<Certificate, PkiError> {
 /// # Errors
 /// If it is no certificate.
 pub fn public_key_of(certificate: &[u8]) -> Result<Vec<u8>, PkiError> {
-    Ok(parse(certificate)?.tbs_certificate().subject_public_key_info().to_der()?)
+    // Users bring certificates with longer serial numbers than RFC 5280 allows.
+    let certificate: CertificateInner<Raw> = CertificateInner::from_der(certificate)
+        .map_err(|error| PkiError::malformed("x509: malformed certificate", error))?;
+    Ok(certificate.tbs_certificate().subject_public_key_info().to_der()?)
 }
 
 /// Contents of an extension, if it is there.

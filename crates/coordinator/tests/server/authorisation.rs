@@ -21,8 +21,17 @@ async fn a_user_is_the_leaf_certificate_and_nothing_else() {
 
 #[tokio::test]
 async fn every_kind_of_certificate_can_be_a_user() {
-    let kinds =
-        ["rsa-2048", "ecdsa-p256", "ecdsa-p384", "ecdsa-p521", "ed25519", "x509-v1", "expired", "not-yet-valid"];
+    let kinds = [
+        "rsa-2048",
+        "ecdsa-p256",
+        "ecdsa-p384",
+        "ecdsa-p521",
+        "ed25519",
+        "x509-v1",
+        "expired",
+        "not-yet-valid",
+        "long-serial",
+    ];
     let mut with_all = manifest::base();
     let users = kinds.map(|kind| (kind, json!({ "Certificate": Identity::fixture(kind).pem(), "Roles": ["read"] })));
     with_all["Users"] = users.into_iter().collect();

@@ -292,6 +292,11 @@ async fn secrets_as_users_write_them() {
     let forbidden = "user reader is not allowed to update secret: symUnset";
     assert_error(&server.post_as(&reader, "/api/v2/secrets", format!("{{\"secrets\":{body}}}")).await, 500, forbidden);
     assert_error(&server.post_as(&reader, "/secrets", body).await, 400, forbidden);
+
+    // RFC 5280 allows 20 bytes of serial number; certificates in use have more.
+    let certificate = marblerun_api::bytes::encode(&Identity::fixture("long-serial").chain()[0]);
+    let body = format!(r#"{{"secrets":{{"certUnset":{{"Cert":"{certificate}"}}}}}}"#);
+    assert_success(&v2(&body).await, "null");
 }
 
 #[tokio::test]

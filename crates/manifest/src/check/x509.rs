@@ -2,7 +2,7 @@
 
 use der::asn1::UintRef;
 use der::{Decode, Encode, Reader, SliceReader};
-use x509_cert::Certificate;
+use x509_cert::certificate::{CertificateInner, Raw};
 
 use crate::pem;
 
@@ -45,7 +45,8 @@ pub(super) struct Facts {
 impl Facts {
     /// `None` if this is no X.509 certificate.
     pub(super) fn read(der: &[u8]) -> Option<Self> {
-        let certificate = Certificate::from_der(der).ok()?;
+        // Serial numbers longer than RFC 5280 allows are in use, and nothing here depends on them.
+        let certificate: CertificateInner<Raw> = CertificateInner::from_der(der).ok()?;
         let body = certificate.tbs_certificate();
         let seconds =
             |time: x509_cert::time::Time| i64::try_from(time.to_unix_duration().as_secs()).unwrap_or(i64::MAX);

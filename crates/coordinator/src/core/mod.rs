@@ -135,7 +135,7 @@ impl Coordinator {
         (phase as u8, text)
     }
 
-    /// Warnings about manifest, store and mode, for v3 status.
+    /// Warnings about manifest, store and mode, for v3 status. May take a while after the manifest has changed.
     #[must_use]
     pub fn warnings(&self) -> Vec<String> {
         let state = self.snapshot();
@@ -443,7 +443,9 @@ impl Coordinator {
 }
 
 /// Runs what may take a while, or wait for hardware, off the threads that serve connections.
-async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
+pub(crate) async fn off_thread<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
     tokio::task::spawn_blocking(work).await.map_err(|_| fault())?
 }
 

@@ -23,6 +23,8 @@ pub struct Limits {
     pub connections: usize,
     /// Memory of all request bodies together.
     pub body_memory: usize,
+    /// Memory of all large answers of the client API together, until they are sent.
+    pub answer_memory: usize,
 }
 
 impl Default for Limits {
@@ -36,6 +38,7 @@ impl Default for Limits {
             shutdown: Duration::from_secs(10),
             connections: 4096,
             body_memory: 256 * 1024 * 1024,
+            answer_memory: 256 * 1024 * 1024,
         }
     }
 }

@@ -114,6 +114,7 @@ struct App {
     facts: Facts,
     limits: Limits,
     budget: Budget,
+    answers: Budget,
 }
 
 /// Connections of the metrics listener.
@@ -151,6 +152,7 @@ impl Servers {
             metrics: Metrics::new(&config.facts, &coordinator, &api::UPSTREAM_PATHS),
             router: api::router(),
             budget: Budget::new(config.limits.body_memory),
+            answers: Budget::new(config.limits.answer_memory),
             limits: config.limits,
             facts: config.facts,
             coordinator,

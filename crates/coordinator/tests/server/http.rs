@@ -6,6 +6,7 @@ use http_body_util::{BodyExt as _, Empty};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use marblerun_coordinator::server::Limits;
 use marblerun_state::Phase;
+use marblerun_testkit::RecoveryKeyPair;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -131,6 +132,23 @@ async fn bodies_above_their_limit_are_refused() {
         let reply = server.post(path, vec![b' '; most]).await;
         assert_ne!(reply.status, 413, "{path}");
     }
+}
+
+#[tokio::test]
+async fn large_answers_have_room_together_but_what_answers_a_change_is_always_sent() {
+    let limits = Limits { answer_memory: 1, ..Limits::default() };
+    let server = Server::start_with(Phase::AcceptingManifest, limits).await;
+    let key = RecoveryKeyPair::new().unwrap().public_pem().unwrap();
+    let mut large = manifest::base();
+    large["RecoveryKeys"] = (0..220).map(|n| (format!("holder{n}"), serde_json::Value::from(key.clone()))).collect();
+    let set = server.post("/api/v2/manifest", wrapped(&large)).await;
+    assert_eq!(set.status, 200);
+    assert!(set.body.len() > 64 * 1024, "{}", set.body.len());
+    for path in ["/manifest", "/api/v2/manifest"] {
+        let reply = server.get(path).await;
+        assert_eq!((reply.status, reply.body.starts_with("{\"status\":\"error\"")), (503, true), "{path}");
+    }
+    assert_eq!(server.get("/api/v2/status").await.status, 200);
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ const LIMITS: Limits = Limits {
     shutdown: Duration::from_secs(3),
     connections: 1,
     body_memory: 1,
+    answer_memory: 1,
 };
 
 /// Serves a pipe with answers that take `work`.

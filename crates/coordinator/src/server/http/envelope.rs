@@ -17,6 +17,9 @@ pub(in crate::server) type Answer = Response<Full<Bytes>>;
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 
+/// Longest message in characters. Some repeat what was sent.
+const LONGEST_MESSAGE: usize = 8_192;
+
 /// `{"status":"success","data":..}`
 pub(in crate::server) fn success<T: Serialize>(data: &T) -> Answer {
     envelope(StatusCode::OK, "success", data, "")
@@ -78,10 +81,14 @@ fn envelope<T: Serialize>(status: StatusCode, kind: &str, data: &T, message: &st
     struct Envelope<'a, T> {
         status: &'a str,
         data: &'a T,
-        #[serde(skip_serializing_if = "str::is_empty")]
-        message: &'a str,
+        #[serde(skip_serializing_if = "String::is_empty")]
+        message: String,
     }
-    match serde_json::to_vec(&Envelope { status: kind, data, message }) {
+    let (message, cut) = match message.char_indices().nth(LONGEST_MESSAGE) {
+        Some((end, _)) => (message.get(..end).unwrap_or_default(), "…"),
+        None => (message, ""),
+    };
+    match serde_json::to_vec(&Envelope { status: kind, data, message: [message, cut].concat() }) {
         Ok(body) => line(status, body),
         Err(error) => unencodable(&error),
     }
@@ -168,6 +175,12 @@ mod tests {
         let text = "a<b>&\u{2028}é€\u{e2}\u{80}\"\\";
         let value: serde_json::Value = serde_json::from_str(&body(success(&text)).await).unwrap();
         assert_eq!(value["data"], text);
+    }
+
+    #[tokio::test]
+    async fn a_message_is_not_as_long_as_a_stranger_likes() {
+        let body = body(error(StatusCode::BAD_REQUEST, &"é".repeat(100_000))).await;
+        assert!(body.ends_with("é…\"}\n") && body.chars().count() < 8_300, "{}", body.len());
     }
 
     #[test]

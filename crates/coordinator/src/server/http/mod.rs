@@ -8,6 +8,7 @@ pub(in crate::server) mod dialect;
 pub(in crate::server) mod envelope;
 pub(in crate::server) mod guard;
 pub(in crate::server) mod nonce;
+mod outgoing;
 mod path;
 pub(in crate::server) mod query;
 pub(in crate::server) mod router;

@@ -11,6 +11,7 @@ use http_body_util::BodyExt as _;
 
 use super::body::discard_refused;
 use super::envelope::{self, Answer};
+use super::outgoing;
 use super::path::Target;
 use super::router::{Incoming, request_size};
 use crate::core::PeerCertificate;
@@ -21,6 +22,9 @@ use crate::untrusted::for_log;
 
 /// Where unknown paths and methods get the status that fits, and not upstream's 405 for everything.
 const V3: &str = "/api/v3/";
+
+/// The one route besides those of GET that changes nothing.
+const CHECK: &str = "/api/v3/manifest/check";
 
 /// Who sent a request.
 #[derive(Debug, Clone)]
@@ -63,11 +67,27 @@ where
     };
 
     let answer = if method == Method::HEAD { without_body(answer) } else { answer };
+    // What answers a change may be the only copy of something, so it is sent in any case.
+    let repeatable = method == Method::GET || path == CHECK;
+    let answer = match outgoing::held(answer, &app.answers).await {
+        Err(_) if repeatable => no_room(path, &request_id),
+        Ok(answer) | Err(answer) => answer,
+    };
     drop(in_flight);
     let (status, length) = (answer.status(), answer.body().size_hint().exact().unwrap_or_default());
     app.metrics.http_finished(path, &method, status, started.elapsed(), size, length);
     log(&target, &method, path, status, length, started, &sender, &request_id);
     answer
+}
+
+/// Large answers wait for clients that do not read them.
+fn no_room(path: &str, request_id: &str) -> Answer {
+    let message = "too many large answers are being sent at the same time; try again";
+    if path.starts_with(V3) {
+        let error = Error::new(ErrorKind::Unavailable, "busy", message);
+        return envelope::problem(StatusCode::SERVICE_UNAVAILABLE, &error, request_id);
+    }
+    envelope::error(StatusCode::SERVICE_UNAVAILABLE, message)
 }
 
 /// The headers alone, with the length the body would have. HTTP/1.1 connections would leave the body out by

@@ -8,6 +8,7 @@ use marblerun_manifest::check::Finding;
 use marblerun_state::Phase;
 use marblerun_store::StoreMode;
 
+use crate::core::off_thread;
 use crate::server::http::dialect::Refusal;
 use crate::server::http::envelope::{self, Answer};
 use crate::server::http::router::Call;
@@ -49,6 +50,9 @@ pub(super) async fn status(call: Call<()>) -> Result {
     let store = coordinator.store_status();
     let (code, message) = coordinator.status();
     let root = sha256(&state.authority().root_certificate);
+    // After a change of manifest its checks run once more, templates and all.
+    let asked = coordinator.clone();
+    let warnings = off_thread(move || Ok(asked.warnings())).await?;
     Ok(envelope::json(
         StatusCode::OK,
         &v3::Status {
@@ -68,7 +72,7 @@ pub(super) async fn status(call: Call<()>) -> Result {
                 slots: store.slots,
                 ..mode(store.mode)
             },
-            warnings: coordinator.warnings(),
+            warnings,
         },
     ))
 }

@@ -1,0 +1,64 @@
+//! Answers on their way out. A client that asks and does not read leaves its answer in memory, so large answers
+//! count against one budget for all clients until they have been sent.
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+
+use super::body::{Budget, Share};
+use super::envelope::Answer;
+
+/// Smaller answers are never refused: connections and their requests are limited in number.
+const SMALL: usize = 64 * 1024;
+
+/// The bytes of an answer with its share of the budget, which is given back with the last reference to them.
+struct Held {
+    bytes: Bytes,
+    _share: Share,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// The answer, counted against the budget.
+///
+/// # Errors
+/// The answer as it was if there is no room for it.
+pub(super) async fn held(answer: Answer, budget: &Budget) -> Result<Answer, Answer> {
+    let (head, body) = answer.into_parts();
+    let bytes = match body.collect().await {
+        Ok(collected) => collected.to_bytes(),
+        Err(never) => match never {},
+    };
+    if bytes.len() <= SMALL {
+        return Ok(Answer::from_parts(head, Full::new(bytes)));
+    }
+    let mut share = budget.share();
+    match share.grow(bytes.len()) {
+        Ok(()) => Ok(Answer::from_parts(head, Full::new(Bytes::from_owner(Held { bytes, _share: share })))),
+        Err(_) => Err(Answer::from_parts(head, Full::new(bytes))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(length: usize) -> Answer {
+        Answer::new(Full::new(Bytes::from(vec![b'x'; length])))
+    }
+
+    #[tokio::test]
+    async fn large_answers_stay_within_the_budget_until_the_last_of_them_is_sent() {
+        let budget = Budget::new(3 * SMALL);
+        let first = held(answer(2 * SMALL), &budget).await.unwrap();
+        assert!(held(answer(2 * SMALL), &budget).await.is_err());
+        assert!(held(answer(SMALL), &budget).await.is_ok(), "small ones are not counted");
+        let being_sent = first.into_body().collect().await.unwrap().to_bytes().slice(SMALL..);
+        assert!(held(answer(2 * SMALL), &budget).await.is_err(), "a part of it still waits");
+        drop(being_sent);
+        assert!(held(answer(2 * SMALL), &budget).await.is_ok());
+    }
+}

@@ -4,6 +4,7 @@
 use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use zeroize::Zeroizing;
 
 /// Go ignores non-zero trailing bits; padding is required.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -22,14 +23,23 @@ pub struct Block {
     pub contents: Vec<u8>,
 }
 
-/// The first well-formed block of a text; malformed ones before it are skipped.
+/// The first well-formed block of a text; malformed ones before it are skipped. Of several `BEGIN` lines before an `END`
+/// the last counts, so each line is looked at once, whatever strangers write.
 #[must_use]
 pub fn first_block(text: &str) -> Option<Block> {
-    let mut lines = text.lines();
-    while let Some(line) = lines.next() {
-        let Some(label) = delimiter(line, "BEGIN") else { continue };
-        if let Some(contents) = body(lines.clone(), label) {
-            return Some(Block { label: label.to_owned(), contents });
+    let mut begun = None;
+    let mut next = 0;
+    for line in text.split_inclusive('\n') {
+        let start = next;
+        next += line.len();
+        if let Some(label) = delimiter(line, "BEGIN") {
+            begun = Some((label, next));
+        } else if let Some(end) = delimiter(line, "END") {
+            let block = begun.take().filter(|(label, _)| *label == end);
+            let contents = block.and_then(|(_, from)| contents(text.get(from..start)?));
+            if let Some(contents) = contents {
+                return Some(Block { label: end.to_owned(), contents });
+            }
         }
     }
     None
@@ -40,25 +50,18 @@ fn delimiter<'a>(line: &'a str, word: &str) -> Option<&'a str> {
     line.trim_end().strip_prefix("-----")?.strip_prefix(word)?.strip_prefix(' ')?.strip_suffix("-----")
 }
 
-/// Everything up to the matching end line: header lines (`Name: value`), then base64.
-fn body<'a>(lines: impl Iterator<Item = &'a str>, label: &str) -> Option<Vec<u8>> {
-    let mut encoded = String::new();
-    let mut in_headers = true;
-    for line in lines {
-        if let Some(end) = delimiter(line, "END") {
-            return (end == label).then(|| BASE64.decode(&encoded).ok())?;
-        }
-        in_headers = in_headers && line.contains(':');
-        if !in_headers {
-            encoded.extend(line.chars().filter(|c| !c.is_ascii_whitespace()));
-        }
+/// Header lines (`Name: value`), then base64. May be a private key.
+fn contents(body: &str) -> Option<Vec<u8>> {
+    let mut encoded = Zeroizing::new(String::with_capacity(body.len()));
+    for line in body.lines().skip_while(|line| line.contains(':')) {
+        encoded.extend(line.chars().filter(|c| !c.is_ascii_whitespace()));
     }
-    None
+    BASE64.decode(encoded.as_bytes()).ok()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{Block, first_block};
 
     fn contents(text: &str) -> Option<Vec<u8>> {
         first_block(text).map(|block| block.contents)
@@ -97,6 +100,14 @@ mod tests {
             assert_eq!(contents(bad), None, "{bad}");
             assert_eq!(contents(&format!("{bad}{good}")), Some(vec![1, 2, 3]), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_text_full_of_begin_lines_is_read_in_one_pass() {
+        // Tried one after the other, these would take hours.
+        let text = "-----BEGIN X-----\n".repeat(250_000);
+        assert_eq!(contents(&text), None);
+        assert_eq!(contents(&(text + "AQID\n-----END X-----\n")), Some(vec![1, 2, 3]));
     }
 
     #[test]

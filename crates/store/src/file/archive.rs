@@ -30,13 +30,10 @@ impl Archived {
 /// Copies `sealed_data` from `offset` on and, unless only a tail is kept, `sealed_key`; durable on return.
 pub(super) fn archive(fs: &dyn FileSystem, reason: Reason, sequence: u64, offset: u64) -> io::Result<Archived> {
     let existing = fs.list()?;
-    let taken = |number: u32| {
-        [SEALED_DATA, SEALED_KEY].into_iter().any(|base| {
-            let name = ArchiveName { reason, sequence, number, base }.to_string();
-            existing.contains(&name)
-        })
-    };
-    let number = (1..=u32::MAX).find(|&number| !taken(number)).unwrap_or(u32::MAX);
+    // Above those there are, also where lower ones are free again: the order of names is the order of age.
+    let taken = existing.iter().filter_map(|name| ArchiveName::parse(name));
+    let taken = taken.filter(|archive| archive.reason == reason && archive.sequence == sequence);
+    let number = taken.map(|archive| archive.number).max().unwrap_or(0).saturating_add(1);
     let bases: &[&'static str] = if reason == Reason::Torn { &[SEALED_DATA] } else { &[SEALED_DATA, SEALED_KEY] };
     let mut made = Archived::default();
     for base in bases {
@@ -72,8 +69,9 @@ pub(super) fn is_archived(fs: &dyn FileSystem, reason: Reason, key_too: bool) ->
     Ok(false)
 }
 
-/// Removes old copies of a reason of which only the newest are kept. Best effort.
-pub(super) fn prune(fs: &dyn FileSystem, reason: Reason) {
+/// Removes old copies of a reason of which only the newest are kept. Those just made are, whatever their sequence:
+/// that of a restored state may be lower. Best effort.
+pub(super) fn prune(fs: &dyn FileSystem, reason: Reason, just_made: &Archived) {
     let keep = match reason {
         Reason::Reset | Reason::Damaged => return,
         Reason::Rotated => 0,
@@ -87,7 +85,7 @@ pub(super) fn prune(fs: &dyn FileSystem, reason: Reason) {
             .filter_map(|name| ArchiveName::parse(name))
             .filter(|archive| archive.reason == reason && archive.base == base)
             .collect();
-        archives.sort();
+        archives.sort_by_key(|archive| (just_made.0.contains(&archive.to_string()), archive.clone()));
         for old in archives.iter().rev().skip(keep) {
             if let Err(error) = fs.remove(&old.to_string()) {
                 tracing::warn!(%error, archive = %old, "an old archive could not be removed");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use marblerun_state::State;
 
-use super::archive::{archive, is_archived, prune};
+use super::archive::{Archived, archive, is_archived, prune};
 use super::footprint::Footprint;
 use super::key::{self, HostKey, KeyOnDisk, witness};
 use super::live::{Live, Vouched};
@@ -92,7 +92,7 @@ impl FileBackend {
         };
         let built = build(fs, &self.style, &content).map_err(NotPlaced::Failed)?;
         // From here on `sealed_key` may be replaced, so what is archived stays, whatever happens.
-        self.archive_first(foundation).map_err(|error| {
+        let archived = self.archive_first(foundation).map_err(|error| {
             abandon(fs);
             NotPlaced::Failed(format!("what would be replaced cannot be archived, so it is not: {error}"))
         })?;
@@ -112,7 +112,7 @@ impl FileBackend {
                     Err(error) => tracing::warn!(%error, "sealed_key will be completed with the next witness"),
                 }
                 if let Some(reason) = foundation.reason {
-                    prune(fs, reason);
+                    prune(fs, reason, &archived);
                 }
                 self.mode = Mode::Durable(Box::new(live));
                 self.accept(state, foundation.sequence, foundation.time_ms);
@@ -132,24 +132,24 @@ impl FileBackend {
         }
     }
 
-    fn archive_first(&self, foundation: &Foundation) -> std::io::Result<()> {
+    fn archive_first(&self, foundation: &Foundation) -> std::io::Result<Archived> {
         let fs = &*self.ports.fs;
-        let Some(reason) = foundation.reason else { return Ok(()) };
+        let Some(reason) = foundation.reason else { return Ok(Archived::default()) };
         let names = fs.list()?;
         if !names.iter().any(|name| name == SEALED_DATA || name == SEALED_KEY) {
-            return Ok(());
+            return Ok(Archived::default());
         }
         // An import that was interrupted has archived all already, and `sealed_key` may be ours by now.
         if reason == Reason::Imported {
             let key_too = matches!(KeyOnDisk::read(fs, SEALED_KEY), KeyOnDisk::Upstream(_) | KeyOnDisk::Unusable(_));
             if is_archived(fs, reason, key_too)? {
-                return Ok(());
+                return Ok(Archived::default());
             }
         }
         let archived = archive(fs, reason, foundation.old_sequence, foundation.from)?;
         if !archived.names().is_empty() {
             tracing::warn!(archives = ?archived.names(), "kept what is about to be replaced");
         }
-        Ok(())
+        Ok(archived)
     }
 }

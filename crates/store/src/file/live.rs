@@ -222,7 +222,7 @@ impl FileBackend {
                 Ok(archived) => {
                     tracing::warn!(archives = ?archived.names(), "kept what is about to be replaced");
                     fault.keep = None;
-                    prune(fs, reason);
+                    prune(fs, reason, &archived);
                 }
                 Err(error) => return Err(format!("what would be replaced cannot be archived: {error}")),
             }

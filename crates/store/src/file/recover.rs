@@ -8,7 +8,7 @@ use marblerun_recovery::RecoveryRoot;
 use marblerun_sealing::SealMode;
 use marblerun_state::{Change, Lineage, State};
 
-use super::archive::prune;
+use super::archive::{Archived, prune};
 use super::establish::Foundation;
 use super::footprint::Footprint;
 use super::names::Reason;
@@ -81,7 +81,7 @@ impl FileBackend {
         self.notes.push("the state was recovered with the recovery keys".to_owned());
         if state.recovery().len() == 1 {
             // The keys in force have just proved that they work.
-            prune(&*self.ports.fs, Reason::Rotated);
+            prune(&*self.ports.fs, Reason::Rotated, &Archived::default());
         }
         Ok(state)
     }

@@ -29,7 +29,7 @@ impl FileBackend {
         };
         let result = self.rotate_file(group);
         match &result {
-            Ok(()) if confirmed => prune(&*self.ports.fs, Reason::Rotated),
+            Ok(()) if confirmed => prune(&*self.ports.fs, Reason::Rotated, &archived),
             Err(Failure::NotStored(_)) => archived.take_back(&*self.ports.fs),
             _ => {}
         }

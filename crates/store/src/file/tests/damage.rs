@@ -123,6 +123,27 @@ fn of_torn_tails_the_newest_three_are_kept() {
 }
 
 #[test]
+fn what_was_just_kept_stays_although_its_sequence_is_lower_or_the_same() {
+    let rig = with_state();
+    let early = rig.disk.peek("sealed_data").unwrap();
+    for round in 0..4 {
+        change(&rig, "sealed_data", |bytes| bytes.extend_from_slice(b"late"));
+        let mut session = rig.after_kill().open();
+        session.count(10 + round);
+        session.close();
+    }
+    // An older copy is put back, with a torn tail; then that happens to the same state again and again.
+    rig.disk.overwrite("sealed_data", &early);
+    for round in 0_u8..7 {
+        change(&rig, "sealed_data", |bytes| bytes.extend_from_slice(&[round; 9]));
+        rig.after_kill().open().close();
+        let kept: Vec<_> = rig.disk.names().into_iter().filter(|name| name.contains("torn")).collect();
+        assert_eq!(kept.len(), 3);
+        assert!(kept.iter().any(|name| rig.disk.peek(name).unwrap() == [round; 9]), "round {round}: {kept:?}");
+    }
+}
+
+#[test]
 fn an_altered_header_decides_nothing_and_is_repaired() {
     let rig = with_state();
     change(&rig, "sealed_data", |bytes| {

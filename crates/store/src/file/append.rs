@@ -24,7 +24,13 @@ impl FileBackend {
         if let Err(error) = write_all(&*live.file, &record.bytes, live.tail.end) {
             if is_full(&error) && live.file.truncate(live.tail.end).is_ok() {
                 Counters::add(&self.counters.sync_errors, 1);
-                return Err(Failure::NotStored(format!("the storage is full ({error}). Make room, then try again")));
+                let why = format!("the storage is full ({error}). Make room, then try again");
+                if live.full.is_none() {
+                    // Once, and not for each of those who go on trying.
+                    tracing::error!("not stored: {why}");
+                }
+                live.full = Some(format!("the last change was not stored: {why}"));
+                return Err(Failure::NotStored(why));
             }
             return Err(self.give_up_file(format!("sealed_data cannot be written: {error}")));
         }
@@ -37,6 +43,7 @@ impl FileBackend {
             self.supersede();
             return Err(Failure::Unknown(SUPERSEDED.to_owned()));
         }
+        live.full = None;
         live.tail.advance(&record);
         let marked = match live.tail.mark() {
             Some(mark) => write_all(&*live.file, &mark.bytes, mark.offset),

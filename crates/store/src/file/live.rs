@@ -34,6 +34,8 @@ pub(super) struct Live {
     /// Not before that time.
     pub(super) compact_after: Duration,
     pub(super) compaction_problem: Option<String>,
+    /// Set while there is no room for a change.
+    pub(super) full: Option<String>,
     pub(super) vouched: Vouched,
     pub(super) looked_at: Duration,
 }
@@ -81,6 +83,7 @@ impl Live {
             compaction: None,
             compact_after: Duration::ZERO,
             compaction_problem: None,
+            full: None,
             vouched: Vouched { due: true, urgent: true, at: now, problem: None },
             looked_at: now,
         }
@@ -99,7 +102,7 @@ impl Live {
     }
 
     pub(super) fn problems(&self) -> impl Iterator<Item = String> + '_ {
-        self.vouched.problem.iter().chain(&self.compaction_problem).cloned()
+        self.vouched.problem.iter().chain(&self.compaction_problem).chain(&self.full).cloned()
     }
 
     /// Ways to open the state, for people.
@@ -134,6 +137,7 @@ impl Live {
         self.tail = built.tail;
         self.others.clear();
         self.fault = None;
+        self.full = None;
         // The witness on disk names this head and the one before it.
         self.vouched = Vouched { due: true, urgent: false, at: now, problem: None };
     }

@@ -34,9 +34,11 @@ fn on_a_full_disk_nothing_is_stored_and_with_room_it_goes_on() {
         assert!(matches!(refused, Err(Failure::NotStored(why)) if why.contains("full")));
     }
     assert_eq!(session.mode(), StoreMode::Durable, "reads go on, and nothing is in doubt");
+    assert!(session.warnings().contains("full"), "{}", session.warnings());
     assert_eq!(value_after_power_loss(&rig), 1);
     rig.disk.heal();
     session.count(9);
+    assert_eq!(session.warnings(), "");
     assert_eq!(value_after_power_loss(&rig), 9);
     assert!(session.commit([recovery("bob")]).is_ok());
 }

@@ -15,7 +15,7 @@ use super::new_file::{Built, Content, Expected, NotPlaced, abandon, begin, finis
 use super::{FileBackend, Mode};
 use crate::disk::Sink;
 use crate::facts::Counters;
-use crate::format::{FileWriter, WriteError};
+use crate::format::{FileWriter, MAX_STATE, WriteError};
 
 /// Stages of the other thread's work.
 const WAITING: u8 = 0;
@@ -44,7 +44,7 @@ impl FileBackend {
         let now = self.ports.clock.elapsed();
         let Mode::Durable(live) = &mut self.mode else { return };
         let deltas = live.tail.end.saturating_sub(live.tail.snapshot_end);
-        let long = deltas > self.tuning.compact_bytes.max(live.tail.snapshot_end)
+        let long = deltas > allowed_deltas(live.tail.snapshot_end, self.tuning.compact_bytes)
             || live.tail.records > self.tuning.compact_records;
         if !long || live.compaction.is_some() || live.fault.is_some() || now < live.compact_after {
             return;
@@ -151,9 +151,31 @@ impl FileBackend {
     }
 }
 
+/// How many bytes of deltas are let be: as many as the snapshot has, but at least `least`, and never so many that
+/// the file could become too long for further commits before it is compacted.
+fn allowed_deltas(snapshot: u64, least: u64) -> u64 {
+    least.max(snapshot.min(MAX_STATE.saturating_sub(snapshot) / 2))
+}
+
 fn catch_up(mut writer: FileWriter<Sink>, groups: &[(u64, u64, Arc<[Change]>)]) -> Result<Built, WriteError> {
     for (sequence, time_ms, changes) in groups {
         writer.append(*sequence, *time_ms, changes.iter())?;
     }
     finish(writer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_compacted_when_its_deltas_outgrow_the_snapshot_and_before_it_is_too_long() {
+        const MIB: u64 = 1 << 20;
+        assert_eq!(allowed_deltas(0, MIB), MIB);
+        assert_eq!(allowed_deltas(300 * MIB, MIB), 300 * MIB);
+        for snapshot in [350 * MIB, 600 * MIB, 1000 * MIB] {
+            let room = MAX_STATE - snapshot;
+            assert_eq!(allowed_deltas(snapshot, MIB), room / 2, "half of the room is left for the time it takes");
+        }
+    }
 }

@@ -9,9 +9,9 @@ use marblerun_state::State;
 use super::group::Gathered;
 use super::job::{Fate, Job};
 use super::queue::{Entry, Next, Queue};
-use crate::RecoverError;
 use crate::backend::{Backend, Failure, Group};
 use crate::facts::{Counters, Facts};
+use crate::{RecoverError, StoreMode};
 
 /// What readers see. Replaced whole, never locked.
 pub(crate) struct Shared {
@@ -115,6 +115,12 @@ struct StopGuard(Arc<Shared>);
 
 impl Drop for StopGuard {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            // Reads go on; that nothing can be written any more must be told.
+            let reason = "writing ended by a fault in this program; restart it".to_owned();
+            let facts = Facts { mode: StoreMode::ReadOnly { reason }, ..Facts::clone(&self.0.facts.load()) };
+            self.0.facts.store(Arc::new(facts));
+        }
         for entry in self.0.queue.drain() {
             match entry {
                 Entry::Job(job) => job.answer(Fate::Unavailable("the store is closed".to_owned())),

@@ -341,6 +341,17 @@ async fn closing_finishes_the_queue_and_refuses_what_comes_later() {
 }
 
 #[tokio::test]
+async fn a_fault_in_the_committer_is_told_and_leaves_nobody_waiting() {
+    let (store, _script) = scripted(64, |_| panic!("this message is expected"));
+    let first = spawn_count(&store, 1).await.await.unwrap();
+    assert!(matches!(first, Err(CommitError::Unknown(_))));
+    let later = spawn_count(&store, 2).await.await.unwrap();
+    assert!(matches!(later, Err(CommitError::Unavailable(_))));
+    assert!(matches!(store.status().mode, StoreMode::ReadOnly { .. }));
+    assert_eq!(counted(&store.snapshot()), 0, "reads go on");
+}
+
+#[tokio::test]
 async fn when_the_last_handle_goes_what_waits_is_still_stored() {
     let (store, script) = store();
     let mut answers = VecDeque::from([spawn_count(&store, 1).await]);

@@ -5,7 +5,8 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 
-use super::BackupError;
+use super::facts::{Facts, facts};
+use super::{BackupError, Condition};
 use crate::format::{self, Inspected, Layout, Marks, Refusal, read_front};
 
 /// What of a file is worth copying.
@@ -15,23 +16,26 @@ pub(super) struct Extent {
     length: u64,
     /// Where the marks stand.
     marks: Option<u64>,
+    /// Of the last whole record, where there are records.
+    pub(super) sequence: Option<u64>,
 }
 
 impl Extent {
     /// All that is whole. Of a file of the Go Coordinator, which has no marks: all there is.
     pub(super) fn whole(source: &File) -> Result<Self, Refusal> {
         match read_front(source)? {
-            Layout::Upstream(front) => Ok(Self { length: front.length, marks: None }),
+            Layout::Upstream(front) => Ok(Self { length: front.length, marks: None, sequence: None }),
             Layout::Sealed(_) => {
                 let Inspected { front, body, .. } = format::inspect(source)?;
-                Ok(Self { length: body?.end, marks: front.marks_page() })
+                let body = body?;
+                Ok(Self { length: body.end, marks: front.marks_page(), sequence: Some(body.sequence) })
             }
         }
     }
 
     /// Every byte, whatever it is worth.
     pub(super) fn everything(source: &File) -> io::Result<Self> {
-        Ok(Self { length: source.metadata()?.len(), marks: None })
+        Ok(Self { length: source.metadata()?.len(), marks: None, sequence: None })
     }
 }
 
@@ -90,6 +94,17 @@ impl Draft {
             self.file.write_all_at(&[0; 16], other)?;
         }
         self.file.sync_all()
+    }
+
+    /// What the copy is, which must be whole.
+    pub(super) fn check(&self, path: &Path) -> Result<Facts, BackupError> {
+        let copied = facts(&self.file, path)?;
+        let refusal = match copied.condition {
+            Condition::Whole | Condition::Upstream => return Ok(copied),
+            Condition::Refused(refusal) => refusal,
+            Condition::Torn { .. } => Refusal::damaged("the copy differs from what was read before"),
+        };
+        Err(BackupError::NotWhole { path: path.to_path_buf(), refusal })
     }
 
     /// Renames it to `target`, replacing that, and makes the name durable.

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::BackupError;
 use super::copy::{Draft, Extent};
-use super::facts::{Facts, facts};
-use super::{BackupError, Condition};
-use crate::format::{Refusal, SEALED_DATA};
+use super::facts::Facts;
+use crate::format::SEALED_DATA;
 
 /// How often a file that is not whole, or not there, is looked at again. A Go Coordinator has no `sealed_data` for
 /// an instant in every commit, and ours cuts off what a full disk did not take.
@@ -38,25 +38,17 @@ pub fn create(seal_dir: &Path, destination: &Path, now: Timestamp) -> Result<Cre
     let source = seal_dir.join(SEALED_DATA);
     let (file, extent) = open_whole(seal_dir, &source)?;
     let path = match destination.is_dir() {
-        true => destination.join(name(&facts(&file, &source)?, now)),
+        true => destination.join(name(extent.sequence, now)),
         false => destination.to_path_buf(),
     };
     // Taking the name first makes sure that nothing is overwritten; the content then arrives whole, by a rename.
     let reserved = Reserved::take(&path)?;
     let mut draft = Draft::create(beside(&path))?;
     draft.fill(&file, extent)?;
-    let copied = facts(&draft.file, &path)?;
-    match copied.condition {
-        Condition::Whole | Condition::Upstream => {}
-        Condition::Refused(refusal) => return Err(BackupError::NotWhole { path, refusal }),
-        Condition::Torn { .. } => {
-            let refusal = Refusal::damaged("the copy differs from what was read before");
-            return Err(BackupError::NotWhole { path, refusal });
-        }
-    }
+    let facts = draft.check(&path)?;
     draft.put_in_place(&path)?;
     reserved.keep();
-    Ok(Created { path, facts: copied })
+    Ok(Created { path, facts })
 }
 
 /// Opens the state and finds how far it is whole. The open file stays what it is, whatever is renamed over it.
@@ -82,8 +74,8 @@ fn open_whole(seal_dir: &Path, source: &Path) -> Result<(File, Extent), BackupEr
 }
 
 /// `sealed_data.<time>.<sequence>`: sorts by time, and says where it comes from.
-fn name(facts: &Facts, now: Timestamp) -> String {
-    let what = facts.sealed.as_ref().map_or_else(|| "upstream".to_owned(), |sealed| sealed.sequence.to_string());
+fn name(sequence: Option<u64>, now: Timestamp) -> String {
+    let what = sequence.map_or_else(|| "upstream".to_owned(), |sequence| sequence.to_string());
     format!("{SEALED_DATA}.{}.{what}", now.strftime("%Y%m%dT%H%M%SZ"))
 }
 

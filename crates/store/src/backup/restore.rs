@@ -64,6 +64,7 @@ pub fn restore(backup: &Path, seal_dir: &Path, force: bool) -> Result<Restored, 
     }
     let mut draft = Draft::create_for_owner(seal_dir.join(RESTORING))?;
     draft.fill(&file, extent)?;
+    draft.check(&source)?;
     let archive = current.map(|current| Archive::make(seal_dir, current)).transpose()?;
     let start = prologue(&draft.file, &target)?;
     draft.put_in_place(&target)?;

@@ -91,9 +91,11 @@ fn a_backup_of_a_running_coordinator_holds_all_that_was_acknowledged_before() {
         });
         for round in 0..60 {
             let before = acknowledged.load(Ordering::SeqCst);
-            let path = home.join(format!("backup-{round}"));
-            let made = create(&dir, &path, Timestamp::now()).unwrap();
-            let sequence = made.facts.sealed.unwrap().sequence;
+            let folder = home.join(format!("backups-{round}"));
+            fs::create_dir(&folder).unwrap();
+            let made = create(&dir, &folder, Timestamp::now()).unwrap();
+            let (path, sequence) = (made.path, made.facts.sealed.unwrap().sequence);
+            assert!(path.to_string_lossy().ends_with(&format!("Z.{sequence}")), "named for what is in it: {path:?}");
             assert!(sequence >= before, "{sequence} < {before}");
             let opened = crate::format::open(&fs::read(&path).unwrap(), &deployment.dek, Default::default()).unwrap();
             assert_eq!((opened.tail.sequence, opened.torn), (sequence, None));

@@ -83,16 +83,26 @@ fn restore(output: &Output<'_>, backup: &Path, seal_dir: &Path, force: bool) -> 
     output.result(&value, || {
         let mut lines = vec![format!("Restored {} into {}", backup.display(), seal_dir.display())];
         lines.extend(restored.archived.iter().map(|path| format!("What it replaced is kept as {}", path.display())));
-        lines.push(match (restored.running, restored.key_here) {
-            (true, _) => "A Coordinator runs there: it writes nothing any more. Restart it to load the backup.".to_owned(),
-            (false, true) => "Start the Coordinator. This host has a key for the backup.".to_owned(),
-            (false, false) => {
-                "Start the Coordinator. This host has no key for the backup: it will be in recovery mode, see 'marblerun recover'."
-                    .to_owned()
-            }
-        });
+        // Of a file of the original, the header does not tell whether there are recovery keys.
+        let recoverable = restored.facts.sealed.is_none() || !restored.facts.recovery.is_empty();
+        lines.push(next_step(restored.running, restored.key_here, recoverable).to_owned());
         lines.join("\n")
     })
+}
+
+/// What to do after a restore.
+fn next_step(running: bool, key_here: bool, recoverable: bool) -> &'static str {
+    match (running, key_here, recoverable) {
+        (true, ..) => "A Coordinator runs there: it writes nothing any more. Restart it to load the backup.",
+        (false, true, _) => "Start the Coordinator. This host has a key for the backup.",
+        (false, false, true) => {
+            "Start the Coordinator. This host has no key for the backup: it will be in recovery mode, see 'marblerun recover'."
+        }
+        (false, false, false) => {
+            "The backup names no recovery keys, and this host has no key for it: it opens only with the sealed_key and the \
+             sealing key of the host that wrote it."
+        }
+    }
 }
 
 /// What `manifest set` answered.
@@ -266,4 +276,17 @@ fn to_text(facts: &Facts) -> String {
         "Nothing here is proven but what a valid signature covers; 'marblerun backup verify' proves it.".to_owned(),
     );
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_restore_recovery_is_advised_only_where_there_are_recovery_keys() {
+        assert!(next_step(false, false, true).contains("marblerun recover"));
+        for step in [next_step(false, false, false), next_step(false, true, true), next_step(true, false, true)] {
+            assert!(!step.contains("marblerun recover"), "{step}");
+        }
+    }
 }

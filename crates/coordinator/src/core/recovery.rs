@@ -52,11 +52,14 @@ impl Recovery {
         self.ephemeral.announce().await
     }
 
-    /// How far the holders of the file that waits have come. `None` if none waits.
+    /// How far the holders of the file that waits have come. `None` if none waits, or no secret can help.
     pub(super) async fn progress(&self, store: &Store) -> Option<RecoveryProgress> {
         let session = self.session.lock().await;
         let store = store.clone();
         let material = tokio::task::spawn_blocking(move || store.recovery_material()).await.ok()??;
+        if material.refusal.is_some() {
+            return None;
+        }
         let of =
             |ceremony: &Ceremony| RecoveryProgress { remaining: ceremony.remaining(), parties: ceremony.progress() };
         Some(match session.as_ref().filter(|session| session.file_id == material.file_id) {

@@ -72,6 +72,13 @@ pub fn verify(path: &Path, with: &VerifyWith) -> Result<Proof, BackupError> {
     if let Condition::Refused(refusal) = facts.condition {
         return Err(BackupError::NotWhole { path, refusal });
     }
+    if facts.sealed.is_some() && facts.recovery.is_empty() {
+        return Err(BackupError::NotOpened(
+            "it names no recovery keys, so only the sealed_key of its own host opens it. Add RecoveryKeys to the \
+             manifest, and back up again"
+                .into(),
+        ));
+    }
     let secrets = Secrets::gather(&facts.recovery, with)?;
     let inside = match read_front(&file).map_err(BackupError::not_whole(&path))? {
         Layout::Sealed(front) => {

@@ -14,6 +14,10 @@ use crate::format::{self, DekId, Front, Layout, Refusal, SEALED_DATA, read_front
 use marblerun_recovery::RecoverySet;
 use marblerun_sealing::SlotKind;
 
+/// What who uploads a secret reads where no secret can help.
+const NOT_RECOVERABLE: &str = "this state has no recovery keys, so no secret opens it: put the key of its own host back \
+    (sealed_key, and the sealing key of that host) and restart, or restore a backup that has recovery keys";
+
 impl Waiting {
     /// Why a state is not served, and what can be told of it.
     pub(super) fn new(code: &'static str, message: String, file: Option<&dyn DiskFile>) -> Self {
@@ -34,7 +38,12 @@ impl Waiting {
 
     /// From a refusal of the format.
     pub(super) fn refused(refusal: &Refusal, file: Option<&dyn DiskFile>) -> Self {
-        Self::new(refusal.code(), refusal.to_string(), file)
+        let front = file.and_then(|file| read_front(&Readable::new(file).ok()?).ok());
+        let message = match front {
+            Some(Layout::Sealed(front)) if !front.is_recoverable() => refusal.without_recovery_keys(),
+            _ => refusal.to_string(),
+        };
+        Self::new(refusal.code(), message, file)
     }
 }
 
@@ -87,9 +96,11 @@ impl FileWaitingRoom {
         // Upstream's files, and what cannot be read at all, have no name: their first and last bytes stand for one.
         let unnamed = || Ok::<_, io::Error>(Footprint::of_file(&*file)?.digest());
         Ok(match read_front(&source) {
-            Ok(Layout::Sealed(front)) => {
-                RecoveryMaterial { file_id: front.file_id.0, sets: front.header.recovery, refusal: None }
-            }
+            Ok(Layout::Sealed(front)) => RecoveryMaterial {
+                file_id: front.file_id.0,
+                refusal: (!front.is_recoverable()).then(|| NOT_RECOVERABLE.to_owned()),
+                sets: front.header.recovery,
+            },
             Ok(Layout::Upstream(front)) => RecoveryMaterial {
                 file_id: unnamed()?,
                 sets: RecoverySet::from_upstream_header(&front.header).into_iter().collect(),

@@ -172,6 +172,12 @@ impl Front {
         FileKeys::derive(dek, self.file_id).ok().filter(|keys| keys.fits(&self.dek_check))
     }
 
+    /// Whether recovery secrets may open it at all.
+    #[must_use]
+    pub fn is_recoverable(&self) -> bool {
+        self.header.slots.iter().any(|slot| slot.kind() == Some(SlotKind::Recovery))
+    }
+
     /// Tries a candidate recovery root on the recovery slots, O(1). The result also passes [`Front::accepts`].
     #[must_use]
     pub fn dek_from_recovery_root(&self, root: &[u8]) -> Option<Dek> {

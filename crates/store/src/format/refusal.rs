@@ -90,6 +90,29 @@ impl Refusal {
         }
     }
 
+    /// As displayed, of a state that has no recovery keys: asking for them would lead nowhere.
+    pub(crate) fn without_recovery_keys(&self) -> String {
+        /// Cause and object, with another recommendation.
+        struct Cause<'a>(&'a Refusal);
+        impl fmt::Display for Cause<'_> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.cause(f)
+            }
+        }
+        match self {
+            Self::WrongKey | Self::NoKey { .. } => format!(
+                "{} It names no recovery keys: put the key of its own host back (sealed_key, and the sealing key of that \
+                 host) and restart, or restore a backup that has recovery keys.",
+                Cause(self)
+            ),
+            Self::NoWitness | Self::OlderThanWitness { .. } | Self::Forked { .. } => format!(
+                "{} It names no recovery keys whose holders could consent: put this host's own files back and restart.",
+                Cause(self)
+            ),
+            _ => self.to_string(),
+        }
+    }
+
     /// Damage at a place that is known by its name.
     pub(crate) fn damaged(what: impl Into<String>) -> Self {
         Self::Damaged { what: what.into(), offset: None, intact: None }
@@ -140,8 +163,12 @@ impl Refusal {
         match self {
             Self::Damaged { intact: Some(intact), .. } | Self::CutShort { intact: Some(intact), .. } => write!(
                 f,
-                " The {} before it are intact; start with --accept-loss-after {} to continue from there, or restore a backup.",
-                if intact.records == 1 { "one record".into() } else { format!("{} records", intact.records) },
+                " The {} intact; start with --accept-loss-after {} to continue from there, or restore a backup.",
+                if intact.records == 1 {
+                    "one record before it is".into()
+                } else {
+                    format!("{} records before it are", intact.records)
+                },
                 intact.sequence
             ),
             Self::Damaged { intact: None, .. } => f.write_str(" Nothing in it can be used; restore a backup."),
@@ -199,7 +226,16 @@ mod tests {
             "sealed_data is damaged at record 17 at byte 9000 (authentication failed). The 16 records before it are \
              intact; start with --accept-loss-after 42 to continue from there, or restore a backup."
         );
+        let intact = Some(Intact { records: 1, sequence: 7 });
+        let cut = Refusal::CutShort { length: 1, expected: 2, intact };
+        assert!(cut.to_string().contains("The one record before it is intact;"), "{cut}");
+        let no_key = Refusal::NoKey { reason: "there is no sealed_key".into() };
+        assert!(no_key.to_string().ends_with("Recover with the recovery keys of the manifest."));
+        assert!(!no_key.without_recovery_keys().contains("Recover with"));
+        assert!(no_key.without_recovery_keys().starts_with("No key opens sealed_data on this host: there is no"));
+        assert_eq!(damaged.without_recovery_keys(), damaged.to_string());
         let older = Refusal::OlderThanWitness { found: 3, expected: 9 };
+        assert!(older.without_recovery_keys().contains("put this host's own files back"));
         assert_eq!(older.code(), "older_than_witness");
         assert!(older.to_string().contains("Recover with the recovery keys"));
     }

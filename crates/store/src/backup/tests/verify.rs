@@ -48,6 +48,15 @@ fn a_stranger_s_key_no_key_and_what_is_no_key_are_refused_by_name() {
 }
 
 #[test]
+fn of_a_backup_without_recovery_keys_it_is_said_that_no_key_opens_it() {
+    let mut deployment = Deployment::new(1, 0);
+    deployment.state.apply(&Change::Recovery(Vec::new())).unwrap();
+    let (code, message) = fails(&deployment.seal(1).dir, &keys(&[0]));
+    assert_eq!(code, "not_opened");
+    assert!(message.contains("names no recovery keys"), "{message}");
+}
+
+#[test]
 fn the_recovery_data_serves_where_the_header_does_not_hold_the_secrets() {
     let deployment = Deployment::new(2, 0);
     let seal = deployment.seal(1);

@@ -63,6 +63,26 @@ fn who_loses_the_host_key_recovers_with_the_recovery_keys_and_begins_a_new_life(
 }
 
 #[test]
+fn where_there_are_no_recovery_keys_nobody_is_asked_for_them() {
+    let rig = Rig::new();
+    let mut session = rig.open();
+    session.commit([manifest(""), count(1)]).unwrap();
+    session.close();
+    let rig = rig.after_kill();
+    let key = rig.disk.peek("sealed_key").unwrap();
+    rig.disk.delete("sealed_key");
+    let session = rig.open();
+    let StoreMode::Recovery { code: "no_key", message } = session.mode() else { panic!("{:?}", session.mode()) };
+    assert!(message.contains("no recovery keys") && !message.contains("Recover with"), "{message}");
+    let refusal = session.room.material().refusal.unwrap();
+    assert!(refusal.contains("no secret opens it"), "{refusal}");
+    drop(session);
+
+    rig.disk.overwrite("sealed_key", &key);
+    assert_eq!(counted(&rig.after_kill().open().state), 1, "with the key of its host it opens");
+}
+
+#[test]
 fn a_refused_recovery_changes_nothing() {
     let rig = with_state(Rig::new());
     rig.disk.delete("sealed_key");

@@ -101,14 +101,39 @@ async fn a_directory_of_upstream_opens_by_itself() {
     }
 }
 
-#[tokio::test]
-async fn the_richest_state_of_upstream_opens_by_itself() {
+/// The one with every kind of key, read from beside the project, if it is there.
+fn rich() -> Option<PathBuf> {
     let rich = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures/upstream-state/rich");
-    if !rich.is_dir() {
-        eprintln!("SKIPPED: {} is not there", rich.display());
-        return;
+    if rich.is_dir() {
+        return Some(rich);
     }
-    opens_by_itself(rich).await;
+    eprintln!("SKIPPED: {} is not there, so the state with every kind of key is not tested", rich.display());
+    None
+}
+
+#[tokio::test]
+async fn the_richest_state_of_upstream_opens_by_itself_and_recovers() {
+    let Some(rich) = rich() else { return };
+    opens_by_itself(rich.clone()).await;
+    let party = expected(&rich)["recovery_secrets_hex"].as_object().unwrap().keys().next().unwrap().clone();
+    recovers(rich, &[&party]).await;
+}
+
+/// As with upstream: recovery data are answered all the same, and nothing is ever on disk.
+#[tokio::test]
+async fn a_manifest_that_disables_sealing_leaves_nothing_behind() {
+    let manifest = fs::read(fixtures().join("disabled/manifest.json")).unwrap();
+    let home = tempfile::tempdir().unwrap();
+    let seal = home.path().join("seal");
+    let coordinator = Coordinator::builder(&seal).start().await.unwrap();
+    let secrets = coordinator.client().await.unwrap().set_manifest(&manifest).await.unwrap();
+    assert_eq!(secrets.keys().collect::<Vec<_>>(), ["recoveryKey1"]);
+    assert_eq!(coordinator.status().await.unwrap(), 3);
+    coordinator.terminate().await.unwrap();
+    let names: Vec<_> = fs::read_dir(&seal).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names, ["sealed_data.lock"]);
+    let coordinator = Coordinator::builder(&seal).start().await.unwrap();
+    assert_eq!(coordinator.status().await.unwrap(), 2, "a new deployment");
 }
 
 #[tokio::test]

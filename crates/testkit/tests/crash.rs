@@ -140,7 +140,7 @@ async fn kill_9_while_files_are_replaced_loses_nothing_either() {
 async fn write_large(client: Client, mut secret: Oracle) -> Oracle {
     loop {
         secret.attempted += 1;
-        let value = format!("{:<LARGE$}", secret.attempted);
+        let value = secret.attempted.to_string() + &" ".repeat(LARGE);
         match client.set_secrets(BTreeMap::from([("s0".to_owned(), load::plain(value.as_bytes()))])).await {
             Ok(()) => secret.acknowledged = secret.attempted,
             Err(ClientError::Transport { .. }) => return secret,

@@ -138,6 +138,21 @@ async fn a_secret_encrypted_to_the_ephemeral_key_is_accepted() {
 }
 
 #[tokio::test]
+async fn where_there_are_no_recovery_keys_every_upload_is_told_so() {
+    let deployment = Deployment::new(0, 0).await;
+    let coordinator = start(deployment.home.path(), "other-host").await;
+    assert_eq!(coordinator.status().await.unwrap(), 1);
+    let client = coordinator.client().await.unwrap();
+    for secret in [[1; 32], [2; 32]] {
+        let refused = client.recover(&secret, &[0; 256]).await.unwrap_err().to_string();
+        assert!(refused.contains("no recovery keys"), "{refused}");
+    }
+    coordinator.terminate().await.unwrap();
+    let again = start(deployment.home.path(), "host").await;
+    assert_eq!(again.status().await.unwrap(), 3, "its own host opens it\n{}", again.log());
+}
+
+#[tokio::test]
 async fn a_manifest_set_in_recovery_mode_keeps_the_state_that_waited() {
     let deployment = Deployment::new(1, 0).await;
     let seal = deployment.home.path().join("seal");

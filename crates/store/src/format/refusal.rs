@@ -101,12 +101,12 @@ impl Refusal {
         }
         match self {
             Self::WrongKey | Self::NoKey { .. } => format!(
-                "{} It names no recovery keys: put the key of its own host back (sealed_key, and the sealing key of that \
+                "{} The state names no recovery keys: put the key of its own host back (sealed_key, and the sealing key of that \
                  host) and restart, or restore a backup that has recovery keys.",
                 Cause(self)
             ),
             Self::NoWitness | Self::OlderThanWitness { .. } | Self::Forked { .. } => format!(
-                "{} It names no recovery keys whose holders could consent: put this host's own files back and restart.",
+                "{} The state names no recovery keys whose holders could consent: put this host's own files back and restart.",
                 Cause(self)
             ),
             _ => self.to_string(),

@@ -38,10 +38,11 @@ pub async fn run(global: &Global, output: &Output<'_>, args: SecretArgs) -> Resu
 
 fn read_secrets(file: &Path, from_pem: Option<String>) -> Result<BTreeMap<String, UserSecret>> {
     let bytes = files::read(file)?;
-    match from_pem {
-        Some(name) => Ok(BTreeMap::from([(name, from_pem_data(&bytes)?)])),
-        None => from_json(&bytes).with_context(|| format!("reading secrets in {}", file.display())),
-    }
+    let secrets = match from_pem {
+        Some(name) => from_pem_data(&bytes).map(|secret| BTreeMap::from([(name, secret)])),
+        None => from_json(&bytes),
+    };
+    secrets.with_context(|| format!("reading secrets in {}", file.display()))
 }
 
 /// `{"NAME": {"Cert", "Private", "Key"}}`; field names in any case. `Cert` and `Private` may also be PEM text.

@@ -1,22 +1,34 @@
 //! What to do next, where an error itself cannot know: it tells what a library or a Coordinator said.
 
+use std::path::Path;
+
 use marblerun_client::{ClientError, Problem, Refusal};
 
 /// What the Coordinator says where a request does not fit its state.
 const WRONG_STATE: [&str; 2] = ["server is not in expected state", "requested value not set"];
 
-/// The next step after that error, if there is one to name.
-pub fn hint(error: &anyhow::Error) -> Option<&'static str> {
+/// The next step after that error, if there is one to name. `cache` is the certificate cache in use.
+pub fn hint(error: &anyhow::Error, cache: Option<&Path>) -> Option<String> {
     match error.chain().find_map(|cause| cause.downcast_ref::<ClientError>())? {
-        ClientError::Transport { problem, .. } => after_no_answer(*problem),
+        ClientError::Transport { problem: Problem::Untrusted, .. } => Some(after_another_root(cache)),
+        ClientError::Transport { problem, .. } => after_no_answer(*problem).map(str::to_owned),
         ClientError::Unauthorized { .. } => {
-            Some("--cert and --key must be those of a user whom the manifest in force names.")
+            Some("--cert and --key must be those of a user whom the manifest in force names.".to_owned())
         }
         ClientError::Refused(refusal) if WRONG_STATE.iter().any(|text| refusal.message.contains(text)) => {
-            Some(after_wrong_state(refusal))
+            Some(after_wrong_state(refusal).to_owned())
         }
         _ => None,
     }
+}
+
+fn after_another_root(cache: Option<&Path>) -> String {
+    let cache = cache.map(|path| format!(" ({})", path.display())).unwrap_or_default();
+    format!(
+        "the Coordinator's certificate is not the cached root{cache}. It may be another deployment, or be in recovery \
+         mode (then it has a temporary root): 'marblerun status -i ADDRESS' tells. If the change is right, \
+         'marblerun manifest verify' verifies it and renews the cache."
+    )
 }
 
 fn after_no_answer(problem: Problem) -> Option<&'static str> {
@@ -26,16 +38,11 @@ fn after_no_answer(problem: Problem) -> Option<&'static str> {
              port 4433 by default)?",
         ),
         Problem::Silent => Some("--timeout sets how many seconds to wait for an answer."),
-        Problem::Untrusted => Some(
-            "the Coordinator's certificate is not the cached root. It may be another deployment, or be in recovery \
-             mode (then it has a temporary root): 'marblerun status -i ADDRESS' tells. If the change is right, \
-             'marblerun manifest verify' verifies it and renews the cache.",
-        ),
         Problem::WrongName => Some(
             "connect to a name or address that the certificate has. EDG_COORDINATOR_DNS_NAMES of the Coordinator \
              sets them, when a deployment is made.",
         ),
-        Problem::Other => None,
+        Problem::Untrusted | Problem::Other => None,
     }
 }
 
@@ -82,9 +89,9 @@ mod tests {
             ),
             ("GET", "/api/v2/recover/public-key", "server is not in expected state", "nothing to recover"),
         ] {
-            let hint = hint(&refused(method, path, message)).unwrap();
+            let hint = hint(&refused(method, path, message), None).unwrap();
             assert!(hint.contains(expected), "{method} {path}: {hint}");
         }
-        assert_eq!(hint(&refused("POST", "/api/v2/manifest", "checking manifest: no packages")), None);
+        assert_eq!(hint(&refused("POST", "/api/v2/manifest", "checking manifest: no packages"), None), None);
     }
 }

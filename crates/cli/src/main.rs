@@ -39,7 +39,8 @@ fn main() -> ExitCode {
     match runtime.block_on(interrupt::or_end(commands::run(&global, &output, command))) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(error)) => {
-            output.failure(&message(&error), hint(&error));
+            let cache = trust::cache_path(&global).ok();
+            output.failure(&message(&error), hint(&error, cache.as_deref()).as_deref());
             ExitCode::FAILURE
         }
         Err(interrupt::Interrupted(code)) => {

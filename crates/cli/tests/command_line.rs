@@ -152,13 +152,22 @@ fn what_cannot_be_written_is_told_before_the_coordinator_is_asked() {
     assert!(text(&output.stderr).contains(dir.path().to_str().unwrap()), "{}", text(&output.stderr));
 }
 
+/// A private RSA key as PEM.
+fn recovery_key() -> String {
+    use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
+    use aws_lc_rs::rsa::{KeySize, PrivateDecryptingKey};
+
+    let key = PrivateDecryptingKey::generate(KeySize::Rsa2048).unwrap();
+    let key: Pkcs8V1Der<'_> = key.as_der().unwrap();
+    der::pem::encode_string("PRIVATE KEY", der::pem::LineEnding::LF, key.as_ref()).unwrap()
+}
+
 #[test]
 fn recovery_data_without_the_flag_that_says_so_gets_a_hint() {
     let dir = tempfile::tempdir().unwrap();
     let (data, key) = (dir.path().join("recovery.json"), dir.path().join("key.pem"));
     std::fs::write(&data, r#"{"RecoverySecrets":{"a":"AQ==","b":"AQ=="}}"#).unwrap();
-    let made = Command::new("openssl").args(["genrsa", "-out"]).arg(&key).arg("2048").output().unwrap();
-    assert!(made.status.success());
+    std::fs::write(&key, recovery_key()).unwrap();
     let output = marblerun(&["recover", data.to_str().unwrap(), &closed_port(), "-i", "--key", key.to_str().unwrap()]);
     assert!(text(&output.stderr).contains("add --data"), "{}", text(&output.stderr));
 }

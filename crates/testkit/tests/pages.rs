@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use marblerun_testkit::{Coordinator, binary};
+use marblerun_testkit::{Coordinator, RecoveryKeyPair, binary};
 
 /// The shell blocks of a page: of those with a prompt only what is typed.
 fn blocks(page: &str) -> Vec<String> {
@@ -101,7 +101,15 @@ async fn a_newcomer_types_getting_started_and_all_how_tos() {
     let hello = user.path("hello.pem").display().to_string();
 
     // Getting started.
-    let set = user.types(&block(START, "manifest set"), &[client, ("/tmp/hello.pem", &hello)]);
+    let mut here = vec![client, ("/tmp/hello.pem", &hello)];
+    if Command::new("openssl").arg("version").output().is_err() {
+        // The tests run without it.
+        let key = RecoveryKeyPair::new().unwrap();
+        std::fs::write(user.path("recovery-key.pem"), key.private_pem().unwrap()).unwrap();
+        std::fs::write(user.path("recovery-key.pub"), key.public_pem().unwrap()).unwrap();
+        here.extend([("openssl", ": openssl")]);
+    }
+    let set = user.types(&block(START, "manifest set"), &here);
     for promised in
         ["The manifest can be set.", "Manifest successfully set", "Recovery data saved to: recovery.json", "\n3: "]
     {
@@ -160,4 +168,59 @@ async fn a_newcomer_types_getting_started_and_all_how_tos() {
     let address = format!("localhost:{}", coordinator.client_addr.port());
     let told = readme.types(&block("README.md", "manifest set"), &[("localhost:4433", &address)]);
     assert!(told.contains("\n3: ") && readme.path("backup").is_file(), "{told}");
+}
+
+/// The book and the files beside it: no page that is not in the table of contents, no link that leads nowhere.
+#[test]
+fn every_page_is_in_the_book_and_every_link_leads_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
+    let mut pages = vec![root.join("README.md"), root.join("CONTRIBUTING.md"), root.join("CHANGELOG.md")];
+    pages.push(root.join("SECURITY.md"));
+    let mut folders = vec![root.join("docs")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                pages.push(path);
+            }
+        }
+    }
+    assert!(pages.len() > 20, "the pages were not found");
+    let mut linked_from_contents = Vec::new();
+    let mut broken = Vec::new();
+    for page in &pages {
+        let text = std::fs::read_to_string(page).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link) {
+            if link.starts_with("https://") || link.starts_with("mailto:") {
+                continue;
+            }
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = if file.is_empty() { page.clone() } else { page.parent().unwrap().join(file) };
+            let there = match target.canonicalize() {
+                Ok(target) if anchor.is_empty() => {
+                    linked_from_contents.extend(page.ends_with("SUMMARY.md").then_some(target));
+                    true
+                }
+                Ok(target) => std::fs::read_to_string(target).unwrap().lines().any(|line| heading_of(line, anchor)),
+                Err(_) => false,
+            };
+            if !there {
+                broken.push(format!("{}: {link}", page.display()));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+    let of_the_book = |page: &&PathBuf| page.starts_with(root.join("docs/src")) && !page.ends_with("SUMMARY.md");
+    let forgotten: Vec<_> =
+        pages.iter().filter(of_the_book).filter(|page| !linked_from_contents.contains(page)).collect();
+    assert!(forgotten.is_empty(), "{forgotten:#?}");
+}
+
+/// Whether a line is the heading that an anchor names.
+fn heading_of(line: &str, anchor: &str) -> bool {
+    let Some(title) = line.strip_prefix('#') else { return false };
+    let title = title.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+    title.chars().filter(|letter| letter.is_alphanumeric() || *letter == '-').collect::<String>() == anchor
 }

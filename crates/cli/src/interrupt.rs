@@ -7,7 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 
 /// How long cleaning up may take. A command that waits for something else (stdin, a slow disk) is ended then.
-const CLEANING_UP: Duration = Duration::from_secs(2);
+const CLEANING_UP: Duration = Duration::from_secs(1);
 
 /// A signal ended the command; the exit code that says so.
 #[derive(Debug)]

@@ -102,7 +102,7 @@ pub enum Command {
     ///
     /// 1: recovery mode. 2: ready to accept a manifest. 3: running, ready to accept Marbles.
     Status {
-        /// Address of the client API, HOST:PORT
+        /// Address of the client API, HOST:PORT (without PORT: 4433)
         coordinator: String,
     },
     /// Upload a recovery secret to a Coordinator in recovery mode
@@ -142,7 +142,7 @@ pub enum ManifestCommand {
     Set {
         /// Manifest, JSON or YAML
         manifest: PathBuf,
-        /// Address of the client API, HOST:PORT
+        /// Address of the client API, HOST:PORT (without PORT: 4433)
         coordinator: String,
         /// Write the recovery data to this file
         #[arg(short, long, value_name = "FILE")]
@@ -153,7 +153,7 @@ pub enum ManifestCommand {
     },
     /// Get the manifest in force
     Get {
-        /// Address of the client API, HOST:PORT
+        /// Address of the client API, HOST:PORT (without PORT: 4433)
         coordinator: String,
         /// Add the manifest's SHA-256
         #[arg(short, long)]
@@ -169,12 +169,12 @@ pub enum ManifestCommand {
     Verify {
         /// Manifest file, or 64 hex digits of its SHA-256
         manifest: String,
-        /// Address of the client API, HOST:PORT
+        /// Address of the client API, HOST:PORT (without PORT: 4433)
         coordinator: String,
     },
     /// Print the update log
     Log {
-        /// Address of the client API, HOST:PORT
+        /// Address of the client API, HOST:PORT (without PORT: 4433)
         coordinator: String,
     },
     /// Print the SHA-256 of a manifest
@@ -194,17 +194,17 @@ pub enum ManifestCommand {
 pub enum CertificateCommand {
     /// The root certificate
     Root {
-        /// Address of the client API, HOST:PORT
+        /// Address of the client API, HOST:PORT (without PORT: 4433)
         coordinator: String,
     },
     /// The intermediate certificate
     Intermediate {
-        /// Address of the client API, HOST:PORT
+        /// Address of the client API, HOST:PORT (without PORT: 4433)
         coordinator: String,
     },
     /// Intermediate and root
     Chain {
-        /// Address of the client API, HOST:PORT
+        /// Address of the client API, HOST:PORT (without PORT: 4433)
         coordinator: String,
     },
 }
@@ -238,7 +238,7 @@ pub enum SecretCommand {
     Set {
         /// JSON file: {"NAME": {"Key": BASE64} or {"Cert": BASE64, "Private": BASE64}}; with --from-pem a PEM file
         file: PathBuf,
-        /// Address of the client API, HOST:PORT
+        /// Address of the client API, HOST:PORT (without PORT: 4433)
         coordinator: String,
         /// The file is PEM and holds the certificate secret of this name
         #[arg(long, value_name = "NAME")]
@@ -247,7 +247,7 @@ pub enum SecretCommand {
     /// Read secrets
     Get {
         /// Names of secrets, then the address of the client API
-        #[arg(required = true, num_args = 2.., value_name = "NAME... COORDINATOR")]
+        #[arg(required = true, num_args = 2.., value_names = ["NAME", "NAME | COORDINATOR"])]
         names_and_coordinator: Vec<String>,
     },
 }
@@ -265,7 +265,7 @@ pub struct RecoveryKey {
 pub struct RecoverArgs {
     /// File with this party's recovery secret
     pub secret: PathBuf,
-    /// Address of the client API, HOST:PORT
+    /// Address of the client API, HOST:PORT (without PORT: 4433)
     pub coordinator: String,
     /// The key.
     #[command(flatten)]
@@ -288,7 +288,7 @@ pub struct RecoverWithSignatureArgs {
     /// File with this party's recovery secret, plain or encrypted to the Coordinator's ephemeral key
     #[arg(required = true)]
     pub secret: Option<PathBuf>,
-    /// Address of the client API, HOST:PORT
+    /// Address of the client API, HOST:PORT (without PORT: 4433)
     #[arg(required = true)]
     pub coordinator: Option<String>,
     /// File with the signature over the plain secret
@@ -301,7 +301,7 @@ pub struct RecoverWithSignatureArgs {
 pub enum RecoverWithSignatureCommand {
     /// Get the Coordinator's ephemeral public key
     PublicKey {
-        /// Address of the client API, HOST:PORT
+        /// Address of the client API, HOST:PORT (without PORT: 4433)
         coordinator: String,
     },
     /// Encrypt a recovery secret to the Coordinator's ephemeral public key

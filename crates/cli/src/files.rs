@@ -65,6 +65,9 @@ impl Reserved {
                     Some(dir) if !dir.as_os_str().is_empty() => dir,
                     _ => Path::new("."),
                 };
+                if !dir.is_dir() {
+                    bail!("{} cannot be written: there is no folder {}", path.display(), dir.display());
+                }
                 let mut file = tempfile::Builder::new();
                 file.prefix(".marblerun-").permissions(fs::Permissions::from_mode(0o600));
                 Place::File(file.tempfile_in(dir).with_context(cannot)?)

@@ -1,12 +1,14 @@
 //! How does a person use all this? The `marblerun` command.
 //!
 //! Payload goes to stdout, warnings and progress to stderr. Exit code 0 is success and 1 any error,
-//! as scripts written for upstream's command expect.
+//! as scripts written for upstream's command expect; 130 and 143 tell of a signal.
 #![forbid(unsafe_code)]
 
 mod args;
 mod commands;
 mod files;
+mod hint;
+mod interrupt;
 mod manifest_file;
 mod output;
 mod trust;
@@ -18,6 +20,7 @@ use clap::Parser as _;
 use clap::error::ErrorKind;
 
 use crate::args::Cli;
+use crate::hint::hint;
 use crate::output::{Output, print_error_document, write_stdout};
 
 fn main() -> ExitCode {
@@ -33,11 +36,16 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(commands::run(&global, &output, command)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            output.failure(&message(&error), hint(&error));
+    match runtime.block_on(interrupt::or_end(commands::run(&global, &output, command))) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(error)) => {
+            let cache = trust::cache_path(&global).ok();
+            output.failure(&message(&error), hint(&error, cache.as_deref()).as_deref());
             ExitCode::FAILURE
+        }
+        Err(interrupt::Interrupted(code)) => {
+            output.failure("interrupted", None);
+            ExitCode::from(code)
         }
     }
 }
@@ -87,22 +95,6 @@ fn message(error: &anyhow::Error) -> String {
         }
     }
     text
-}
-
-/// What to do next, where the error itself cannot know.
-fn hint(error: &anyhow::Error) -> Option<&'static str> {
-    let client = error.chain().find_map(|cause| cause.downcast_ref::<marblerun_client::ClientError>())?;
-    match client {
-        marblerun_client::ClientError::Transport { untrusted: true, .. } => Some(
-            "the Coordinator's certificate is not the cached root. It may be another deployment, or be in recovery mode \
-             (then it has a temporary root): 'marblerun status -i ADDRESS' tells. If the change is right, \
-             'marblerun manifest verify' verifies it and renews the cache.",
-        ),
-        marblerun_client::ClientError::Unauthorized { .. } => {
-            Some("--cert and --key must be those of a user whom the manifest in force names.")
-        }
-        _ => None,
-    }
 }
 
 #[cfg(test)]

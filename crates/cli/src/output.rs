@@ -47,15 +47,20 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// The result of a command: `text` for people, or `value` as JSON.
+    /// The result of a command: `text` for people, or `value` as JSON. Goes to the file named with `--output`, if any.
     pub fn result<T: Serialize>(&self, value: &T, text: impl FnOnce() -> String) -> Result<()> {
-        let text = if self.json {
-            self.printed.set(true);
-            serde_json::to_string_pretty(value)?
-        } else {
-            text()
-        };
-        if text.is_empty() { Ok(()) } else { write_stdout((text + "\n").as_bytes()) }
+        let mut text = if self.json { serde_json::to_string_pretty(value)? } else { text() };
+        if text.is_empty() {
+            return Ok(());
+        }
+        text.push('\n');
+        match self.file {
+            Some(path) if path != "-" => files::write_private(path.as_ref(), text.as_bytes()),
+            _ => {
+                self.printed.set(self.json);
+                write_stdout(text.as_bytes())
+            }
+        }
     }
 
     /// The failure of a command: always a line on stderr, and the JSON document if none has been printed.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use marblerun_client::{AttestOptions, Attested, Client, ClientError, Endpoint, Identity, Trust, attest};
+use marblerun_client::{AttestOptions, Attested, Client, ClientError, Endpoint, Identity, Problem, Trust, attest};
 
 use crate::args::Global;
 use crate::files;
@@ -174,9 +174,17 @@ fn cached_trust(global: &Global) -> Result<Trust> {
     }
 }
 
-/// Whether an error means "another certificate than the pinned one".
-pub fn is_untrusted(error: &ClientError) -> bool {
-    matches!(error, ClientError::Transport { untrusted: true, .. })
+/// What is wrong with the server's certificate, if that is why there is no answer.
+pub fn doubt(error: &ClientError) -> Option<&'static str> {
+    match error {
+        ClientError::Transport { problem: Problem::Untrusted, .. } => {
+            Some("the Coordinator does not present the cached root certificate")
+        }
+        ClientError::Transport { problem: Problem::WrongName, .. } => {
+            Some("the Coordinator's certificate is for other names than this address")
+        }
+        _ => None,
+    }
 }
 
 /// Reads the attestation policy, so that a bad one is told before anything is sent.

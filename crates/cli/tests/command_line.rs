@@ -152,13 +152,112 @@ fn what_cannot_be_written_is_told_before_the_coordinator_is_asked() {
     assert!(text(&output.stderr).contains(dir.path().to_str().unwrap()), "{}", text(&output.stderr));
 }
 
+/// A private RSA key as PEM.
+fn recovery_key() -> String {
+    use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
+    use aws_lc_rs::rsa::{KeySize, PrivateDecryptingKey};
+
+    let key = PrivateDecryptingKey::generate(KeySize::Rsa2048).unwrap();
+    let key: Pkcs8V1Der<'_> = key.as_der().unwrap();
+    der::pem::encode_string("PRIVATE KEY", der::pem::LineEnding::LF, key.as_ref()).unwrap()
+}
+
 #[test]
 fn recovery_data_without_the_flag_that_says_so_gets_a_hint() {
     let dir = tempfile::tempdir().unwrap();
     let (data, key) = (dir.path().join("recovery.json"), dir.path().join("key.pem"));
     std::fs::write(&data, r#"{"RecoverySecrets":{"a":"AQ==","b":"AQ=="}}"#).unwrap();
-    let made = Command::new("openssl").args(["genrsa", "-out"]).arg(&key).arg("2048").output().unwrap();
-    assert!(made.status.success());
+    std::fs::write(&key, recovery_key()).unwrap();
     let output = marblerun(&["recover", data.to_str().unwrap(), &closed_port(), "-i", "--key", key.to_str().unwrap()]);
     assert!(text(&output.stderr).contains("add --data"), "{}", text(&output.stderr));
+}
+
+/// `-o FILE` names a file for every command that prints data, as text and as JSON.
+#[test]
+fn a_result_goes_to_the_file_that_is_named_and_not_to_stdout() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(path("manifest.json"), "{}").unwrap();
+    let (manifest, file) = (path("manifest.json"), path("result"));
+    let fingerprint = text(&marblerun(&["manifest", "signature", &manifest]).stdout).to_owned();
+    let output = marblerun(&["manifest", "signature", &manifest, "-o", &file]);
+    assert!(output.status.success() && output.stdout.is_empty());
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), fingerprint);
+    let output = marblerun(&["manifest", "signature", &manifest, "--format", "json", "-o", &file]);
+    assert!(output.status.success() && output.stdout.is_empty());
+    let document: Value = serde_json::from_slice(&std::fs::read(&file).unwrap()).unwrap();
+    assert_eq!(document["signature"], fingerprint.trim());
+    let output = marblerun(&["version", "-o", &path("no/such/folder")]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("there is no folder"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn manifest_set_does_not_take_output_for_the_file_of_the_recovery_data() {
+    let output = marblerun(&["manifest", "set", "manifest.json", &closed_port(), "-i", "-o", "recovery.json"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("--recoverydata"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn where_nobody_listens_it_says_what_to_look_at() {
+    let output = marblerun(&["status", "-i", &closed_port()]);
+    assert!(text(&output.stderr).contains("Hint: is the Coordinator running"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn an_interrupted_command_leaves_no_unfinished_file() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("manifest.json"), "{}").unwrap();
+    // Somebody who never answers.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let child = Command::new(env!("CARGO_BIN_EXE_marblerun"))
+        .args(["manifest", "set", "manifest.json", &silent.local_addr().unwrap().to_string()])
+        .args(["-i", "--recoverydata", "recovery.json", "--coordinator-cert", "cache.pem", "--format", "json"])
+        .current_dir(dir.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let _connection = silent.accept().unwrap();
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["error"]["message"], "interrupted");
+    let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["manifest.json"]);
+}
+
+/// A command that waits for its input cannot be cancelled, and ends all the same.
+#[test]
+fn an_interrupted_command_ends_also_while_it_reads_stdin() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_marblerun"))
+        .args(["manifest", "check", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let begun = std::time::Instant::now();
+    let wait = |why: &str| {
+        assert!(begun.elapsed().as_secs() < 20, "{why}");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    };
+    // The mask of signals that it catches has SIGTERM (15) in it.
+    let catches = |status: &str| {
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap();
+        u64::from_str_radix(mask.trim(), 16).unwrap() & (1 << 14) != 0
+    };
+    while !catches(&std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap()) {
+        wait("it catches no signals");
+    }
+    assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+    let status = loop {
+        match child.try_wait().unwrap() {
+            Some(status) => break status,
+            None => wait("it does not end"),
+        }
+    };
+    assert_eq!(status.code(), Some(143));
 }

@@ -1,5 +1,20 @@
 //! What can go wrong between a client and a Coordinator, and what to do about it.
 
+/// Why there is no answer, as far as it matters for what to do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Problem {
+    /// Nobody could be connected to at this address.
+    Unreachable,
+    /// Somebody is there, and did not answer in time.
+    Silent,
+    /// The server's certificate is not the one expected, nor issued by it.
+    Untrusted,
+    /// The server's certificate is for other names than the one in the address.
+    WrongName,
+    /// Anything else, such as a server that does not speak TLS.
+    Other,
+}
+
 /// A failed call.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
@@ -20,8 +35,8 @@ pub enum ClientError {
         url: String,
         /// Cause.
         reason: String,
-        /// The server's certificate was not the expected one.
-        untrusted: bool,
+        /// What kind of cause.
+        problem: Problem,
     },
     /// 401: the client certificate is no user's (or no Marble's).
     #[error("{method} {url}: authorizing user: {message}")]

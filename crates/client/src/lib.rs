@@ -28,5 +28,5 @@ mod tls;
 pub use api::{Client, ClientBuilder, UpdateResult};
 pub use attest::{AttestOptions, Attested, EraConfig, attest, chain_pem, parse_chain};
 pub use endpoint::Endpoint;
-pub use error::{ClientError, Refusal};
+pub use error::{ClientError, Problem, Refusal};
 pub use tls::{Identity, Trust};

@@ -6,7 +6,7 @@ use http::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::error::Refusal;
+use crate::error::{Problem, Refusal};
 use crate::{ClientError, Endpoint, Identity, Trust, tls};
 
 /// Largest answer that is read.
@@ -99,9 +99,9 @@ impl Rest {
             request = request.header("content-type", "application/json").body(body);
         }
         let transport = |e: reqwest::Error| {
-            let reason = explained(chain(&e));
-            let untrusted = reason.contains("certificate");
-            ClientError::Transport { method, url: url.clone(), reason, untrusted }
+            let reason = chain(&e);
+            let problem = problem(&e, &reason);
+            ClientError::Transport { method, url: url.clone(), reason: explained(reason), problem }
         };
         let mut response = request.send().await.map_err(&transport)?;
         let code = response.status();
@@ -136,6 +136,21 @@ fn form_encode(text: &str) -> String {
     const KEEP: percent_encoding::AsciiSet =
         percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b' ');
     percent_encoding::utf8_percent_encode(text, &KEEP).to_string().replace(' ', "+")
+}
+
+/// What kind of failure that is. Causes of the TLS library come through the HTTP library as text only.
+fn problem(error: &reqwest::Error, reason: &str) -> Problem {
+    if reason.contains("not valid for name") || reason.contains("NotValidForName") {
+        Problem::WrongName
+    } else if reason.contains("invalid peer certificate") {
+        Problem::Untrusted
+    } else if error.is_timeout() {
+        Problem::Silent
+    } else if error.is_connect() && ["tcp connect error", "dns error"].iter().any(|kind| reason.contains(kind)) {
+        Problem::Unreachable
+    } else {
+        Problem::Other
+    }
 }
 
 /// Adds what a user can make of an answer that is not one of a client API.

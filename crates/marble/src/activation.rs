@@ -10,6 +10,7 @@ use marblerun_attestation::{Backend, ReportData};
 use tokio::time::{Instant, sleep, timeout};
 use tonic::{Code, Status};
 
+use crate::address::CoordinatorAddress;
 use crate::config::Config;
 use crate::connection;
 use crate::identity::Identity;
@@ -97,7 +98,7 @@ async fn ask(config: &Config, tls: Arc<rustls::ClientConfig>, request: &Activati
     let answer = timeout(ANSWER_TIMEOUT, client.activate(request.clone()))
         .await
         .map_err(|_| Failure::Again(format!("the Coordinator did not answer within {ANSWER_TIMEOUT:.0?}")))?
-        .map_err(|status| failure(&status))?;
+        .map_err(|status| failure(&status, &config.coordinator))?;
     let parameters = answer.into_inner().parameters.ok_or_else(|| {
         Failure::Final(PremainError::Refused {
             code: "no parameters".to_owned(),
@@ -114,8 +115,11 @@ async fn ask(config: &Config, tls: Arc<rustls::ClientConfig>, request: &Activati
 }
 
 /// What an error of the call means. A status without a source was sent by the Coordinator.
-fn failure(status: &Status) -> Failure {
+fn failure(status: &Status, coordinator: &CoordinatorAddress) -> Failure {
     let broken = std::error::Error::source(status).is_some();
+    // The gRPC library's words for an answer that is none; a Coordinator never says them.
+    let foreign =
+        ["invalid compression flag", "grpc-status header missing"].iter().any(|text| status.message().contains(text));
     match status.code() {
         Code::FailedPrecondition => Failure::Again(format!(
             "the Coordinator does not accept Marbles yet ({}): it waits for a manifest or for its recovery",
@@ -127,6 +131,7 @@ fn failure(status: &Status) -> Failure {
         Code::Unknown | Code::Cancelled | Code::Internal if broken => {
             Failure::Again(format!("the connection to the Coordinator broke: {}", status.message()))
         }
+        _ if foreign => Failure::Final(PremainError::NoMarbleApi { address: coordinator.to_string() }),
         code => {
             Failure::Final(PremainError::Refused { code: format!("{code:?}"), message: status.message().to_owned() })
         }

@@ -31,6 +31,15 @@ pub enum PremainError {
         /// The Coordinator's words.
         message: String,
     },
+    /// Something else listens there.
+    #[error(
+        "what answers at {address} is not the Marble API of a Coordinator (its default port is 2001; 4433 is the \
+         client API); set EDG_MARBLE_COORDINATOR_ADDR"
+    )]
+    NoMarbleApi {
+        /// Where it was asked.
+        address: String,
+    },
     /// The Coordinator did not become ready in time.
     #[error("gave up after {:.0?}: {last}", .after)]
     GaveUp {
@@ -59,7 +68,7 @@ impl PremainError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::Attestation(_) | Self::Identity(_) | Self::UuidFile(_) => 1,
-            Self::Refused { .. } => 3,
+            Self::Refused { .. } | Self::NoMarbleApi { .. } => 3,
             Self::GaveUp { .. } => 4,
             Self::Untrusted(_) => 5,
             Self::Ttls | Self::Files(_) | Self::Program(ProgramError::Parameters(_)) => 6,

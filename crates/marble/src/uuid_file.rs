@@ -21,7 +21,9 @@ pub struct UuidFileError {
 pub(crate) fn load_or_create(path: &Path) -> Result<Uuid, UuidFileError> {
     let error = |reason: String| UuidFileError { path: path.to_owned(), reason };
     match fs::read_to_string(path) {
-        Ok(text) => parse(&text).map_err(|reason| error(format!("failed to unmarshal UUID: {reason}"))),
+        Ok(text) => parse(&text).map_err(|reason| {
+            error(format!("failed to unmarshal UUID: {reason}; EDG_MARBLE_UUID_FILE names the file to use"))
+        }),
         Err(cause) if cause.kind() == ErrorKind::NotFound => {
             let uuid = Uuid::new_v4();
             create(path, uuid).map_err(|cause| {
@@ -29,7 +31,7 @@ pub(crate) fn load_or_create(path: &Path) -> Result<Uuid, UuidFileError> {
             })?;
             Ok(uuid)
         }
-        Err(cause) => Err(error(format!("cannot be read: {cause}"))),
+        Err(cause) => Err(error(format!("cannot be read: {cause}; EDG_MARBLE_UUID_FILE names the file to use"))),
     }
 }
 

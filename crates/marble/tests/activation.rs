@@ -211,6 +211,17 @@ async fn a_server_that_speaks_something_else_is_waited_out() {
     }
 }
 
+/// Two ports are easily mixed up, and waiting does not help.
+#[tokio::test]
+async fn another_api_at_the_address_is_told_as_that_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let address = FakeCoordinator::start_client_api().await;
+    let error = activate(&config(address, directory.path()), &simulation(), Timestamp::now()).await.unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains(&address.to_string()) && text.contains("not the Marble API"), "{text}");
+    assert_eq!(error.exit_code(), 3);
+}
+
 #[tokio::test]
 async fn a_pinned_root_is_proven_by_the_answer() {
     let directory = tempfile::tempdir().unwrap();

@@ -131,14 +131,39 @@ async fn an_operator_provisions_restarts_backs_up_and_restores_from_the_command_
     assert_eq!(coordinator.status().await.unwrap(), 1, "{}", coordinator.log());
     assert!(ok(home, &["status", "-i", a]).starts_with("1: Coordinator is in recovery mode."));
     assert!(fails(home, &["manifest", "set", &m, a, "-i"]).contains("--discard-state"));
+    let stale = fails(home, &["status", a]);
+    assert!(stale.contains("is not the cached root") && stale.contains(&path(home, "coordinator-cert.pem")), "{stale}");
     let stranger = path(home, "stranger.pem");
-    fails(home, &["recover", &rec, a, "-i", "--data", "--key", &stranger]);
+    assert!(fails(home, &["recover", &rec, a, "-i", "--data", "--key", &stranger]).contains("another key"));
     assert_eq!(ok(home, &["recover", &rec, a, "-i", "--data", "--key", &key_pem]), "Recovery successful.\n");
     assert_eq!(coordinator.attest().await.unwrap().root, root);
     assert!(ok(home, &["status", a]).starts_with("3:"), "the cached certificate is good again");
     let got: Value = serde_json::from_str(&run(&["secret", "get", "s0", a, "--output", "json"])).unwrap();
     assert_eq!(got["s0"]["Private"], "aGVsbG8=", "the value of the time of the backup");
     coordinator.terminate().await.unwrap();
+}
+
+/// A name that the certificate does not have is another mistake than another Coordinator, and has another remedy.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_that_is_not_in_the_certificate_is_told_with_those_that_are() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    fs::write(home.join("manifest.json"), load::manifest(&TestUser::new("writer").unwrap(), &[], 1).unwrap()).unwrap();
+    let manifest = path(home, "manifest.json");
+    let builder = Coordinator::builder(&home.join("seal")).env("EDG_COORDINATOR_DNS_NAMES", "coordinator.example");
+    let coordinator = builder.start().await.unwrap();
+    let (right, wrong) = (coordinator.client_addr.to_string(), format!("localhost:{}", coordinator.client_addr.port()));
+
+    let refused = fails(home, &["manifest", "set", &manifest, &wrong, "-i"]);
+    for promised in ["localhost", "coordinator.example", "127.0.0.1", "Hint: connect to a name"] {
+        assert!(refused.contains(promised), "{promised:?}: {refused}");
+    }
+    assert_eq!(coordinator.status().await.unwrap(), 2, "so nothing was set");
+    ok(home, &["manifest", "set", &manifest, &right, "-i"]);
+    assert!(fails(home, &["status", &wrong]).contains("Hint: connect to a name"));
+    let output = marblerun(home, &["status", &wrong, "-i"]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("is for other names than this address"));
+    assert!(output.stdout.starts_with(b"3: "));
 }
 
 /// A file put in place under a running Coordinator is never written over; the restart loads it.

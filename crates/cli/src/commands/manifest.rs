@@ -42,6 +42,10 @@ async fn set(
     recoverydata: Option<PathBuf>,
     discard_state: bool,
 ) -> Result<()> {
+    if let Some(file) = output.file().filter(|file| *file != "-") {
+        // Lest somebody believes that it takes the recovery data, and learns too late that it does not.
+        bail!("manifest set has no use for --output {file}: --recoverydata names the file for the recovery data");
+    }
     let raw = manifest_file::load(manifest)?;
     // What is written after the manifest is in force must have its place before the Coordinator is asked.
     trust::prepare_cache(global)?;

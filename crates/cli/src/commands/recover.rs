@@ -29,7 +29,11 @@ pub async fn run(global: &Global, output: &Output<'_>, args: RecoverArgs) -> Res
         bail!("{} is recovery data as 'manifest set' writes it: add --data", args.secret.display());
     }
     let mine = |ciphertext: &[u8]| ciphertext.len() == modulus_len(&key) && key.decrypt(ciphertext).is_ok();
-    let stored = if args.data { entry(&stored, args.name.as_deref(), mine)? } else { stored };
+    let stored = if args.data {
+        entry(&stored, args.name.as_deref(), mine).with_context(|| format!("reading {}", args.secret.display()))?
+    } else {
+        stored
+    };
     let secret = plain_secret(stored, Some(&key))?;
     let signature = key.sign(&secret).map_err(|e| anyhow!("signing the recovery secret: {e}"))?;
     upload(global, output, &args.coordinator, &secret, &signature).await
@@ -146,7 +150,9 @@ fn entry(json: &[u8], name: Option<&str>, is_mine: impl Fn(&[u8]) -> bool) -> Re
             None => bail!("no entry of the recovery data is encrypted to this key; there are: {}", names()),
         },
     };
-    found.map(|Base64(bytes)| bytes.clone()).with_context(|| format!("no such entry; there are: {}", names()))
+    found.map(|Base64(bytes)| bytes.clone()).with_context(|| {
+        format!("the recovery data has no entry {:?}; there are: {}", name.unwrap_or_default(), names())
+    })
 }
 
 /// The plain secret: decrypted if the file is a ciphertext of the key (then it is as long as its modulus).
@@ -154,11 +160,13 @@ fn plain_secret(stored: Vec<u8>, key: Option<&PrivateKey>) -> Result<Zeroizing<V
     let stored = Zeroizing::new(stored);
     match key {
         Some(key) if stored.len() == modulus_len(key) => {
-            key.decrypt(&stored).map_err(|e| anyhow!("decrypting the recovery secret: {e}"))
+            let other =
+                |e| anyhow!("decrypting the recovery secret: {e}. It is encrypted to another key than this one");
+            key.decrypt(&stored).map_err(other)
         }
         _ if PLAIN_LENGTHS.contains(&stored.len()) => Ok(stored),
         Some(key) => bail!(
-            "the recovery secret has {} bytes: it is neither plain (16, 32 or 33 bytes) nor encrypted to this key ({} bytes)",
+            "the recovery secret has {} bytes: it is neither plain (16, 24, 32 or 33 bytes) nor encrypted to this key ({} bytes)",
             stored.len(),
             modulus_len(key)
         ),

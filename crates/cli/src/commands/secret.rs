@@ -8,11 +8,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use marblerun_api::bytes::Base64;
 use marblerun_api::v2::{Secret, UserSecret};
+use serde_json::Value;
 use x509_cert::Certificate;
 use x509_cert::der::{Decode as _, Encode as _};
 
 use crate::args::{Global, SecretArgs, SecretCommand};
-use crate::output::{Output, write_stdout};
+use crate::output::{Output, warn, write_stdout};
 use crate::{files, trust};
 
 /// Runs one of them.
@@ -38,29 +39,39 @@ pub async fn run(global: &Global, output: &Output<'_>, args: SecretArgs) -> Resu
 
 fn read_secrets(file: &Path, from_pem: Option<String>) -> Result<BTreeMap<String, UserSecret>> {
     let bytes = files::read(file)?;
-    match from_pem {
-        Some(name) => Ok(BTreeMap::from([(name, from_pem_data(&bytes)?)])),
-        None => from_json(&bytes).with_context(|| format!("reading secrets in {}", file.display())),
-    }
+    let secrets = match from_pem {
+        Some(name) => from_pem_data(&bytes).map(|secret| BTreeMap::from([(name, secret)])),
+        None => from_json(&bytes),
+    };
+    secrets.with_context(|| format!("reading secrets in {}", file.display()))
 }
 
 /// `{"NAME": {"Cert", "Private", "Key"}}`; field names in any case. `Cert` and `Private` may also be PEM text.
+/// Other fields are ignored, as they are in what `secret get` wrote, but not in silence: one may be a typo.
 fn from_json(bytes: &[u8]) -> Result<BTreeMap<String, UserSecret>> {
-    let entries: BTreeMap<String, BTreeMap<String, Option<String>>> = serde_json::from_slice(bytes)?;
+    if bytes.trim_ascii_start().starts_with(b"-----BEGIN") {
+        bail!("it is PEM: say which secret it holds with --from-pem NAME");
+    }
+    let entries: BTreeMap<String, BTreeMap<String, Value>> = serde_json::from_slice(bytes)?;
     entries
         .into_iter()
         .map(|(name, fields)| {
             let mut secret = UserSecret::default();
-            for (field, text) in fields {
-                let Some(text) = text else { continue };
-                let value = || decode_part(&text).with_context(|| format!("{name}.{field}"));
-                if field.eq_ignore_ascii_case("Cert") {
-                    secret.cert = Some(Base64(value()?));
-                } else if field.eq_ignore_ascii_case("Private") {
-                    secret.private = Some(Base64(value()?));
-                } else if field.eq_ignore_ascii_case("Key") {
-                    secret.key = Some(Base64(value()?));
-                }
+            for (field, value) in fields {
+                let part = match field.to_ascii_lowercase().as_str() {
+                    "cert" => &mut secret.cert,
+                    "private" => &mut secret.private,
+                    "key" => &mut secret.key,
+                    _ => {
+                        warn(&format!("{name}.{field} is ignored: the fields of a secret are Cert, Private and Key"));
+                        continue;
+                    }
+                };
+                *part = match value {
+                    Value::Null => None,
+                    Value::String(text) => Some(Base64(decode_part(&text).with_context(|| format!("{name}.{field}"))?)),
+                    _ => bail!("{name}.{field}: it is neither base64 nor PEM"),
+                };
             }
             Ok((name, secret))
         })
@@ -187,6 +198,21 @@ mod tests {
         assert_eq!(secrets["a"].key, Some(Base64(b"hi".to_vec())));
         assert_eq!(secrets["b"].private, Some(Base64(vec![0, 1])));
         assert!(from_json(br#"{"a":{"Cert":"no base64!"}}"#).is_err());
+        assert!(from_json(br#"{"a":{"Key":7}}"#).is_err());
+    }
+
+    #[test]
+    fn what_secret_get_wrote_can_be_set_again() {
+        let written = br#"{"a":{"Type":"plain","Size":0,"Shared":false,"UserDefined":true,"Cert":null,"ValidFor":0,"Private":"aGk=","Public":"aGk="}}"#;
+        let secrets = from_json(written).unwrap();
+        assert_eq!(secrets["a"].private, Some(Base64(b"hi".to_vec())));
+        assert_eq!(secrets["a"].cert, None);
+    }
+
+    #[test]
+    fn pem_without_the_name_of_its_secret_is_told_how_to_name_it() {
+        let error = from_json(b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap_err();
+        assert!(error.to_string().contains("--from-pem"), "{error}");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `marblerun status`.
 
 use anyhow::{Context as _, Result};
-use marblerun_client::{ClientError, Trust};
+use marblerun_client::Trust;
 use serde_json::json;
 
 use crate::args::Global;
@@ -13,18 +13,17 @@ pub async fn run(global: &Global, output: &Output<'_>, coordinator: &str) -> Res
     let client = trust::cached_client(global, coordinator, None)?;
     let (status, pinned) = match client.status().await {
         // In recovery mode the Coordinator has a temporary root: with --insecure that must not hide the answer.
-        Err(error) if global.insecure && trust::is_untrusted(&error) => {
-            warn("the Coordinator does not present the cached root certificate; its answer is not verified");
+        Err(error)
+            if global.insecure
+                && let Some(doubt) = trust::doubt(&error) =>
+        {
+            warn(&format!("{doubt}; its answer is not verified"));
             (trust::build(global, coordinator, Trust::Anyone, None)?.status().await, false)
         }
         other => (other, trust::is_cache_attested(global)?),
     };
-    let status = status.map_err(explain).context("retrieving Coordinator status")?;
+    let status = status.context("retrieving Coordinator status")?;
     output.result(&json!({"code": status.code, "message": status.message, "verified": pinned}), || {
         format!("{}: {}", status.code, status.message)
     })
-}
-
-fn explain(error: ClientError) -> anyhow::Error {
-    anyhow::Error::new(error)
 }

@@ -94,6 +94,26 @@ impl FakeCoordinator {
         std::mem::take(&mut self.calls.lock().unwrap())
     }
 
+    /// An HTTP server that knows no gRPC, such as a client API.
+    pub async fn start_client_api() -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(server_config(&authority(), b"h2")));
+        tokio::spawn(async move {
+            let (tcp, _) = listener.accept().await.unwrap();
+            let tls = acceptor.accept(tcp).await.unwrap();
+            let service = hyper::service::service_fn(|_| async {
+                let body = r#"{"status":"error","data":null,"message":""}"#.to_owned();
+                http::Response::builder().status(405).body(body)
+            });
+            let _ = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new())
+                .http2_only()
+                .serve_connection(TokioIo::new(tls), service)
+                .await;
+        });
+        address
+    }
+
     /// Settings for a Marble of this Coordinator that is in a hurry.
     pub fn config(&self, directory: &Path) -> Config {
         config(self.address, directory)

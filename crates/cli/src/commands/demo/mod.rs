@@ -60,4 +60,12 @@ impl Programs {
         };
         Ok(Self { coordinator: find("marblerun-coordinator")?, premain: find("marblerun-premain")?, marblerun })
     }
+
+    /// How to call this program: by its name where a shell finds it by that, else with its folder.
+    fn as_typed(&self) -> String {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let found = std::env::split_paths(&path).map(|dir| dir.join("marblerun")).find(|file| file.is_file());
+        let same = found.and_then(|file| file.canonicalize().ok()) == self.marblerun.canonicalize().ok();
+        if same { "marblerun".to_owned() } else { self.marblerun.display().to_string() }
+    }
 }

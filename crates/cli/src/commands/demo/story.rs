@@ -213,6 +213,7 @@ impl<'a> Story<'a> {
     async fn end(&mut self, keep: bool) -> Result<()> {
         self.server = None;
         println!("\nDone in {:.1} s.", self.started.elapsed().as_secs_f64());
+        let marblerun = self.programs.as_typed();
         if keep {
             if let Some(mut running) = self.coordinator.take() {
                 println!("\nThe Coordinator keeps running (process {}). Try:", running.0.id());
@@ -220,19 +221,21 @@ impl<'a> Story<'a> {
                 running.0.stdin.take();
                 std::mem::forget(running);
             }
-            let address = self.address();
-            println!("  marblerun status -i {address}");
-            println!("  marblerun manifest get -i {address}");
-            println!("  marblerun manifest log -i {address}");
-            println!("  marblerun backup inspect {}", self.dir.join("seal-restored").display());
+            let coordinator = format!("-i {}", self.address());
+            // Not the user's own cache, which may hold another deployment.
+            let cache = format!("--coordinator-cert {}", self.cache().display());
+            println!("  {marblerun} status {coordinator} {cache}");
+            println!("  {marblerun} manifest get {coordinator}");
+            println!("  {marblerun} manifest log {coordinator} {cache}");
+            println!("  {marblerun} backup inspect {}", self.dir.join("seal-restored").display());
             println!("Stop it with kill, and remove {}.", self.dir.display());
         } else {
             self.stop_coordinator().await?;
             println!("\nWhat to type next:");
-            println!("  marblerun demo --keep                       leaves the Coordinator running, to look around");
-            println!("  marblerun-coordinator --help                every setting, for one of your own");
-            println!("  marblerun manifest set MANIFEST ADDRESS -i --recoverydata FILE");
-            println!("  marblerun backup create SEAL_DIR FOLDER     any time, while it runs");
+            println!("  {marblerun} demo --keep                       leaves the Coordinator running, to look around");
+            println!("  {marblerun}-coordinator --help                every setting, for one of your own");
+            println!("  {marblerun} manifest set MANIFEST ADDRESS -i --recoverydata FILE");
+            println!("  {marblerun} backup create SEAL_DIR FOLDER     any time, while it runs");
         }
         Ok(())
     }
@@ -245,6 +248,11 @@ impl<'a> Story<'a> {
 
     fn end_step(&self, result: &str) {
         println!("    {result} [{:.2} s]", self.step.elapsed().as_secs_f64());
+    }
+
+    /// The certificate cache of the demo.
+    fn cache(&self) -> PathBuf {
+        self.dir.join("coordinator-cert.pem")
     }
 
     fn address(&self) -> String {
@@ -331,7 +339,7 @@ impl<'a> Story<'a> {
         let output = Command::new(&self.programs.marblerun)
             .args(args)
             .args(["--insecure", "--coordinator-cert"])
-            .arg(self.dir.join("coordinator-cert.pem"))
+            .arg(self.cache())
             .stdin(Stdio::null())
             .output()?;
         checked(output, "marblerun")

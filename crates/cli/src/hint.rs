@@ -1,0 +1,97 @@
+//! What to do next, where an error itself cannot know: it tells what a library or a Coordinator said.
+
+use std::path::Path;
+
+use marblerun_client::{ClientError, Problem, Refusal};
+
+/// What the Coordinator says where a request does not fit its state.
+const WRONG_STATE: [&str; 2] = ["server is not in expected state", "requested value not set"];
+
+/// The next step after that error, if there is one to name. `cache` is the certificate cache in use.
+pub fn hint(error: &anyhow::Error, cache: Option<&Path>) -> Option<String> {
+    match error.chain().find_map(|cause| cause.downcast_ref::<ClientError>())? {
+        ClientError::Transport { problem: Problem::Untrusted, .. } => Some(after_another_root(cache)),
+        ClientError::Transport { problem, .. } => after_no_answer(*problem).map(str::to_owned),
+        ClientError::Unauthorized { .. } => {
+            Some("--cert and --key must be those of a user whom the manifest in force names.".to_owned())
+        }
+        ClientError::Refused(refusal) if WRONG_STATE.iter().any(|text| refusal.message.contains(text)) => {
+            Some(after_wrong_state(refusal).to_owned())
+        }
+        _ => None,
+    }
+}
+
+fn after_another_root(cache: Option<&Path>) -> String {
+    let cache = cache.map(|path| format!(" ({})", path.display())).unwrap_or_default();
+    format!(
+        "the Coordinator's certificate is not the cached root{cache}. It may be another deployment, or be in recovery \
+         mode (then it has a temporary root): 'marblerun status -i ADDRESS' tells. If the change is right, \
+         'marblerun manifest verify' verifies it and renews the cache."
+    )
+}
+
+fn after_no_answer(problem: Problem) -> Option<&'static str> {
+    match problem {
+        Problem::Unreachable => Some(
+            "is the Coordinator running, and is this the address of its client API (EDG_COORDINATOR_CLIENT_ADDR, \
+             port 4433 by default)?",
+        ),
+        Problem::Silent => Some("--timeout sets how many seconds to wait for an answer."),
+        Problem::WrongName => Some(
+            "connect to a name or address that the certificate has. EDG_COORDINATOR_DNS_NAMES of the Coordinator \
+             sets them, when a deployment is made.",
+        ),
+        Problem::Untrusted | Problem::Other => None,
+    }
+}
+
+fn after_wrong_state(refusal: &Refusal) -> &'static str {
+    if refusal.url.contains("/recover") {
+        "the Coordinator is not in recovery mode, so there is nothing to recover; 'marblerun status' tells its state."
+    } else if refusal.method == "POST" && refusal.url.ends_with("/manifest") {
+        "a manifest is in force already, and can be set only once. 'marblerun manifest verify' compares it with yours."
+    } else {
+        "this needs a manifest in force. 'marblerun status -i ADDRESS' tells whether the Coordinator waits for one, \
+         or for its recovery."
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(method: &'static str, path: &str, message: &str) -> anyhow::Error {
+        let error = ClientError::Refused(Box::new(Refusal {
+            method,
+            url: format!("https://localhost:4433{path}"),
+            code: 500,
+            reason: "Internal Server Error".to_owned(),
+            status: "error".to_owned(),
+            message: message.to_owned(),
+            data: String::new(),
+        }));
+        anyhow::Error::new(error).context("what was tried")
+    }
+
+    #[test]
+    fn a_request_that_does_not_fit_the_state_is_told_which_state_it_needs() {
+        for (method, path, message, expected) in [
+            ("POST", "/api/v2/manifest", "server is not in expected state", "in force already"),
+            ("GET", "/api/v2/manifest", "requested value not set", "needs a manifest in force"),
+            ("GET", "/api/v2/secrets?s=a", "server is not in expected state", "needs a manifest in force"),
+            ("POST", "/api/v2/recover", "server is not in expected state", "nothing to recover"),
+            (
+                "POST",
+                "/api/v2/recover",
+                "failed to decrypt recovery secret: server is not in expected state",
+                "nothing to recover",
+            ),
+            ("GET", "/api/v2/recover/public-key", "server is not in expected state", "nothing to recover"),
+        ] {
+            let hint = hint(&refused(method, path, message), None).unwrap();
+            assert!(hint.contains(expected), "{method} {path}: {hint}");
+        }
+        assert_eq!(hint(&refused("POST", "/api/v2/manifest", "checking manifest: no packages"), None), None);
+    }
+}

@@ -7,8 +7,11 @@
 mod args;
 mod commands;
 mod files;
+mod identity;
 mod manifest_file;
 mod output;
+mod recovery_key;
+mod token;
 mod trust;
 
 use std::ffi::OsString;
@@ -91,6 +94,9 @@ fn message(error: &anyhow::Error) -> String {
 
 /// What to do next, where the error itself cannot know.
 fn hint(error: &anyhow::Error) -> Option<&'static str> {
+    if let Some(flags) = error.chain().find_map(|cause| cause.downcast_ref::<identity::FlagError>()) {
+        return Some(flags.hint);
+    }
     let client = error.chain().find_map(|cause| cause.downcast_ref::<marblerun_client::ClientError>())?;
     match client {
         marblerun_client::ClientError::Transport { untrusted: true, .. } => Some(
@@ -98,9 +104,9 @@ fn hint(error: &anyhow::Error) -> Option<&'static str> {
              (then it has a temporary root): 'marblerun status -i ADDRESS' tells. If the change is right, \
              'marblerun manifest verify' verifies it and renews the cache.",
         ),
-        marblerun_client::ClientError::Unauthorized { .. } => {
-            Some("--cert and --key must be those of a user whom the manifest in force names.")
-        }
+        marblerun_client::ClientError::Unauthorized { .. } => Some(
+            "certificate and key (--cert, --key, or those on a token) must be a user's whom the manifest in force names.",
+        ),
         _ => None,
     }
 }

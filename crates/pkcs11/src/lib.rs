@@ -5,6 +5,20 @@
 //! [`TlsKey`] proves a client's identity in TLS handshakes, [`RsaKey`] decrypts and signs recovery secrets,
 //! [`SecretKey`] wraps short secrets such as a seal key.
 //!
+//! ```no_run
+//! use std::sync::Arc;
+//! use marblerun_pkcs11::{Config, PinSources, Selector, TlsKey, Token};
+//!
+//! # fn example() -> Result<(), marblerun_pkcs11::Pkcs11Error> {
+//! let config = Config::read("token.json".as_ref())?;
+//! let token = Token::open(&config, PinSources::default())?;
+//! let alice = Selector::from_arguments(None, Some(b"alice"))?;
+//! let certificate = token.certificate(&alice)?;
+//! let key: Arc<dyn rustls::sign::SigningKey> = Arc::new(TlsKey::from(token.private_key(&alice)?));
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! The module is foreign code of the vendor, loaded into this process: its path must be trusted like a program.
 //! All of its unsafe interface is behind the `cryptoki` crate. Calls block while the token works.
 #![forbid(unsafe_code)]

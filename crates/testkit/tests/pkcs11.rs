@@ -6,6 +6,7 @@ use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use marblerun_testkit::{Coordinator, PIN, RecoveryKeyPair, SoftTokens, TestUser, binary, load};
 use serde_json::{Value, json};
@@ -259,8 +260,9 @@ fn the_pin_comes_from_the_environment_a_file_or_the_terminal() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    // Typed only after the question, for the terminal shows what is typed until then.
+    // Typed only after the question, as a person does: what is typed before is shown, and then thrown away.
     let mut shown = read_until(&mut terminal, "PIN of the token");
+    wait_until_input_is_hidden(terminal.id());
     writeln!(terminal.stdin.as_mut().unwrap(), "{PIN}").unwrap();
     let output = terminal.wait_with_output().unwrap();
     shown.push_str(&String::from_utf8_lossy(&output.stdout));
@@ -283,9 +285,37 @@ fn read_until(terminal: &mut std::process::Child, wanted: &str) -> String {
         );
         shown.push(byte[0]);
     }
-    // The echo is switched off just after the question is written.
-    std::thread::sleep(std::time::Duration::from_millis(300));
     String::from_utf8(shown).unwrap()
+}
+
+/// Waits until the terminal that `script` runs its child on no longer shows what is typed.
+fn wait_until_input_is_hidden(script: u32) {
+    let started = Instant::now();
+    loop {
+        let terminals =
+            children_of(script).into_iter().filter_map(|pid| fs::read_link(format!("/proc/{pid}/fd/2")).ok());
+        let hides = |terminal| {
+            let settings = Command::new("stty").arg("-F").arg(terminal).arg("-a").output().unwrap();
+            String::from_utf8_lossy(&settings.stdout).split_whitespace().any(|setting| setting == "-echo")
+        };
+        if terminals.into_iter().any(hides) {
+            return;
+        }
+        assert!(started.elapsed() < Duration::from_secs(30), "the input is not hidden");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn children_of(parent: u32) -> Vec<u32> {
+    let processes = fs::read_dir("/proc").unwrap();
+    let ids = processes.filter_map(|entry| entry.unwrap().file_name().to_str()?.parse().ok());
+    let is_child = |pid: &u32| {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        // PID (NAME) STATE PARENT ..
+        let after_name = stat.rsplit(')').next().unwrap_or_default();
+        after_name.split_whitespace().nth(1) == Some(parent.to_string().as_str())
+    };
+    ids.filter(is_child).collect()
 }
 
 /// SoftHSM knows OAEP with SHA-1 only, so what is decrypted here went the way of tokens that lack it.

@@ -91,9 +91,33 @@ fn build_programs(release: bool) -> Result<PathBuf> {
 }
 
 fn test(args: &[String]) -> Result<()> {
+    install_test_tools()?;
     // Stories start the real programs; cargo builds those only for tests of their own package.
     build_programs(false)?;
     run(cargo().current_dir(root()?).args(["test", "--locked", "--workspace"]).args(args))
+}
+
+/// Programs that tests use, and the Debian packages they are in.
+const TEST_TOOLS: [(&str, &str); 4] =
+    [("softhsm2-util", "softhsm2"), ("pkcs11-tool", "opensc"), ("openssl", "openssl"), ("script", "bsdutils")];
+
+/// Tests do not skip what they lack a tool for; as root, missing ones are installed.
+fn install_test_tools() -> Result<()> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let is_here = |program: &str| std::env::split_paths(&path).any(|dir| dir.join(program).is_file());
+    let missing: Vec<&str> =
+        TEST_TOOLS.iter().filter(|(program, _)| !is_here(program)).map(|(_, package)| *package).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let user = Command::new("id").arg("-u").output().context("starting id")?;
+    if user.stdout.trim_ascii() != b"0" || !is_here("apt-get") {
+        bail!("the tests need more programs; install the packages: {}", missing.join(" "));
+    }
+    let apt_get = |words: &[&str]| run(Command::new("apt-get").args(words).env("DEBIAN_FRONTEND", "noninteractive"));
+    let install = [&["install", "--yes", "--no-install-recommends"][..], &missing].concat();
+    // The lists of packages may be absent or old.
+    apt_get(&install).or_else(|_| apt_get(&["update"]).and_then(|()| apt_get(&install)))
 }
 
 fn demo(args: &[String]) -> Result<()> {

@@ -1,5 +1,6 @@
 //! The command line, as `clap` types. Names and defaults are upstream's where upstream has them.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -75,7 +76,7 @@ impl Global {
     }
 }
 
-/// A client certificate with its key.
+/// A client certificate with its key: in files, or on a PKCS#11 token.
 #[derive(Debug, Args, Clone)]
 pub struct ClientCert {
     /// PEM file of the user's certificate, leaf first
@@ -84,6 +85,21 @@ pub struct ClientCert {
     /// PEM file of the user's private key
     #[arg(short, long, value_name = "FILE")]
     pub key: Option<PathBuf>,
+    /// JSON file that names a PKCS#11 module and token; instead of --cert and --key
+    #[arg(long, value_name = "FILE")]
+    pub pkcs11_config: Option<PathBuf>,
+    /// Id of the private key on the token: as typed, or `hex:6b31`, or a `pkcs11:` URI
+    #[arg(long, value_name = "ID")]
+    pub pkcs11_key_id: Option<OsString>,
+    /// Label of the private key on the token
+    #[arg(long, value_name = "LABEL")]
+    pub pkcs11_key_label: Option<OsString>,
+    /// Id of the certificate on the token
+    #[arg(long, value_name = "ID")]
+    pub pkcs11_cert_id: Option<OsString>,
+    /// Label of the certificate on the token
+    #[arg(long, value_name = "LABEL")]
+    pub pkcs11_cert_label: Option<OsString>,
 }
 
 /// Commands.
@@ -229,6 +245,36 @@ pub struct SecretClientCert {
     /// PEM file of the user's private key
     #[arg(short, long, value_name = "FILE", global = true)]
     pub key: Option<PathBuf>,
+    /// JSON file that names a PKCS#11 module and token; instead of --cert and --key
+    #[arg(long, value_name = "FILE", global = true)]
+    pub pkcs11_config: Option<PathBuf>,
+    /// Id of the private key on the token: as typed, or `hex:6b31`, or a `pkcs11:` URI
+    #[arg(long, value_name = "ID", global = true)]
+    pub pkcs11_key_id: Option<OsString>,
+    /// Label of the private key on the token
+    #[arg(long, value_name = "LABEL", global = true)]
+    pub pkcs11_key_label: Option<OsString>,
+    /// Id of the certificate on the token
+    #[arg(long, value_name = "ID", global = true)]
+    pub pkcs11_cert_id: Option<OsString>,
+    /// Label of the certificate on the token
+    #[arg(long, value_name = "LABEL", global = true)]
+    pub pkcs11_cert_label: Option<OsString>,
+}
+
+impl From<SecretClientCert> for ClientCert {
+    fn from(of_group: SecretClientCert) -> Self {
+        let SecretClientCert {
+            cert,
+            key,
+            pkcs11_config,
+            pkcs11_key_id,
+            pkcs11_key_label,
+            pkcs11_cert_id,
+            pkcs11_cert_label,
+        } = of_group;
+        Self { cert, key, pkcs11_config, pkcs11_key_id, pkcs11_key_label, pkcs11_cert_id, pkcs11_cert_label }
+    }
 }
 
 /// `secret ..`
@@ -258,6 +304,23 @@ pub struct RecoveryKey {
     /// PEM file of the recovery private key (PKCS#8 or PKCS#1)
     #[arg(short, long, value_name = "FILE")]
     pub key: Option<PathBuf>,
+    /// Or a key on a token.
+    #[command(flatten)]
+    pub token: TokenKey,
+}
+
+/// A recovery private key on a PKCS#11 token.
+#[derive(Debug, Args, Clone)]
+pub struct TokenKey {
+    /// JSON file that names a PKCS#11 module and token; for a recovery private key there
+    #[arg(long, value_name = "FILE")]
+    pub pkcs11_config: Option<PathBuf>,
+    /// Id of the private key on the token: as typed, or `hex:6b31`, or a `pkcs11:` URI
+    #[arg(long, value_name = "ID")]
+    pub pkcs11_key_id: Option<OsString>,
+    /// Label of the private key on the token
+    #[arg(long, value_name = "LABEL")]
+    pub pkcs11_key_label: Option<OsString>,
 }
 
 /// `recover`
@@ -352,6 +415,9 @@ pub enum BackupCommand {
         /// PEM file of a recovery private key; once for each party
         #[arg(short, long, value_name = "FILE")]
         key: Vec<PathBuf>,
+        /// And a key on a token.
+        #[command(flatten)]
+        token: TokenKey,
         /// Recovery data that `manifest set` answered (JSON); needed if the backup does not hold the encrypted secrets
         #[arg(long, value_name = "FILE")]
         recoverydata: Option<PathBuf>,

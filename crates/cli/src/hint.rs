@@ -4,16 +4,21 @@ use std::path::Path;
 
 use marblerun_client::{ClientError, Problem, Refusal};
 
+use crate::identity::FlagError;
+
 /// What the Coordinator says where a request does not fit its state.
 const WRONG_STATE: [&str; 2] = ["server is not in expected state", "requested value not set"];
 
 /// The next step after that error, if there is one to name. `cache` is the certificate cache in use.
 pub fn hint(error: &anyhow::Error, cache: Option<&Path>) -> Option<String> {
+    if let Some(flags) = error.chain().find_map(|cause| cause.downcast_ref::<FlagError>()) {
+        return Some(flags.hint.to_owned());
+    }
     match error.chain().find_map(|cause| cause.downcast_ref::<ClientError>())? {
         ClientError::Transport { problem: Problem::Untrusted, .. } => Some(after_another_root(cache)),
         ClientError::Transport { problem, .. } => after_no_answer(*problem).map(str::to_owned),
         ClientError::Unauthorized { .. } => {
-            Some("--cert and --key must be those of a user whom the manifest in force names.".to_owned())
+            Some("certificate and key (--cert, --key, or those on a token) must be a user's whom the manifest in force names.".to_owned())
         }
         ClientError::Refused(refusal) if WRONG_STATE.iter().any(|text| refusal.message.contains(text)) => {
             Some(after_wrong_state(refusal).to_owned())

@@ -8,9 +8,12 @@ mod args;
 mod commands;
 mod files;
 mod hint;
+mod identity;
 mod interrupt;
 mod manifest_file;
 mod output;
+mod recovery_key;
+mod token;
 mod trust;
 
 use std::ffi::OsString;

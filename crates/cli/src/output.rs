@@ -2,12 +2,16 @@
 
 use std::cell::Cell;
 use std::io::Write as _;
+use std::sync::mpsc::RecvTimeoutError;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use console::Term;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::json;
+use zeroize::Zeroizing;
 
 use crate::args::Global;
 use crate::files;
@@ -111,8 +115,25 @@ pub fn warn(text: &str) {
     eprintln!("Warning: {text}");
 }
 
+/// Held by who draws on the terminal.
+static TERMINAL: Mutex<()> = Mutex::new(());
+
+/// Asks for a secret on the terminal, without showing it. `None` if there is no terminal.
+pub fn ask_secret(prompt: &str) -> std::io::Result<Option<Zeroizing<String>>> {
+    let terminal = Term::stderr();
+    if !terminal.is_term() {
+        return Ok(None);
+    }
+    let _guard = TERMINAL.lock().unwrap_or_else(PoisonError::into_inner);
+    terminal.clear_line()?;
+    terminal.write_str(prompt)?;
+    Ok(Some(Zeroizing::new(terminal.read_secure_line()?)))
+}
+
 /// How long a command may take before it shows that it is at work.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// Between two pictures of the spinner.
+const TICK: Duration = Duration::from_millis(120);
 
 /// Shows on a terminal (stderr) that a command is at work and for how long, if it takes over a second.
 pub struct Busy {
@@ -125,15 +146,18 @@ impl Busy {
     pub fn start() -> Self {
         let (done, finished) = std::sync::mpsc::channel::<()>();
         let thread = std::thread::spawn(move || {
-            if finished.recv_timeout(PATIENCE) != Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            if finished.recv_timeout(PATIENCE) != Err(RecvTimeoutError::Timeout) {
                 return;
             }
             let style = ProgressStyle::with_template("{spinner} working, {elapsed}");
             let bar = ProgressBar::new_spinner().with_elapsed(PATIENCE);
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
-            bar.enable_steady_tick(Duration::from_millis(120));
-            // Until the command ends, either way.
-            let _ = finished.recv();
+            // Until the command ends, either way; not over a question.
+            while finished.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+                if let Ok(_guard) = TERMINAL.try_lock() {
+                    bar.tick();
+                }
+            }
             bar.finish_and_clear();
         });
         Self { done, thread: Some(thread) }

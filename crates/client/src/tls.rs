@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
 use rustls::{CertificateError, DigitallySignedStruct, SignatureScheme};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
@@ -32,7 +32,13 @@ pub enum Trust {
 /// A client certificate with its key.
 pub struct Identity {
     chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
+    key: IdentityKey,
+}
+
+enum IdentityKey {
+    InMemory(PrivateKeyDer<'static>),
+    /// On a token, in an HSM, behind an agent.
+    Elsewhere(Arc<dyn SigningKey>),
 }
 
 impl std::fmt::Debug for Identity {
@@ -43,7 +49,11 @@ impl std::fmt::Debug for Identity {
 
 impl Clone for Identity {
     fn clone(&self) -> Self {
-        Self { chain: self.chain.clone(), key: self.key.clone_key() }
+        let key = match &self.key {
+            IdentityKey::InMemory(key) => IdentityKey::InMemory(key.clone_key()),
+            IdentityKey::Elsewhere(key) => IdentityKey::Elsewhere(key.clone()),
+        };
+        Self { chain: self.chain.clone(), key }
     }
 }
 
@@ -61,14 +71,33 @@ impl Identity {
             return Err(bad("client certificate", "found no CERTIFICATE block in the PEM data".to_owned()));
         }
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|e| bad("client key", e.to_string()))?;
-        Ok(Self { chain, key })
+        Ok(Self { chain, key: IdentityKey::InMemory(key) })
+    }
+
+    /// Takes DER certificates, leaf first, and a key that signs wherever it is: on a token, in an HSM, behind an
+    /// agent. It signs once in each handshake, and the handshake waits for it.
+    ///
+    /// # Errors
+    /// [`ClientError::Identity`] if there is no certificate, or the key tells its public half and is another's.
+    pub fn from_signing_key(
+        certificates: Vec<CertificateDer<'static>>,
+        key: Arc<dyn SigningKey>,
+    ) -> Result<Self, ClientError> {
+        let identity = Self { chain: certificates, key: IdentityKey::Elsewhere(key) };
+        identity.certified_key(&provider())?;
+        Ok(identity)
     }
 
     /// Pairs certificate and key. The certificate is not judged otherwise: a Coordinator takes users' certificates
     /// as they are, also those of X.509 version 1, which web-PKI libraries refuse.
     fn certified_key(&self, provider: &CryptoProvider) -> Result<CertifiedKey, ClientError> {
         let bad = |reason: String| ClientError::Identity(format!("client certificate and key: {reason}"));
-        let key = provider.key_provider.load_private_key(self.key.clone_key()).map_err(|e| bad(e.to_string()))?;
+        let key = match &self.key {
+            IdentityKey::InMemory(key) => {
+                provider.key_provider.load_private_key(key.clone_key()).map_err(|e| bad(e.to_string()))?
+            }
+            IdentityKey::Elsewhere(key) => key.clone(),
+        };
         let leaf = self.chain.first().ok_or_else(|| bad("there is no certificate".to_owned()))?;
         let leaf = Certificate::from_der(leaf).map_err(|e| bad(format!("malformed certificate: {e}")))?;
         let certified = leaf.tbs_certificate().subject_public_key_info().to_der().map_err(|e| bad(e.to_string()))?;
@@ -306,6 +335,22 @@ mod tests {
         config(&trust, Some(&Identity::from_pem(&certificate, &key).unwrap())).unwrap();
         let foreign = Identity::from_pem(&certificate, &fixture("other.key")).unwrap();
         assert!(config(&trust, Some(&foreign)).unwrap_err().to_string().contains("does not match"));
+    }
+
+    #[test]
+    fn a_key_that_is_elsewhere_is_used_with_its_own_certificate_alone() {
+        let fixture =
+            |name: &str| std::fs::read(format!("{}/tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        let chain = vec![CertificateDer::from_pem_slice(&fixture("user_v1.crt")).unwrap()];
+        let elsewhere = |name: &str| {
+            let key = PrivateKeyDer::from_pem_slice(&fixture(name)).unwrap();
+            provider().key_provider.load_private_key(key).unwrap()
+        };
+        let own = Identity::from_signing_key(chain.clone(), elsewhere("user_v1.key")).unwrap();
+        config(&Trust::Anyone, Some(&own.clone())).unwrap();
+        let foreign = Identity::from_signing_key(chain, elsewhere("other.key"));
+        assert!(foreign.unwrap_err().to_string().contains("does not match"));
+        assert!(Identity::from_signing_key(Vec::new(), elsewhere("user_v1.key")).is_err());
     }
 
     #[test]

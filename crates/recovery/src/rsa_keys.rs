@@ -55,6 +55,9 @@ pub enum RsaError {
     /// The ciphertext was made for another key or is damaged. The text is upstream's; clients see it.
     #[error("crypto/rsa: decryption error")]
     Decryption,
+    /// The device that holds the key failed; its own words.
+    #[error("{0}")]
+    Device(String),
     /// The crypto library failed.
     #[error("cryptographic operation failed: {0}")]
     Crypto(&'static str),
@@ -154,6 +157,38 @@ impl PublicKey {
     #[must_use]
     pub fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         self.verifier.verify_sig(message, signature).is_ok()
+    }
+}
+
+/// The private key of a party, wherever it is: in memory ([`PrivateKey`]), or on a token that uses it for us.
+pub trait PartyKey: Send + Sync {
+    /// The public half.
+    fn public(&self) -> &PublicKey;
+
+    /// Decrypts OAEP.
+    ///
+    /// # Errors
+    /// [`RsaError::Decryption`] if the ciphertext is not one of this key; [`RsaError::Device`] if it could not be tried.
+    fn decrypt(&self, ciphertext: &[u8]) -> Result<Zeroizing<Vec<u8>>, RsaError>;
+
+    /// Signs SHA-256 of the message with PKCS#1 v1.5.
+    ///
+    /// # Errors
+    /// [`RsaError::Crypto`], [`RsaError::Device`].
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, RsaError>;
+}
+
+impl PartyKey for PrivateKey {
+    fn public(&self) -> &PublicKey {
+        Self::public(self)
+    }
+
+    fn decrypt(&self, ciphertext: &[u8]) -> Result<Zeroizing<Vec<u8>>, RsaError> {
+        Self::decrypt(self, ciphertext)
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, RsaError> {
+        Self::sign(self, message)
     }
 }
 

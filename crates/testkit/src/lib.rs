@@ -5,8 +5,10 @@
 mod coordinator;
 pub mod load;
 mod marble;
+mod soft_token;
 mod user;
 
 pub use coordinator::{Coordinator, CoordinatorBuilder, binary, free_port};
 pub use marble::{Activation, FakeMarble, activate_on};
+pub use soft_token::{PIN, SoftTokens};
 pub use user::{RecoveryKeyPair, TestUser};

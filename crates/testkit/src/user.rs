@@ -57,6 +57,24 @@ impl TestUser {
         })
     }
 
+    /// Makes a key of another kind, as `openssl req -newkey` names it: `rsa:2048`, `ec:P-521`.
+    ///
+    /// # Errors
+    /// If `openssl` fails.
+    pub fn with_key(name: &str, kind: &str) -> Result<Self> {
+        let dir = tempfile::tempdir()?;
+        let (key, certificate) = (dir.path().join("key"), dir.path().join("certificate"));
+        let mut openssl = std::process::Command::new("openssl");
+        openssl.args(["req", "-x509", "-nodes", "-days", "2", "-subj", &format!("/CN={name}")]);
+        match kind.strip_prefix("ec:") {
+            Some(curve) => openssl.args(["-newkey", "ec", "-pkeyopt", &format!("ec_paramgen_curve:{curve}")]),
+            None => openssl.args(["-newkey", kind]),
+        };
+        let output = openssl.arg("-keyout").arg(&key).arg("-out").arg(&certificate).output().context("openssl")?;
+        anyhow::ensure!(output.status.success(), "openssl: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(Self { certificate_pem: std::fs::read_to_string(certificate)?, key_pem: std::fs::read_to_string(key)? })
+    }
+
     /// For the SDK.
     ///
     /// # Errors

@@ -15,9 +15,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use crate::args::BackupCommand;
-use crate::files;
+use crate::args::{BackupCommand, TokenKey};
 use crate::output::{Output, warn};
+use crate::{files, recovery_key};
 
 /// Runs one of them.
 pub fn run(output: &Output<'_>, command: BackupCommand) -> Result<()> {
@@ -33,8 +33,8 @@ pub fn run(output: &Output<'_>, command: BackupCommand) -> Result<()> {
                 _ => Ok(()),
             }
         }
-        BackupCommand::Verify { backup, key, recoverydata, secret, root } => {
-            verify(output, &backup, &key, recoverydata.as_deref(), &secret, root.as_deref())
+        BackupCommand::Verify { backup, key, token, recoverydata, secret, root } => {
+            verify(output, &backup, &key, &token, recoverydata.as_deref(), &secret, root.as_deref())
         }
         BackupCommand::Restore { backup, seal_dir, force } => restore(output, &backup, &seal_dir, force),
     }
@@ -116,14 +116,18 @@ fn verify(
     output: &Output<'_>,
     backup: &Path,
     keys: &[PathBuf],
+    token: &TokenKey,
     recovery_data: Option<&Path>,
     secrets: &[PathBuf],
     root: Option<&Path>,
 ) -> Result<()> {
-    if keys.is_empty() && secrets.is_empty() {
-        bail!("say what opens the backup: --key FILE for each party that is needed, or --secret FILE");
-    }
     let mut with = VerifyWith::default();
+    with.device_keys.extend(recovery_key::on_token(token)?);
+    if keys.is_empty() && secrets.is_empty() && with.device_keys.is_empty() {
+        bail!(
+            "say what opens the backup: --key FILE for each party that is needed, --pkcs11-config FILE, or --secret FILE"
+        );
+    }
     for path in keys {
         let pem =
             String::from_utf8(files::read(path)?).ok().with_context(|| format!("{} is not PEM", path.display()))?;

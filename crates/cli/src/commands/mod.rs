@@ -9,11 +9,9 @@ mod reference;
 mod secret;
 mod status;
 
-use anyhow::{Context as _, Result};
-use marblerun_client::Identity;
+use anyhow::Result;
 
 use crate::args::{Command, Global};
-use crate::files;
 use crate::output::{Busy, Output};
 
 /// Runs one command.
@@ -42,13 +40,4 @@ fn version(output: &Output<'_>) -> Result<()> {
     output.result(&serde_json::json!({"version": version, "commit": commit}), || {
         format!("CLI Version: v{version} \nCommit: {commit}")
     })
-}
-
-/// Reads a client certificate and key; both or none must be given.
-fn identity(cert: Option<&std::path::Path>, key: Option<&std::path::Path>) -> Result<Identity> {
-    let (Some(cert), Some(key)) = (cert, key) else {
-        anyhow::bail!("this needs a user's certificate and key: give both --cert and --key");
-    };
-    Identity::from_pem(&files::read(cert)?, &files::read(key)?)
-        .with_context(|| format!("reading {} and {}", cert.display(), key.display()))
 }

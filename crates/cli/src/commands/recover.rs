@@ -6,35 +6,43 @@ use std::path::Path;
 use anyhow::{Context as _, Result, anyhow, bail};
 use marblerun_api::bytes::Base64;
 use marblerun_client::Client;
-use marblerun_recovery::rsa_keys::{PrivateKey, PublicKey};
+use marblerun_recovery::rsa_keys::{PartyKey, PublicKey, RsaError};
 use serde::Deserialize;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use crate::args::{Global, RecoverArgs, RecoverWithSignatureArgs, RecoverWithSignatureCommand, RecoveryKey};
-use crate::files;
+use crate::args::{Global, RecoverArgs, RecoverWithSignatureArgs, RecoverWithSignatureCommand};
 use crate::output::Output;
 use crate::trust::Session;
+use crate::{files, recovery_key};
 
 /// Lengths of plain recovery secrets: old and present keys, and threshold shares.
 const PLAIN_LENGTHS: [usize; 4] = [16, 24, 32, 33];
 
 /// `recover`: decrypts and signs here, uploads.
 pub async fn run(global: &Global, output: &Output<'_>, args: RecoverArgs) -> Result<()> {
-    let key = load_key(&args.key)?.context(
-        "a recovery private key is needed to sign the secret: give --key FILE (or see 'marblerun recover-with-signature')",
-    )?;
+    let key = recovery_key::required(&args.key)?;
+    let key = key.as_ref();
     let stored = files::read(&args.secret)?;
     if !args.data && serde_json::from_slice::<RecoveryData>(&stored).is_ok() {
         bail!("{} is recovery data as 'manifest set' writes it: add --data", args.secret.display());
     }
-    let mine = |ciphertext: &[u8]| ciphertext.len() == modulus_len(&key) && key.decrypt(ciphertext).is_ok();
+    let mine = |ciphertext: &[u8]| {
+        if ciphertext.len() != modulus_len(key) {
+            return Ok(false);
+        }
+        match key.decrypt(ciphertext) {
+            Ok(_) => Ok(true),
+            Err(RsaError::Decryption) => Ok(false),
+            Err(other) => Err(anyhow!("decrypting the recovery secret: {other}")),
+        }
+    };
     let stored = if args.data {
         entry(&stored, args.name.as_deref(), mine).with_context(|| format!("reading {}", args.secret.display()))?
     } else {
         stored
     };
-    let secret = plain_secret(stored, Some(&key))?;
+    let secret = plain_secret(stored, Some(key))?;
     let signature = key.sign(&secret).map_err(|e| anyhow!("signing the recovery secret: {e}"))?;
     upload(global, output, &args.coordinator, &secret, &signature).await
 }
@@ -45,7 +53,8 @@ pub async fn run_with_signature(global: &Global, output: &Output<'_>, args: Reco
         Some(RecoverWithSignatureCommand::PublicKey { coordinator }) => public_key(global, output, &coordinator).await,
         Some(RecoverWithSignatureCommand::EncryptSecret { secret, coordinator_pub_key, key }) => {
             let file = required_output(output)?;
-            let secret = plain_secret(files::read(&secret)?, load_key(&key)?.as_ref())?;
+            let key = recovery_key::optional(&key)?;
+            let secret = plain_secret(files::read(&secret)?, key.as_deref())?;
             let encrypted = read_public_key(&coordinator_pub_key)?
                 .encrypt(&secret)
                 .map_err(|e| anyhow!("encrypting the recovery secret: {e}"))?;
@@ -53,8 +62,8 @@ pub async fn run_with_signature(global: &Global, output: &Output<'_>, args: Reco
         }
         Some(RecoverWithSignatureCommand::SignSecret { secret, key }) => {
             let file = required_output(output)?;
-            let key = load_key(&key)?.context("signing requires a recovery private key: give --key FILE")?;
-            let secret = plain_secret(files::read(&secret)?, Some(&key))?;
+            let key = recovery_key::required(&key)?;
+            let secret = plain_secret(files::read(&secret)?, Some(key.as_ref()))?;
             let signature = key.sign(&secret).map_err(|e| anyhow!("signing the recovery secret: {e}"))?;
             files::write_new(file, &signature)
         }
@@ -111,14 +120,6 @@ fn required_output<'a>(output: &Output<'a>) -> Result<&'a Path> {
         .context("required flag(s) \"output\" not set: the result is binary, name the file to write with -o")
 }
 
-fn load_key(key: &RecoveryKey) -> Result<Option<PrivateKey>> {
-    let Some(path) = &key.key else { return Ok(None) };
-    let pem = Zeroizing::new(files::read(path)?);
-    let pem = std::str::from_utf8(&pem).with_context(|| format!("{} is not PEM", path.display()))?;
-    let key = PrivateKey::from_pem(pem).map_err(|e| anyhow!("reading {}: {e}", path.display()))?;
-    Ok(Some(key))
-}
-
 fn read_public_key(path: &Path) -> Result<PublicKey> {
     let pem = files::read(path)?;
     let pem = std::str::from_utf8(&pem).with_context(|| format!("{} is not PEM", path.display()))?;
@@ -126,7 +127,7 @@ fn read_public_key(path: &Path) -> Result<PublicKey> {
 }
 
 /// Bytes of a ciphertext of that key.
-fn modulus_len(key: &PrivateKey) -> usize {
+fn modulus_len(key: &dyn PartyKey) -> usize {
     key.public().bits().div_ceil(8)
 }
 
@@ -138,17 +139,26 @@ struct RecoveryData {
 }
 
 /// The encrypted secret of one party in a recovery data file: of the party named, else the one `is_mine` recognises.
-fn entry(json: &[u8], name: Option<&str>, is_mine: impl Fn(&[u8]) -> bool) -> Result<Vec<u8>> {
+fn entry(json: &[u8], name: Option<&str>, is_mine: impl Fn(&[u8]) -> Result<bool>) -> Result<Vec<u8>> {
     let data: RecoveryData =
         serde_json::from_slice(json).context("this is not recovery data as 'manifest set' writes it")?;
     let names = || data.secrets.keys().cloned().collect::<Vec<_>>().join(", ");
     let found = match name {
         Some(name) => data.secrets.get(name),
         None if data.secrets.len() == 1 => data.secrets.values().next(),
-        None => match data.secrets.values().find(|Base64(bytes)| is_mine(bytes)) {
-            Some(entry) => Some(entry),
-            None => bail!("no entry of the recovery data is encrypted to this key; there are: {}", names()),
-        },
+        None => {
+            let mut mine = None;
+            for entry in data.secrets.values() {
+                if is_mine(&entry.0)? {
+                    mine = Some(entry);
+                    break;
+                }
+            }
+            if mine.is_none() {
+                bail!("no entry of the recovery data is encrypted to this key; there are: {}", names());
+            }
+            mine
+        }
     };
     found.map(|Base64(bytes)| bytes.clone()).with_context(|| {
         format!("the recovery data has no entry {:?}; there are: {}", name.unwrap_or_default(), names())
@@ -156,7 +166,7 @@ fn entry(json: &[u8], name: Option<&str>, is_mine: impl Fn(&[u8]) -> bool) -> Re
 }
 
 /// The plain secret: decrypted if the file is a ciphertext of the key (then it is as long as its modulus).
-fn plain_secret(stored: Vec<u8>, key: Option<&PrivateKey>) -> Result<Zeroizing<Vec<u8>>> {
+fn plain_secret(stored: Vec<u8>, key: Option<&dyn PartyKey>) -> Result<Zeroizing<Vec<u8>>> {
     let stored = Zeroizing::new(stored);
     match key {
         Some(key) if stored.len() == modulus_len(key) => {
@@ -171,7 +181,7 @@ fn plain_secret(stored: Vec<u8>, key: Option<&PrivateKey>) -> Result<Zeroizing<V
             modulus_len(key)
         ),
         None => bail!(
-            "the recovery secret ({} bytes) appears to be encrypted; give the private key with --key to decrypt it",
+            "the recovery secret ({} bytes) appears to be encrypted; give the private key with --key or --pkcs11-config to decrypt it",
             stored.len()
         ),
     }
@@ -184,13 +194,15 @@ mod tests {
     #[test]
     fn the_entry_is_the_only_one_or_the_one_named_or_the_one_for_this_key() {
         let one = br#"{"RecoverySecrets":{"a":"AAE="}}"#;
-        assert_eq!(entry(one, None, |_| false).unwrap(), [0, 1]);
-        assert!(entry(one, Some("b"), |_| true).is_err());
+        assert_eq!(entry(one, None, |_| Ok(false)).unwrap(), [0, 1]);
+        assert!(entry(one, Some("b"), |_| Ok(true)).is_err());
         let two = br#"{"RecoverySecrets":{"a":"AAE=","b":"Ag=="}}"#;
-        assert!(entry(two, None, |_| false).is_err());
-        assert_eq!(entry(two, None, |bytes| bytes == [2]).unwrap(), [2]);
-        assert_eq!(entry(two, Some("b"), |_| false).unwrap(), [2]);
-        assert!(entry(b"no json", None, |_| true).is_err());
+        assert!(entry(two, None, |_| Ok(false)).is_err());
+        assert_eq!(entry(two, None, |bytes| Ok(bytes == [2])).unwrap(), [2]);
+        assert_eq!(entry(two, Some("b"), |_| Ok(false)).unwrap(), [2]);
+        assert!(entry(b"no json", None, |_| Ok(true)).is_err());
+        let broken = entry(two, None, |_| bail!("the token was taken out"));
+        assert_eq!(broken.unwrap_err().to_string(), "the token was taken out");
     }
 
     #[test]

@@ -13,24 +13,24 @@ use x509_cert::Certificate;
 use x509_cert::der::{Decode as _, Encode as _};
 
 use crate::args::{Global, SecretArgs, SecretCommand};
+use crate::identity::Credentials;
 use crate::output::{Output, warn, write_stdout};
 use crate::{files, trust};
 
 /// Runs one of them.
 pub async fn run(global: &Global, output: &Output<'_>, args: SecretArgs) -> Result<()> {
-    let cert = args.client.cert.as_deref();
-    let key = args.client.key.as_deref();
+    let who = Credentials::of(&args.client.into())?;
     match args.command {
         SecretCommand::Set { file, coordinator, from_pem } => {
             let secrets = read_secrets(&file, from_pem)?;
-            let client = trust::cached_client(global, &coordinator, Some(super::identity(cert, key)?))?;
+            let client = trust::cached_client(global, &coordinator, Some(who.load()?))?;
             let names: Vec<String> = secrets.keys().cloned().collect();
             client.set_secrets(secrets).await.context("setting secrets")?;
             output.result(&serde_json::json!({"set": names}), || "Secret successfully set".to_owned())
         }
         SecretCommand::Get { mut names_and_coordinator } => {
             let Some(coordinator) = names_and_coordinator.pop() else { bail!("the address is missing") };
-            let client = trust::cached_client(global, &coordinator, Some(super::identity(cert, key)?))?;
+            let client = trust::cached_client(global, &coordinator, Some(who.load()?))?;
             let secrets = client.secrets(&names_and_coordinator).await.context("retrieving secrets")?;
             print(output, &secrets)
         }

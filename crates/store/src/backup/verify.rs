@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
 
-use marblerun_recovery::rsa_keys::PrivateKey;
+use marblerun_recovery::rsa_keys::{PartyKey, PrivateKey, RsaError};
 use marblerun_recovery::{
     Ceremony, Outcome, RecoveryError, RecoveryRoot, RecoverySet, Upload, is_plain_secret, verify_quorum,
 };
@@ -24,6 +24,8 @@ use crate::format::{Layout, OpenOptions, open, read_front, upstream};
 pub struct VerifyWith {
     /// Private recovery keys, PEM.
     pub private_keys: Vec<Zeroizing<String>>,
+    /// Private recovery keys that are elsewhere, such as on a token. They count after the others.
+    pub device_keys: Vec<Box<dyn PartyKey>>,
     /// Secrets that are decrypted already.
     pub secrets: Vec<Zeroizing<Vec<u8>>>,
     /// Party to encrypted secret, as `manifest set` answered; beside those in the header of the backup.
@@ -157,14 +159,15 @@ struct Secrets(Vec<Upload>);
 impl Secrets {
     /// Decrypts what can be decrypted, and signs it.
     fn gather(sets: &[RecoverySet], with: &VerifyWith) -> Result<Self, BackupError> {
+        let bad = |i: usize, error: RsaError| BackupError::BadKey(format!("recovery key {}: {error}", i + 1));
         let keys = with.private_keys.iter().enumerate();
-        let keys = keys.map(|(i, pem)| {
-            PrivateKey::from_pem(pem).map_err(|error| BackupError::BadKey(format!("recovery key {}: {error}", i + 1)))
-        });
-        let keys = keys.collect::<Result<Vec<_>, _>>()?;
+        let keys = keys.map(|(i, pem)| PrivateKey::from_pem(pem).map_err(|error| bad(i, error)));
+        let in_memory = keys.collect::<Result<Vec<_>, _>>()?;
+        let elsewhere = with.device_keys.iter().map(Box::as_ref);
+        let keys: Vec<&dyn PartyKey> = in_memory.iter().map(|key| key as &dyn PartyKey).chain(elsewhere).collect();
         let mut found = Vec::new();
-        for (i, key) in keys.iter().enumerate() {
-            let secrets = decrypt(key, sets, &with.recovery_data);
+        for (i, key) in keys.iter().copied().enumerate() {
+            let secrets = decrypt(key, sets, &with.recovery_data).map_err(|error| bad(i, error))?;
             if secrets.is_empty() && with.secrets.is_empty() {
                 return Err(BackupError::BadKey(no_secret(i + 1, sets, with)));
             }
@@ -177,7 +180,7 @@ impl Secrets {
                 found.push(Upload { secret: secret.clone(), signature: Vec::new() });
             }
             // Whose it is may not be known. A Coordinator takes the signature of any party, once.
-            for key in &keys {
+            for key in keys.iter().copied() {
                 found.push(sign(key, secret.clone())?);
             }
         }
@@ -240,20 +243,29 @@ fn same(a: &Upload, b: &Upload) -> bool {
     a.secret.as_slice().ct_eq(b.secret.as_slice()).into()
 }
 
-fn sign(key: &PrivateKey, secret: Zeroizing<Vec<u8>>) -> Result<Upload, BackupError> {
+fn sign(key: &dyn PartyKey, secret: Zeroizing<Vec<u8>>) -> Result<Upload, BackupError> {
     let signature = key.sign(&secret).map_err(|error| BackupError::BadKey(error.to_string()))?;
     Ok(Upload { secret, signature })
 }
 
 /// What a key decrypts: the secret of its own party in the header, and whatever fits of the recovery data.
-fn decrypt(key: &PrivateKey, sets: &[RecoverySet], data: &BTreeMap<String, Vec<u8>>) -> Vec<Zeroizing<Vec<u8>>> {
+fn decrypt(
+    key: &dyn PartyKey,
+    sets: &[RecoverySet],
+    data: &BTreeMap<String, Vec<u8>>,
+) -> Result<Vec<Zeroizing<Vec<u8>>>, RsaError> {
     let parties = sets.iter().flat_map(|set| &set.parties);
     let own = parties.filter(|party| party.public_key == key.public().spki_der()).map(|party| &party.encrypted_secret);
-    own.chain(data.values())
-        .filter(|ciphertext| !ciphertext.is_empty())
-        .filter_map(|ciphertext| key.decrypt(ciphertext).ok())
-        .filter(|secret| is_plain_secret(secret.len()))
-        .collect()
+    let mut secrets = Vec::new();
+    for ciphertext in own.chain(data.values()).filter(|ciphertext| !ciphertext.is_empty()) {
+        match key.decrypt(ciphertext) {
+            Ok(secret) if is_plain_secret(secret.len()) => secrets.push(secret),
+            // A device that fails says nothing about whose the secret is.
+            Err(error @ RsaError::Device(_)) => return Err(error),
+            Ok(_) | Err(_) => {}
+        }
+    }
+    Ok(secrets)
 }
 
 fn no_secret(number: usize, sets: &[RecoverySet], with: &VerifyWith) -> String {

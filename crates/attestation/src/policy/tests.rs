@@ -1,4 +1,7 @@
+//! Marbles. Coordinators have their tests beside their rules.
+
 use super::*;
+use crate::{Claims, ReportData};
 
 const BINDING: ReportData = ReportData([5; 64]);
 
@@ -20,7 +23,7 @@ fn signer() -> Policy {
 }
 
 fn decide(policy: &Policy, enclave: EnclaveClaims) -> Result<Acceptance, String> {
-    policy.accepts(&Claims::Enclave(enclave), &BINDING).map_err(|refusal| refusal.to_string())
+    policy.accepts_marble(&Claims::Enclave(enclave), &BINDING).map_err(|refusal| refusal.to_string())
 }
 
 fn strings(names: &[&str]) -> Vec<String> {
@@ -142,5 +145,5 @@ fn the_platform_is_judged_before_the_package() {
 
 #[test]
 fn simulation_is_accepted_as_what_it_is() {
-    assert_eq!(signer().accepts(&Claims::Simulation, &BINDING), Ok(Acceptance::Simulation));
+    assert_eq!(signer().accepts_marble(&Claims::Simulation, &BINDING), Ok(Acceptance::Simulation));
 }

@@ -9,6 +9,7 @@ mod commands;
 mod files;
 mod manifest_file;
 mod output;
+mod policy;
 mod trust;
 
 use std::ffi::OsString;
@@ -101,6 +102,12 @@ fn hint(error: &anyhow::Error) -> Option<&'static str> {
         marblerun_client::ClientError::Unauthorized { .. } => {
             Some("--cert and --key must be those of a user whom the manifest in force names.")
         }
+        marblerun_client::ClientError::Attestation(error) => match **error {
+            marblerun_client::AttestError::Evidence(_) => {
+                Some("--insecure skips the verification of evidence; that is for test deployments only.")
+            }
+            _ => None,
+        },
         _ => None,
     }
 }

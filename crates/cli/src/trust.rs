@@ -7,8 +7,8 @@ use anyhow::{Context as _, Result, bail};
 use marblerun_client::{AttestOptions, Attested, Client, ClientError, Endpoint, Identity, Trust, attest};
 
 use crate::args::Global;
-use crate::files;
 use crate::output::warn;
+use crate::{files, policy};
 
 /// First line of a cache that was filled without attestation. PEM readers skip it.
 const INSECURE_MARK: &str = "# Not attested: cached by a run with --insecure.\n";
@@ -45,23 +45,24 @@ impl Session {
     /// Attests the Coordinator as the global options say.
     pub async fn attest(global: &Global, coordinator: &str) -> Result<Self> {
         let endpoint = Endpoint::parse(coordinator)?;
-        if global.insecure {
+        let expected = if global.insecure {
             warn("skipping quote verification");
+            AttestOptions::insecure()
         } else {
-            check_era_config(global)?;
-        }
+            AttestOptions { policy: Some(policy::load(global)?), ..AttestOptions::default() }
+        };
         let timeout = Duration::from_secs(global.timeout);
-        let options = AttestOptions { insecure: global.insecure, nonce: global.nonce.clone().into_bytes(), timeout };
-        let attested = attest(&endpoint, &options).await?;
+        let options = AttestOptions { nonce: global.nonce.clone().into_bytes(), timeout, ..expected };
+        let attested = attest(&endpoint, &options).await.map_err(policy::explain)?;
+        if let Some(claims) = &attested.claims {
+            policy::tell_platform(claims);
+        }
         Ok(Self { endpoint, attested, timeout })
     }
 
     /// A client that pins the root of this session.
     pub fn client(&self) -> Result<Client> {
-        Ok(Client::builder(self.endpoint.clone())
-            .trust(Trust::Pinned(self.attested.root.clone()))
-            .timeout(self.timeout)
-            .build()?)
+        Ok(self.attested.client(self.endpoint.clone()).timeout(self.timeout).build()?)
     }
 
     /// Writes the evidence where `--save-sgx-quote` says.
@@ -91,7 +92,7 @@ impl Session {
             }
         }
         make_folder_of(&path)?;
-        let chain = marblerun_client::chain_pem(&self.attested.intermediate, &self.attested.root)?;
+        let chain = self.attested.chain_pem()?;
         let text = if insecure { format!("{INSECURE_MARK}{chain}") } else { chain };
         files::write_private(&path, text.as_bytes()).context("caching the Coordinator's certificates")
     }
@@ -177,31 +178,4 @@ fn cached_trust(global: &Global) -> Result<Trust> {
 /// Whether an error means "another certificate than the pinned one".
 pub fn is_untrusted(error: &ClientError) -> bool {
     matches!(error, ClientError::Transport { untrusted: true, .. })
-}
-
-/// Reads the attestation policy, so that a bad one is told before anything is sent.
-fn check_era_config(global: &Global) -> Result<()> {
-    let default = PathBuf::from("era-config.json");
-    let path = match &global.era_config {
-        Some(path) => path.clone(),
-        None if default.exists() => {
-            eprintln!("Reusing existing config file");
-            default
-        }
-        None => return Ok(()),
-    };
-    let bytes = files::read(&path)?;
-    let value: serde_json::Value =
-        serde_json::from_slice(&bytes).with_context(|| format!("reading {}", path.display()))?;
-    let skips = value.as_object().is_some_and(|fields| {
-        fields.iter().any(|(name, value)| {
-            name.eq_ignore_ascii_case("InsecureSkipVerify") && value == &serde_json::Value::Bool(true)
-        })
-    });
-    if skips {
-        bail!("{} says InsecureSkipVerify; only the --insecure flag can skip verification", path.display());
-    }
-    let _: marblerun_client::EraConfig =
-        serde_json::from_value(value).with_context(|| format!("reading {}", path.display()))?;
-    Ok(())
 }

@@ -66,4 +66,6 @@ fn same_id(asked: &str, id: &[u8; 32]) -> bool {
 }
 
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;

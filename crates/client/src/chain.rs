@@ -9,6 +9,10 @@ use x509_cert::ext::pkix::BasicConstraints;
 
 use crate::ClientError;
 
+/// How far behind the Coordinator's a client's clock may be, in seconds: an update makes a new intermediate, which begins
+/// at that moment.
+const CLOCK_SKEW: u64 = 300;
+
 /// Reads a PEM chain: intermediate first, root second (both DER). Further blocks are ignored.
 ///
 /// # Errors
@@ -71,7 +75,8 @@ pub(crate) fn check_issued_by(intermediate: &[u8], root: &[u8], now: u64) -> Res
         return Err(bad("it may not issue certificates"));
     }
     let validity = tbs.validity();
-    if now < validity.not_before.to_unix_duration().as_secs() || now > validity.not_after.to_unix_duration().as_secs() {
+    let not_before = validity.not_before.to_unix_duration().as_secs();
+    if now.saturating_add(CLOCK_SKEW) < not_before || now > validity.not_after.to_unix_duration().as_secs() {
         return Err(bad("it is not valid now"));
     }
     Ok(())
@@ -88,4 +93,40 @@ fn signed_part(certificate: &[u8]) -> Option<&[u8]> {
     let mut reader = SliceReader::new(certificate).ok()?;
     Header::decode(&mut reader).ok()?;
     reader.tlv_bytes().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// In the life of the fixtures.
+    const NOW: u64 = 1_800_000_000;
+
+    fn refusal(pem: &str, now: u64) -> String {
+        let (intermediate, root) = parse_chain(pem.as_bytes()).unwrap();
+        check_issued_by(&intermediate, &root, now).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_intermediate_must_be_a_valid_issuer_of_this_root() {
+        let good = include_str!("../tests/fixtures/chain.pem");
+        let (intermediate, root) = parse_chain(good.as_bytes()).unwrap();
+        check_issued_by(&intermediate, &root, NOW).unwrap();
+        assert_eq!(chain_pem(&intermediate, &root).unwrap(), good);
+        assert!(refusal(good, 1_000_000_000).ends_with("it is not valid now"));
+        assert!(refusal(good, 20_000_000_000).ends_with("it is not valid now"));
+        let user = include_str!("../tests/fixtures/chain_of_user.pem");
+        assert!(refusal(user, NOW).ends_with("it may not issue certificates"), "a user's certificate is none");
+        let reversed = chain_pem(&root, &intermediate).unwrap();
+        assert!(refusal(&reversed, NOW).ends_with("another issuer is named in it"));
+    }
+
+    #[test]
+    fn a_chain_of_one_names_what_is_missing() {
+        let one = include_str!("../tests/fixtures/golden_root.pem");
+        let text = parse_chain(one.as_bytes()).unwrap_err().to_string();
+        assert!(text.starts_with("could not parse Coordinator root certificate from PEM data"), "{text}");
+        let text = parse_chain(b"nothing").unwrap_err().to_string();
+        assert!(text.starts_with("could not parse Coordinator intermediate certificate from PEM data"), "{text}");
+    }
 }

@@ -72,3 +72,8 @@ pub use recovery::{RecoveryKey, RecoverySigner, encrypt_recovery_secret};
 pub use signed::verify_signed_quote;
 pub use tls::{Identity, Trust};
 pub use v3::V3;
+
+/// The page about this crate holds examples; they are compiled as those here are.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/src/reference/sdk.md")]
+struct Page;

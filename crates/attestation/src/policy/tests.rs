@@ -1,33 +1,11 @@
 //! Marbles. Coordinators have their tests beside their rules.
 
+use super::testing::{BINDING, enclave, signer, strings};
 use super::*;
 use crate::{Claims, ReportData};
 
-const BINDING: ReportData = ReportData([5; 64]);
-
-fn enclave() -> EnclaveClaims {
-    EnclaveClaims {
-        unique_id: [0xab; 32],
-        signer_id: [0xcd; 32],
-        product_id: 3,
-        security_version: 7,
-        debug: false,
-        report_data: BINDING,
-        tcb_status: TcbStatus::UpToDate,
-        advisories: Some(Vec::new()),
-    }
-}
-
-fn signer() -> Policy {
-    Policy { signer_id: "CD".repeat(32), product_id: Some(3), security_version: Some(7), ..Policy::default() }
-}
-
 fn decide(policy: &Policy, enclave: EnclaveClaims) -> Result<Acceptance, String> {
     policy.accepts_marble(&Claims::Enclave(enclave), &BINDING).map_err(|refusal| refusal.to_string())
-}
-
-fn strings(names: &[&str]) -> Vec<String> {
-    names.iter().map(|&name| name.to_owned()).collect()
 }
 
 #[test]

@@ -179,3 +179,46 @@ fn cached_trust(global: &Global) -> Result<Trust> {
 pub fn is_untrusted(error: &ClientError) -> bool {
     matches!(error, ClientError::Transport { untrusted: true, .. })
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::args::Cli;
+
+    fn session(verified: bool, quote: Option<&[u8]>) -> Session {
+        let (intermediate, root) =
+            marblerun_client::parse_chain(include_bytes!("../../client/tests/fixtures/chain.pem")).unwrap();
+        let attested = Attested { root, intermediate, quote: quote.map(<[u8]>::to_vec), verified, claims: None };
+        Session { endpoint: Endpoint::parse("localhost").unwrap(), attested, timeout: Duration::from_secs(1) }
+    }
+
+    #[test]
+    fn evidence_is_saved_as_received_whether_it_was_verified_or_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("quote");
+        let command = ["marblerun", "status", "localhost", "--save-sgx-quote", file.to_str().unwrap()];
+        let global = Cli::try_parse_from(command).unwrap().global;
+        for (verified, quote) in [(true, Some(&b"evidence"[..])), (false, Some(b"other")), (false, None)] {
+            session(verified, quote).save_quote(&global).unwrap();
+            assert_eq!(std::fs::read(&file).unwrap(), quote.unwrap_or_default());
+        }
+    }
+
+    #[test]
+    fn a_cache_says_whether_it_was_attested_and_an_attested_one_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("folder/cache.pem");
+        let command = ["marblerun", "status", "localhost", "--coordinator-cert", file.to_str().unwrap()];
+        let global = Cli::try_parse_from(command).unwrap().global;
+        session(false, None).write_cache(&global).unwrap();
+        assert!(read_cache(&file).unwrap().unwrap().insecure);
+        session(true, Some(b"evidence")).write_cache(&global).unwrap();
+        assert!(is_cache_attested(&global).unwrap());
+        let mut stranger = session(false, None);
+        stranger.attested.root = stranger.attested.intermediate.clone();
+        stranger.write_cache(&global).unwrap();
+        assert_eq!(read_cache(&file).unwrap().unwrap().root, session(true, None).attested.root);
+    }
+}

@@ -11,8 +11,8 @@ use marblerun_pki::Authority;
 
 use crate::fake::{Fake, MANIFEST, Script, authority};
 
-/// Made by real hardware.
-const REAL_QUOTE: &[u8] = include_bytes!("../../../attestation/tests/fixtures/sgx.quote");
+/// A whole SGX quote, in the right form.
+const QUOTE: &[u8] = include_bytes!("../../../attestation/tests/fixtures/sgx.quote");
 const NONCE: &[u8] = &[0xfb, 0xff, 0xfe, 0x00];
 
 /// Plays hardware whose evidence is its 64 bytes of report data.
@@ -148,8 +148,8 @@ async fn simulation_proves_nothing_and_says_so() {
 }
 
 #[tokio::test]
-async fn a_real_quote_is_recognised_and_refused_as_long_as_it_cannot_be_verified() {
-    let fake = Fake::start(Script::v2().quote(REAL_QUOTE)).await;
+async fn an_sgx_quote_is_recognised_and_refused_as_long_as_it_cannot_be_verified() {
+    let fake = Fake::start(Script::v2().quote(QUOTE)).await;
     let error = attest(&fake.endpoint, &AttestOptions::expecting(&era(4))).await.unwrap_err();
     assert!(error.to_string().starts_with("verifying Coordinator quote: cannot verify SGX yet"), "{error}");
     let garbage = Fake::start(Script::v2().quote(b"garbage")).await;

@@ -1,20 +1,26 @@
 //! Who is at the other end? A machine's hardware issues [`Evidence`] of what runs in it, bound to
-//! [`ReportData`]; a [`Verifier`] turns evidence into [`Claims`]; a [`Policy`] says whether they will do.
+//! [`ReportData`]; a [`Verifier`] turns evidence into [`Claims`]; a [`Policy`] says whether they will do, for a
+//! Marble of a package ([`Policy::accepts_marble`]) or for a Coordinator ([`Policy::accepts_coordinator`]).
 //!
 //! Which hardware is used is decided once, at start ([`select`]), and never changes to simulation behind
-//! the operator's back. Simulation is a backend like any other, and this build's only one.
+//! the operator's back. Simulation is a backend like any other, and this build's only one. What hardware makes is
+//! recognised ([`Format`]) and refused ([`AnyTee`]).
 #![forbid(unsafe_code)]
 
+mod any_tee;
 mod backend;
 mod claims;
 mod evidence;
+mod format;
 mod policy;
 mod simulation;
 mod tee;
 
+pub use any_tee::AnyTee;
 pub use backend::{Backend, IssueError, Issuer, Unsupported, Verifier, VerifyError};
 pub use claims::{Claims, EnclaveClaims, TcbStatus};
 pub use evidence::{Evidence, EvidenceTooLong, ReportData};
-pub use policy::{Acceptance, Policy, Refusal};
+pub use format::{Format, FormatError};
+pub use policy::{Acceptance, CoordinatorRefusal, Policy, Refusal};
 pub use simulation::Simulation;
 pub use tee::{Devices, SelectError, Tee, TeeChoice, UnknownTee, select};

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use marblerun_client::{ClientError, Problem, Refusal};
+use marblerun_client::{AttestError, ClientError, NoAnswer, Refusal};
 
 use crate::identity::FlagError;
 
@@ -15,11 +15,14 @@ pub fn hint(error: &anyhow::Error, cache: Option<&Path>) -> Option<String> {
         return Some(flags.hint.to_owned());
     }
     match error.chain().find_map(|cause| cause.downcast_ref::<ClientError>())? {
-        ClientError::Transport { problem: Problem::Untrusted, .. } => Some(after_another_root(cache)),
-        ClientError::Transport { problem, .. } => after_no_answer(*problem).map(str::to_owned),
+        ClientError::Transport { why: NoAnswer::Untrusted, .. } => Some(after_another_root(cache)),
+        ClientError::Transport { why, .. } => after_no_answer(*why).map(str::to_owned),
         ClientError::Unauthorized { .. } => {
             Some("certificate and key (--cert, --key, or those on a token) must be a user's whom the manifest in force names.".to_owned())
         }
+        ClientError::Attestation(error) if matches!(**error, AttestError::Evidence(_)) => Some(
+            "--insecure skips the verification of evidence; that is for test deployments only.".to_owned(),
+        ),
         ClientError::Refused(refusal) if WRONG_STATE.iter().any(|text| refusal.message.contains(text)) => {
             Some(after_wrong_state(refusal).to_owned())
         }
@@ -36,18 +39,18 @@ fn after_another_root(cache: Option<&Path>) -> String {
     )
 }
 
-fn after_no_answer(problem: Problem) -> Option<&'static str> {
-    match problem {
-        Problem::Unreachable => Some(
+fn after_no_answer(why: NoAnswer) -> Option<&'static str> {
+    match why {
+        NoAnswer::Unreachable => Some(
             "is the Coordinator running, and is this the address of its client API (EDG_COORDINATOR_CLIENT_ADDR, \
              port 4433 by default)?",
         ),
-        Problem::Silent => Some("--timeout sets how many seconds to wait for an answer."),
-        Problem::WrongName => Some(
+        NoAnswer::Silent => Some("--timeout sets how many seconds to wait for an answer."),
+        NoAnswer::WrongName => Some(
             "connect to a name or address that the certificate has. EDG_COORDINATOR_DNS_NAMES of the Coordinator \
              sets them, when a deployment is made.",
         ),
-        Problem::Untrusted | Problem::Other => None,
+        NoAnswer::Untrusted | NoAnswer::Other => None,
     }
 }
 

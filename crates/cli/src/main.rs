@@ -12,6 +12,7 @@ mod identity;
 mod interrupt;
 mod manifest_file;
 mod output;
+mod policy;
 mod recovery_key;
 mod token;
 mod trust;

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use marblerun_client::{AttestOptions, Attested, Client, ClientError, Endpoint, Identity, Problem, Trust, attest};
+use marblerun_client::{AttestOptions, Attested, Client, ClientError, Endpoint, Identity, NoAnswer, Trust, attest};
 
 use crate::args::Global;
-use crate::files;
 use crate::output::warn;
+use crate::{files, policy};
 
 /// First line of a cache that was filled without attestation. PEM readers skip it.
 const INSECURE_MARK: &str = "# Not attested: cached by a run with --insecure.\n";
@@ -45,23 +45,24 @@ impl Session {
     /// Attests the Coordinator as the global options say.
     pub async fn attest(global: &Global, coordinator: &str) -> Result<Self> {
         let endpoint = Endpoint::parse(coordinator)?;
-        if global.insecure {
+        let expected = if global.insecure {
             warn("skipping quote verification");
+            AttestOptions::insecure()
         } else {
-            check_era_config(global)?;
-        }
+            AttestOptions { policy: Some(policy::load(global)?), ..AttestOptions::default() }
+        };
         let timeout = Duration::from_secs(global.timeout);
-        let options = AttestOptions { insecure: global.insecure, nonce: global.nonce.clone().into_bytes(), timeout };
-        let attested = attest(&endpoint, &options).await?;
+        let options = AttestOptions { nonce: global.nonce.clone().into_bytes(), timeout, ..expected };
+        let attested = attest(&endpoint, &options).await.map_err(policy::explain)?;
+        if let Some(claims) = &attested.claims {
+            policy::tell_platform(claims);
+        }
         Ok(Self { endpoint, attested, timeout })
     }
 
     /// A client that pins the root of this session.
     pub fn client(&self) -> Result<Client> {
-        Ok(Client::builder(self.endpoint.clone())
-            .trust(Trust::Pinned(self.attested.root.clone()))
-            .timeout(self.timeout)
-            .build()?)
+        Ok(self.attested.client(self.endpoint.clone()).timeout(self.timeout).build()?)
     }
 
     /// Writes the evidence where `--save-sgx-quote` says.
@@ -91,7 +92,7 @@ impl Session {
             }
         }
         make_folder_of(&path)?;
-        let chain = marblerun_client::chain_pem(&self.attested.intermediate, &self.attested.root)?;
+        let chain = self.attested.chain_pem()?;
         let text = if insecure { format!("{INSECURE_MARK}{chain}") } else { chain };
         files::write_private(&path, text.as_bytes()).context("caching the Coordinator's certificates")
     }
@@ -177,39 +178,55 @@ fn cached_trust(global: &Global) -> Result<Trust> {
 /// What is wrong with the server's certificate, if that is why there is no answer.
 pub fn doubt(error: &ClientError) -> Option<&'static str> {
     match error {
-        ClientError::Transport { problem: Problem::Untrusted, .. } => {
+        ClientError::Transport { why: NoAnswer::Untrusted, .. } => {
             Some("the Coordinator does not present the cached root certificate")
         }
-        ClientError::Transport { problem: Problem::WrongName, .. } => {
+        ClientError::Transport { why: NoAnswer::WrongName, .. } => {
             Some("the Coordinator's certificate is for other names than this address")
         }
         _ => None,
     }
 }
 
-/// Reads the attestation policy, so that a bad one is told before anything is sent.
-fn check_era_config(global: &Global) -> Result<()> {
-    let default = PathBuf::from("era-config.json");
-    let path = match &global.era_config {
-        Some(path) => path.clone(),
-        None if default.exists() => {
-            eprintln!("Reusing existing config file");
-            default
-        }
-        None => return Ok(()),
-    };
-    let bytes = files::read(&path)?;
-    let value: serde_json::Value =
-        serde_json::from_slice(&bytes).with_context(|| format!("reading {}", path.display()))?;
-    let skips = value.as_object().is_some_and(|fields| {
-        fields.iter().any(|(name, value)| {
-            name.eq_ignore_ascii_case("InsecureSkipVerify") && value == &serde_json::Value::Bool(true)
-        })
-    });
-    if skips {
-        bail!("{} says InsecureSkipVerify; only the --insecure flag can skip verification", path.display());
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::args::Cli;
+
+    fn session(verified: bool, quote: Option<&[u8]>) -> Session {
+        let (intermediate, root) =
+            marblerun_client::parse_chain(include_bytes!("../../client/tests/fixtures/chain.pem")).unwrap();
+        let attested = Attested { root, intermediate, quote: quote.map(<[u8]>::to_vec), verified, claims: None };
+        Session { endpoint: Endpoint::parse("localhost").unwrap(), attested, timeout: Duration::from_secs(1) }
     }
-    let _: marblerun_client::EraConfig =
-        serde_json::from_value(value).with_context(|| format!("reading {}", path.display()))?;
-    Ok(())
+
+    #[test]
+    fn evidence_is_saved_as_received_whether_it_was_verified_or_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("quote");
+        let command = ["marblerun", "status", "localhost", "--save-sgx-quote", file.to_str().unwrap()];
+        let global = Cli::try_parse_from(command).unwrap().global;
+        for (verified, quote) in [(true, Some(&b"evidence"[..])), (false, Some(b"other")), (false, None)] {
+            session(verified, quote).save_quote(&global).unwrap();
+            assert_eq!(std::fs::read(&file).unwrap(), quote.unwrap_or_default());
+        }
+    }
+
+    #[test]
+    fn a_cache_says_whether_it_was_attested_and_an_attested_one_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("folder/cache.pem");
+        let command = ["marblerun", "status", "localhost", "--coordinator-cert", file.to_str().unwrap()];
+        let global = Cli::try_parse_from(command).unwrap().global;
+        session(false, None).write_cache(&global).unwrap();
+        assert!(read_cache(&file).unwrap().unwrap().insecure);
+        session(true, Some(b"evidence")).write_cache(&global).unwrap();
+        assert!(is_cache_attested(&global).unwrap());
+        let mut stranger = session(false, None);
+        stranger.attested.root = stranger.attested.intermediate.clone();
+        stranger.write_cache(&global).unwrap();
+        assert_eq!(read_cache(&file).unwrap().unwrap().root, session(true, None).attested.root);
+    }
 }

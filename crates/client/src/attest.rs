@@ -1,51 +1,83 @@
 //! Learning who answers at an address, and whether to believe it.
 
-use std::time::Duration;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use marblerun_api::bytes::Base64;
 use marblerun_api::v2;
-use rustls_pki_types::CertificateDer;
-use rustls_pki_types::pem::PemObject as _;
-use serde::{Deserialize, Serialize};
-use x509_cert::Certificate;
-use x509_cert::der::{Decode as _, EncodePem as _, pem::LineEnding};
+use marblerun_attestation::{
+    AnyTee, Claims, CoordinatorRefusal, EnclaveClaims, Evidence, Policy, ReportData, Verifier, VerifyError,
+};
 
-use crate::rest::{Data, Rest};
-use crate::{ClientError, Endpoint, Trust};
+use crate::chain::{certificate_pem, chain_pem, check_issued_by, parse_chain};
+use crate::error::is_405;
+use crate::rest::Rest;
+use crate::{Client, ClientBuilder, ClientError, Endpoint, EraConfig, Trust};
 
-/// What a Coordinator must prove. Field names are those of upstream's era configuration.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-#[serde(rename_all = "PascalCase", default)]
-pub struct EraConfig {
-    /// Hex MRENCLAVE.
-    #[serde(rename = "UniqueID")]
-    pub unique_id: String,
-    /// Hex MRSIGNER.
-    #[serde(rename = "SignerID")]
-    pub signer_id: String,
-    /// Least security version.
-    pub security_version: u64,
-    /// Product id.
-    #[serde(rename = "ProductID")]
-    pub product_id: u16,
-    /// Debug enclaves are accepted.
-    pub debug: bool,
-}
+/// Largest answer of somebody who is not known yet: certificates and evidence are far smaller.
+const MAX_ANSWER: usize = 1 << 20;
 
-/// How to verify a Coordinator.
-#[derive(Debug, Clone)]
+/// How to verify a Coordinator. Start from [`AttestOptions::expecting`], or say [`AttestOptions::insecure`].
+#[derive(Clone)]
 pub struct AttestOptions {
     /// Take whoever answers, without evidence. Its root is still pinned for what follows.
     pub insecure: bool,
+    /// What the Coordinator must be. Must be said, but with `insecure`.
+    pub policy: Option<Policy>,
     /// Mixed into the evidence; empty = the cached quote.
     pub nonce: Vec<u8>,
     /// Time limit of the call.
     pub timeout: Duration,
+    /// Looks through the evidence.
+    pub verifier: Arc<dyn Verifier>,
 }
 
 impl Default for AttestOptions {
     fn default() -> Self {
-        Self { insecure: false, nonce: Vec::new(), timeout: Duration::from_secs(30) }
+        Self {
+            insecure: false,
+            policy: None,
+            nonce: Vec::new(),
+            timeout: Duration::from_secs(30),
+            verifier: Arc::new(AnyTee),
+        }
+    }
+}
+
+impl AttestOptions {
+    /// Expects a Coordinator that its vendor's configuration describes; with the nonce in it, if there is one.
+    ///
+    /// ```no_run
+    /// use marblerun_client::{AttestOptions, EraConfig};
+    ///
+    /// # fn example() -> Result<AttestOptions, Box<dyn std::error::Error>> {
+    /// let era = EraConfig::from_json(&std::fs::read("coordinator-era.json")?)?;
+    /// let mut options = AttestOptions::expecting(&era);
+    /// options.nonce = b"something nobody else chose".to_vec();
+    /// # Ok(options)
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn expecting(era: &EraConfig) -> Self {
+        Self { policy: Some(era.policy()), nonce: era.nonce.clone(), ..Self::default() }
+    }
+
+    /// Takes whoever answers: for tests, and for Coordinators in simulation, which prove nothing.
+    #[must_use]
+    pub fn insecure() -> Self {
+        Self { insecure: true, ..Self::default() }
+    }
+}
+
+impl fmt::Debug for AttestOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AttestOptions")
+            .field("insecure", &self.insecure)
+            .field("policy", &self.policy)
+            .field("nonce", &hex::encode(&self.nonce))
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
     }
 }
 
@@ -54,113 +86,132 @@ impl Default for AttestOptions {
 pub struct Attested {
     /// DER of the root certificate: what to pin.
     pub root: Vec<u8>,
-    /// DER of the intermediate certificate; its signature by the root was checked.
+    /// DER of the intermediate certificate; it was checked that the root issued it.
     pub intermediate: Vec<u8>,
     /// Evidence as received; `None` in simulation.
     pub quote: Option<Vec<u8>>,
     /// Whether evidence was verified (not with `insecure`).
     pub verified: bool,
+    /// What the evidence says; `None` if it was not verified.
+    pub claims: Option<EnclaveClaims>,
 }
 
-/// Asks an endpoint for its chain and evidence, and checks them.
+impl Attested {
+    /// A client of this very Coordinator.
+    #[must_use]
+    pub fn client(&self, endpoint: Endpoint) -> ClientBuilder {
+        Client::builder(endpoint).trust(self.trust())
+    }
+
+    /// Believe this Coordinator and nobody else.
+    #[must_use]
+    pub fn trust(&self) -> Trust {
+        Trust::Pinned(self.root.clone())
+    }
+
+    /// The root certificate as PEM.
+    ///
+    /// # Errors
+    /// Never, if [`attest`] made this.
+    pub fn root_pem(&self) -> Result<String, ClientError> {
+        certificate_pem(&self.root)
+    }
+
+    /// The intermediate certificate as PEM: what Marbles' certificates lead to.
+    ///
+    /// # Errors
+    /// Never, if [`attest`] made this.
+    pub fn intermediate_pem(&self) -> Result<String, ClientError> {
+        certificate_pem(&self.intermediate)
+    }
+
+    /// Both as PEM, intermediate first: the form of certificate caches.
+    ///
+    /// # Errors
+    /// Never, if [`attest`] made this.
+    pub fn chain_pem(&self) -> Result<String, ClientError> {
+        chain_pem(&self.intermediate, &self.root)
+    }
+}
+
+/// Why a Coordinator was not attested.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AttestError {
+    /// It was not said what the Coordinator must be. Nothing was sent.
+    #[error("no attestation policy: it was not said what the Coordinator must be (its era configuration)")]
+    NoPolicy,
+    /// A nonce needs API v2.
+    #[error("using custom nonce requires /api/v2, but the Coordinator does not support /api/v2")]
+    NonceOnV1,
+    /// There is no evidence.
+    #[error(
+        "verifying Coordinator quote: empty report. The Coordinator runs in simulation and proves nothing; for a test \
+         deployment, say --insecure"
+    )]
+    NoEvidence,
+    /// Evidence that is not genuine, or cannot be judged.
+    #[error("verifying Coordinator quote: {0}")]
+    Evidence(VerifyError),
+    /// Genuine evidence of something else than was asked for.
+    #[error(transparent)]
+    Refused(CoordinatorRefusal),
+}
+
+/// Asks an endpoint for its chain and evidence, and checks them: the intermediate was issued by the root, the evidence
+/// is genuine and bound to this root and the nonce, and its enclave is what the policy asks for.
 ///
 /// # Errors
-/// [`ClientError::Trust`] if the evidence is missing or not acceptable, or if the intermediate
-/// certificate was not issued by the root.
+/// [`ClientError::Attestation`] if the evidence is missing or not acceptable, [`ClientError::Trust`] if the
+/// intermediate certificate was not issued by the root.
 pub async fn attest(endpoint: &Endpoint, options: &AttestOptions) -> Result<Attested, ClientError> {
-    let rest = Rest::new(endpoint.clone(), &Trust::Anyone, None, options.timeout)?;
+    let policy = match (&options.policy, options.insecure) {
+        (_, true) => None,
+        (Some(policy), false) => Some(policy),
+        (None, false) => return Err(AttestError::NoPolicy.into()),
+    };
+    let rest = Rest::new(endpoint.clone(), &Trust::Anyone, None, options.timeout)?.at_most(MAX_ANSWER);
     let nonce = base64_url(&options.nonce);
     let query: &[(&str, &str)] = if options.nonce.is_empty() { &[] } else { &[("nonce", &nonce)] };
-    let data: Data = match rest.get("/api/v2/quote", query).await {
-        Err(error) if error.code() == Some(405) => {
-            if !options.nonce.is_empty() {
-                return Err(ClientError::Trust(
-                    "using custom nonce requires /api/v2, but the Coordinator does not support /api/v2".to_owned(),
-                ));
-            }
-            rest.get("/quote", &[]).await?
+    let mut answer = rest.get("/api/v2/quote", query).await;
+    if is_405(&answer) {
+        if !options.nonce.is_empty() {
+            return Err(AttestError::NonceOnV1.into());
         }
-        other => other?,
-    };
-    let answer: v2::Quote = data.object("quote of the Coordinator", &["cert", "quote"])?;
+        answer = rest.get("/quote", &[]).await;
+    }
+    let answer: v2::Quote = answer?.object("quote of the Coordinator")?;
     let (intermediate, root) = parse_chain(answer.cert.as_bytes())?;
-    check_issued_by(&intermediate, &root)?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    check_issued_by(&intermediate, &root, now)?;
     let quote = answer.quote.map(|Base64(bytes)| bytes);
-    if !options.insecure {
-        return Err(ClientError::Trust(match quote {
-            None => {
-                "verifying Coordinator quote: empty report. The Coordinator runs in simulation and proves nothing; \
-                     for a test deployment, say --insecure"
-                    .to_owned()
+    let claims = match policy {
+        None => None,
+        Some(policy) => {
+            let evidence = quote.clone().unwrap_or_default();
+            let claims = verify(evidence, &options.verifier, now).await?;
+            let binding = ReportData::binding(&[&root, &options.nonce]);
+            policy.accepts_coordinator(&claims, &binding).map_err(AttestError::Refused)?;
+            match claims {
+                Claims::Enclave(enclave) => Some(enclave),
+                Claims::Simulation => return Err(AttestError::NoEvidence.into()),
             }
-            Some(_) => "verifying Coordinator quote: this build cannot verify hardware evidence yet; --insecure skips \
-                        the check, which is for test deployments only"
-                .to_owned(),
-        }));
-    }
-    Ok(Attested { root, intermediate, quote, verified: false })
-}
-
-/// Reads a PEM chain: intermediate first, root second (both DER). Further blocks are ignored.
-///
-/// # Errors
-/// [`ClientError::Protocol`] saying which of the two cannot be read.
-pub fn parse_chain(pem: &[u8]) -> Result<(Vec<u8>, Vec<u8>), ClientError> {
-    let mut blocks = CertificateDer::pem_slice_iter(pem);
-    let mut next = |what: &'static str| -> Result<Vec<u8>, ClientError> {
-        match blocks.next() {
-            Some(Ok(der)) if Certificate::from_der(&der).is_ok() => Ok(der.to_vec()),
-            Some(Ok(_)) => Err(ClientError::protocol(what, "the block is not an X.509 certificate")),
-            _ => Err(ClientError::protocol(what, "no certificate found in PEM data")),
         }
     };
-    let intermediate = next("could not parse Coordinator intermediate certificate from PEM data")?;
-    let root = next("could not parse Coordinator root certificate from PEM data")?;
-    Ok((intermediate, root))
+    Ok(Attested { root, intermediate, quote, verified: claims.is_some(), claims })
 }
 
-/// Writes the chain as `parse_chain` reads it.
-///
-/// # Errors
-/// [`ClientError::Protocol`] if one is no certificate.
-pub fn chain_pem(intermediate: &[u8], root: &[u8]) -> Result<String, ClientError> {
-    let pem = |der: &[u8]| -> Result<String, ClientError> {
-        Certificate::from_der(der)
-            .and_then(|certificate| certificate.to_pem(LineEnding::LF))
-            .map_err(|e| ClientError::protocol("certificate", e))
-    };
-    Ok(pem(intermediate)? + &pem(root)?)
-}
-
-/// Upstream's client hands out the intermediate unchecked; whoever answers could plant one.
-fn check_issued_by(intermediate: &[u8], root: &[u8]) -> Result<(), ClientError> {
-    use aws_lc_rs::signature;
-    let bad = |reason: &str| {
-        ClientError::Trust(format!("the Coordinator's intermediate certificate does not belong to its root: {reason}"))
-    };
-    let issuer = Certificate::from_der(root).map_err(|_| bad("the root is malformed"))?;
-    let issued = Certificate::from_der(intermediate).map_err(|_| bad("it is malformed"))?;
-    if issued.tbs_certificate().issuer() != issuer.tbs_certificate().subject() {
-        return Err(bad("another issuer is named in it"));
+/// Verification may take a while, so it gets a thread of its own.
+async fn verify(evidence: Vec<u8>, verifier: &Arc<dyn Verifier>, now: u64) -> Result<Claims, AttestError> {
+    if evidence.is_empty() {
+        return Err(AttestError::NoEvidence);
     }
-    let algorithm: &dyn signature::VerificationAlgorithm = match issued.signature_algorithm().oid {
-        const_oid::db::rfc5912::ECDSA_WITH_SHA_384 => &signature::ECDSA_P384_SHA384_ASN1,
-        const_oid::db::rfc5912::ECDSA_WITH_SHA_256 => &signature::ECDSA_P256_SHA256_ASN1,
-        _ => return Err(bad("its signature algorithm is not known")),
-    };
-    let key = issuer.tbs_certificate().subject_public_key_info().subject_public_key.raw_bytes();
-    let message = signed_part(intermediate).ok_or_else(|| bad("it is malformed"))?;
-    signature::UnparsedPublicKey::new(algorithm, key)
-        .verify(message, issued.signature().raw_bytes())
-        .map_err(|_| bad("the root did not sign it"))
-}
-
-/// The bytes of `tbsCertificate` as they stand in the certificate (re-encoding could differ).
-fn signed_part(certificate: &[u8]) -> Option<&[u8]> {
-    use x509_cert::der::{Header, Reader as _, SliceReader};
-    let mut reader = SliceReader::new(certificate).ok()?;
-    Header::decode(&mut reader).ok()?;
-    reader.tlv_bytes().ok()
+    let refused = |reason: String| AttestError::Evidence(VerifyError(reason));
+    let evidence = Evidence::from_wire(evidence).map_err(|error| refused(error.to_string()))?;
+    let verifier = verifier.clone();
+    tokio::task::spawn_blocking(move || verifier.verify(&evidence, now))
+        .await
+        .map_err(|_| refused("the verifier ended before its time".to_owned()))?
+        .map_err(AttestError::Evidence)
 }
 
 fn base64_url(bytes: &[u8]) -> String {

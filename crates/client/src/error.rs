@@ -1,8 +1,12 @@
 //! What can go wrong between a client and a Coordinator, and what to do about it.
 
+use marblerun_api::v3::Problem;
+
+use crate::attest::AttestError;
+
 /// Why there is no answer, as far as it matters for what to do next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Problem {
+pub enum NoAnswer {
     /// Nobody could be connected to at this address.
     Unreachable,
     /// Somebody is there, and did not answer in time.
@@ -36,7 +40,7 @@ pub enum ClientError {
         /// Cause.
         reason: String,
         /// What kind of cause.
-        problem: Problem,
+        why: NoAnswer,
     },
     /// 401: the client certificate is no user's (or no Marble's).
     #[error("{method} {url}: authorizing user: {message}")]
@@ -51,6 +55,24 @@ pub enum ClientError {
     /// Any other answer but 200.
     #[error("{0}")]
     Refused(Box<Refusal>),
+    /// A refusal of API v3, which says more.
+    #[error("{method} {url}: {} {}: {}", problem.status, problem.title, problem.detail)]
+    Problem {
+        /// HTTP method.
+        method: &'static str,
+        /// URL.
+        url: String,
+        /// What the Coordinator says.
+        problem: Box<Problem>,
+    },
+    /// The Coordinator has no API v3: it is upstream's, or older.
+    #[error("{method} {url}: the Coordinator does not support API v3")]
+    NoV3 {
+        /// HTTP method.
+        method: &'static str,
+        /// URL.
+        url: String,
+    },
     /// The answer cannot be understood.
     #[error("{what}: {reason}")]
     Protocol {
@@ -59,9 +81,23 @@ pub enum ClientError {
         /// Cause.
         reason: String,
     },
-    /// The Coordinator is not who it should be.
+    /// The Coordinator did not prove to be the one that was asked for.
+    #[error(transparent)]
+    Attestation(Box<AttestError>),
+    /// Something that the Coordinator's root must have signed or issued was not.
     #[error("{0}")]
     Trust(String),
+    /// Another manifest is in force than was expected, or none.
+    #[error("{}", other_manifest(expected, got))]
+    OtherManifest {
+        /// Hex SHA-256 of the expected one.
+        expected: String,
+        /// Hex SHA-256 of the one in force; empty without one.
+        got: String,
+    },
+    /// A recovery key or secret is unusable.
+    #[error("{0}")]
+    Recovery(String),
     /// A certificate or key given to the client is unusable.
     #[error("{0}")]
     Identity(String),
@@ -94,11 +130,32 @@ impl ClientError {
         match self {
             Self::Unauthorized { .. } => Some(401),
             Self::Refused(refusal) => Some(refusal.code),
+            Self::Problem { problem, .. } => Some(problem.status),
+            Self::NoV3 { .. } => Some(405),
             _ => None,
         }
     }
 
     pub(crate) fn protocol(what: &'static str, reason: impl ToString) -> Self {
         Self::Protocol { what, reason: reason.to_string() }
+    }
+}
+
+impl From<AttestError> for ClientError {
+    fn from(error: AttestError) -> Self {
+        Self::Attestation(Box::new(error))
+    }
+}
+
+/// Whether a Coordinator does not know what was asked for: then, and only then, older ways are tried.
+pub(crate) fn is_405<T>(result: &Result<T, ClientError>) -> bool {
+    matches!(result, Err(error) if error.code() == Some(405))
+}
+
+fn other_manifest(expected: &str, got: &str) -> String {
+    if got.is_empty() {
+        "Coordinator returned no manifest signature. Is the Coordinator in the correct state?".to_owned()
+    } else {
+        format!("manifest hash does not match local hash: {got:?} != {expected:?}")
     }
 }

@@ -3,20 +3,25 @@
 use std::time::Duration;
 
 use http::{Method, StatusCode};
+use marblerun_api::v3::Problem;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::error::{Problem, Refusal};
-use crate::{ClientError, Endpoint, Identity, Trust, tls};
+use crate::error::{NoAnswer, Refusal};
+use crate::{ClientError, Endpoint, Identity, Trust, any_case, tls};
 
-/// Largest answer that is read.
+/// Largest answer that is read from a Coordinator that is known.
 const MAX_ANSWER: usize = 64 << 20;
+
+/// How often an answer may say that it is somewhere else.
+const MAX_REDIRECTS: usize = 4;
 
 /// A connection factory to one Coordinator.
 #[derive(Debug, Clone)]
 pub(crate) struct Rest {
     endpoint: Endpoint,
     http: reqwest::Client,
+    max_answer: usize,
 }
 
 /// The `data` of a successful answer.
@@ -29,26 +34,19 @@ pub(crate) enum Data {
 }
 
 impl Data {
-    /// Decodes an object. Field names match case-insensitively, as upstream's clients do.
-    pub(crate) fn object<T: DeserializeOwned>(self, what: &'static str, names: &[&str]) -> Result<T, ClientError> {
+    /// Decodes an object. Field names match in any case, as for upstream's clients.
+    pub(crate) fn object<T: DeserializeOwned>(self, what: &'static str) -> Result<T, ClientError> {
         let Self::Json(value) = self else {
             return Err(ClientError::protocol(what, "the answer holds no data"));
         };
-        serde_json::from_value(canonical_names(value, names)).map_err(|e| ClientError::protocol(what, e))
+        any_case::from_value(value).map_err(|e| ClientError::protocol(what, e))
     }
 }
 
-/// Renames top-level fields to the spelling in `names` where they differ in case only.
-fn canonical_names(value: Value, names: &[&str]) -> Value {
-    let Value::Object(map) = value else { return value };
-    Value::Object(
-        map.into_iter()
-            .map(|(key, value)| {
-                let name = names.iter().find(|name| name.eq_ignore_ascii_case(&key));
-                (name.map_or(key, |name| (*name).to_owned()), value)
-            })
-            .collect(),
-    )
+/// An answer as it came.
+struct Answer {
+    code: StatusCode,
+    body: Vec<u8>,
 }
 
 impl Rest {
@@ -64,10 +62,16 @@ impl Rest {
             .https_only(true)
             .connect_timeout(timeout.min(Duration::from_secs(10)))
             .timeout(timeout)
-            .redirect(reqwest::redirect::Policy::limited(4))
+            .redirect(reqwest::redirect::Policy::custom(redirect))
             .build()
             .map_err(|e| ClientError::Identity(chain(&e)))?;
-        Ok(Self { endpoint, http })
+        Ok(Self { endpoint, http, max_answer: MAX_ANSWER })
+    }
+
+    /// The same with a smaller limit on answers.
+    pub(crate) fn at_most(mut self, max_answer: usize) -> Self {
+        self.max_answer = max_answer;
+        self
     }
 
     /// `GET path?query`.
@@ -79,56 +83,124 @@ impl Rest {
             url.push('=');
             url.push_str(&form_encode(value));
         }
-        self.send("GET", Method::GET, url, None).await
+        self.enveloped("GET", Method::GET, url, None).await
     }
 
     /// `POST path` with a body (`None`: empty, without content type).
     pub(crate) async fn post(&self, path: &str, body: Option<Vec<u8>>) -> Result<Data, ClientError> {
-        self.send("POST", Method::POST, self.endpoint.url(path), body).await
+        self.enveloped("POST", Method::POST, self.endpoint.url(path), body).await
     }
 
-    async fn send(
+    /// A call of API v3: a body (`POST`) or none (`GET`); the answer is no envelope. Answers with the code `also` are
+    /// answers too.
+    pub(crate) async fn v3<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: Option<Vec<u8>>,
+        also: Option<StatusCode>,
+    ) -> Result<T, ClientError> {
+        let (method, verb) = if body.is_some() { ("POST", Method::POST) } else { ("GET", Method::GET) };
+        let url = self.endpoint.url(path);
+        let Answer { code, body } = self.send(method, verb, &url, body).await?;
+        if code == StatusCode::OK || also == Some(code) {
+            return serde_json::from_slice(&body).map_err(|e| ClientError::protocol("answer of API v3", e));
+        }
+        match serde_json::from_slice::<Problem>(&body) {
+            Ok(problem) => Err(ClientError::Problem { method, url, problem: Box::new(problem) }),
+            Err(_) if matches!(code, StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_FOUND) => {
+                Err(ClientError::NoV3 { method, url })
+            }
+            Err(_) => Err(refused(method, url, code, &body)),
+        }
+    }
+
+    /// A call of API v1 or v2.
+    async fn enveloped(
         &self,
         method: &'static str,
         verb: Method,
         url: String,
         body: Option<Vec<u8>>,
     ) -> Result<Data, ClientError> {
-        let mut request = self.http.request(verb, &url);
+        let Answer { code, body } = self.send(method, verb, &url, body).await?;
+        if code != StatusCode::OK {
+            return Err(refused(method, url, code, &body));
+        }
+        let envelope: Value = serde_json::from_slice(&body).map_err(|_| {
+            ClientError::protocol("answer of the Coordinator", format!("{method} {url}: it is not JSON"))
+        })?;
+        Ok(match field(&envelope, "data") {
+            None | Some(Value::Null) => Data::Nothing,
+            Some(data) => Data::Json(data.clone()),
+        })
+    }
+
+    async fn send(
+        &self,
+        method: &'static str,
+        verb: Method,
+        url: &str,
+        body: Option<Vec<u8>>,
+    ) -> Result<Answer, ClientError> {
+        let mut request = self.http.request(verb, url);
         if let Some(body) = body {
             request = request.header("content-type", "application/json").body(body);
         }
         let transport = |e: reqwest::Error| {
             let reason = chain(&e);
-            let problem = problem(&e, &reason);
-            ClientError::Transport { method, url: url.clone(), reason: explained(reason), problem }
+            let why = why(&e, &reason);
+            ClientError::Transport { method, url: url.to_owned(), reason: explained(reason), why }
         };
         let mut response = request.send().await.map_err(&transport)?;
         let code = response.status();
-        let mut bytes = Vec::new();
+        let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(&transport)? {
-            if bytes.len() + chunk.len() > MAX_ANSWER {
-                return Err(ClientError::protocol("answer of the Coordinator", "it is larger than 64 MiB"));
+            if body.len() + chunk.len() > self.max_answer {
+                let reason = format!("{method} {url}: it is larger than {} bytes", self.max_answer);
+                return Err(ClientError::protocol("answer of the Coordinator", reason));
             }
-            bytes.extend_from_slice(&chunk);
+            body.extend_from_slice(&chunk);
         }
-        let envelope: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
-        let text = |name: &str| envelope.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let data = envelope.get("data").cloned().unwrap_or(Value::Null);
-        match code {
-            StatusCode::OK => Ok(if data.is_null() { Data::Nothing } else { Data::Json(data) }),
-            StatusCode::UNAUTHORIZED => Err(ClientError::Unauthorized { method, url, message: text("message") }),
-            _ => Err(ClientError::Refused(Box::new(Refusal {
-                method,
-                url,
-                code: code.as_u16(),
-                reason: code.canonical_reason().unwrap_or_default().to_owned(),
-                status: text("status"),
-                message: text("message"),
-                data: if data.is_null() { String::new() } else { data.to_string() },
-            }))),
-        }
+        Ok(Answer { code, body })
     }
+}
+
+/// A field of an envelope.
+fn field<'v>(envelope: &'v Value, name: &str) -> Option<&'v Value> {
+    envelope.as_object()?.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+}
+
+/// An answer that is no success, with what its envelope says, if it has one.
+fn refused(method: &'static str, url: String, code: StatusCode, body: &[u8]) -> ClientError {
+    let envelope: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
+    let text = |name: &str| field(&envelope, name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    if code == StatusCode::UNAUTHORIZED {
+        return ClientError::Unauthorized { method, url, message: text("message") };
+    }
+    ClientError::Refused(Box::new(Refusal {
+        method,
+        url,
+        code: code.as_u16(),
+        reason: code.canonical_reason().unwrap_or_default().to_owned(),
+        status: text("status"),
+        message: text("message"),
+        data: field(&envelope, "data").filter(|data| !data.is_null()).map(Value::to_string).unwrap_or_default(),
+    }))
+}
+
+/// Coordinators redirect to a cleaner path. Another host is not followed: it would be sent secrets that were meant for
+/// the one whose address was given.
+fn redirect(attempt: reqwest::redirect::Attempt<'_>) -> reqwest::redirect::Action {
+    let place =
+        |url: &reqwest::Url| (url.scheme().to_owned(), url.host_str().map(str::to_owned), url.port_or_known_default());
+    let first = attempt.previous().first().map(place);
+    if first != Some(place(attempt.url())) {
+        return attempt.error("it redirects to another host, which is not followed");
+    }
+    if attempt.previous().len() > MAX_REDIRECTS {
+        return attempt.error("it redirects without end");
+    }
+    attempt.follow()
 }
 
 /// `application/x-www-form-urlencoded`, as Go writes query strings.
@@ -139,17 +211,17 @@ fn form_encode(text: &str) -> String {
 }
 
 /// What kind of failure that is. Causes of the TLS library come through the HTTP library as text only.
-fn problem(error: &reqwest::Error, reason: &str) -> Problem {
+fn why(error: &reqwest::Error, reason: &str) -> NoAnswer {
     if reason.contains("not valid for name") || reason.contains("NotValidForName") {
-        Problem::WrongName
+        NoAnswer::WrongName
     } else if reason.contains("invalid peer certificate") {
-        Problem::Untrusted
+        NoAnswer::Untrusted
     } else if error.is_timeout() {
-        Problem::Silent
+        NoAnswer::Silent
     } else if error.is_connect() && ["tcp connect error", "dns error"].iter().any(|kind| reason.contains(kind)) {
-        Problem::Unreachable
+        NoAnswer::Unreachable
     } else {
-        Problem::Other
+        NoAnswer::Other
     }
 }
 
@@ -193,12 +265,6 @@ mod tests {
         assert_eq!(form_encode("a b&c"), "a+b%26c");
         assert_eq!(form_encode("-_.~"), "-_.~");
         assert_eq!(form_encode("ü="), "%C3%BC%3D");
-    }
-
-    #[test]
-    fn field_names_match_in_any_case() {
-        let value = serde_json::json!({"Cert": 1, "other": 2});
-        assert_eq!(canonical_names(value, &["cert", "quote"]), serde_json::json!({"cert": 1, "other": 2}));
     }
 
     #[tokio::test]

@@ -1,30 +1,11 @@
+//! Marbles. Coordinators have their tests beside their rules.
+
+use super::testing::{BINDING, enclave, signer, strings};
 use super::*;
-
-const BINDING: ReportData = ReportData([5; 64]);
-
-fn enclave() -> EnclaveClaims {
-    EnclaveClaims {
-        unique_id: [0xab; 32],
-        signer_id: [0xcd; 32],
-        product_id: 3,
-        security_version: 7,
-        debug: false,
-        report_data: BINDING,
-        tcb_status: TcbStatus::UpToDate,
-        advisories: Some(Vec::new()),
-    }
-}
-
-fn signer() -> Policy {
-    Policy { signer_id: "CD".repeat(32), product_id: Some(3), security_version: Some(7), ..Policy::default() }
-}
+use crate::{Claims, ReportData};
 
 fn decide(policy: &Policy, enclave: EnclaveClaims) -> Result<Acceptance, String> {
-    policy.accepts(&Claims::Enclave(enclave), &BINDING).map_err(|refusal| refusal.to_string())
-}
-
-fn strings(names: &[&str]) -> Vec<String> {
-    names.iter().map(|&name| name.to_owned()).collect()
+    policy.accepts_marble(&Claims::Enclave(enclave), &BINDING).map_err(|refusal| refusal.to_string())
 }
 
 #[test]
@@ -142,5 +123,5 @@ fn the_platform_is_judged_before_the_package() {
 
 #[test]
 fn simulation_is_accepted_as_what_it_is() {
-    assert_eq!(signer().accepts(&Claims::Simulation, &BINDING), Ok(Acceptance::Simulation));
+    assert_eq!(signer().accepts_marble(&Claims::Simulation, &BINDING), Ok(Acceptance::Simulation));
 }

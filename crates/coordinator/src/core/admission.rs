@@ -2,7 +2,7 @@
 //! the refusals, and tied to the one key that TLS proved.
 
 use jiff::Timestamp;
-use marblerun_attestation::{Acceptance, Backend, Evidence, Policy, ReportData};
+use marblerun_attestation::{Acceptance, Backend, Evidence, Policy, ReportData, TcbStatus};
 use marblerun_manifest::model::{Marble, Package};
 use marblerun_pki::parse_uuid;
 use marblerun_state::{ActiveManifest, Phase, State};
@@ -43,7 +43,7 @@ pub(super) fn admit<'s>(
         .ok_or_else(|| refuse("unknown marble type requested"))?;
     let package =
         state.package(&marble.package).ok_or_else(|| refuse(&format!("undefined package {:?}", marble.package)))?;
-    attest(package, peer, request, backend, now).map_err(|cause| {
+    let acceptance = attest(package, peer, request, backend, now).map_err(|cause| {
         tracing::warn!(marble_type, cause, "evidence of a Marble was refused");
         // Infrastructures are declared, not compared; but with some declared, Marbles know this text.
         let has_infrastructures = !manifest.manifest.infrastructures.is_empty();
@@ -53,6 +53,7 @@ pub(super) fn admit<'s>(
             format!("invalid quote: {cause}")
         })
     })?;
+    log_platform(marble_type, acceptance);
     if marble.max_activations > 0 && state.activations(marble_type) >= marble.max_activations {
         return Err(limit_reached(marble_type, marble.max_activations));
     }
@@ -86,7 +87,20 @@ fn attest(
     let now = u64::try_from(now.as_second()).unwrap_or_default();
     let claims = backend.verifier.verify(&evidence, now).map_err(|error| error.to_string())?;
     let binding = ReportData::binding(&[peer.0.as_slice()]);
-    policy(package).accepts(&claims, &binding).map_err(|refusal| refusal.to_string())
+    policy(package).accepts_marble(&claims, &binding).map_err(|refusal| refusal.to_string())
+}
+
+/// A platform that is not up to date is for the operator to know, though the package accepts it.
+fn log_platform(marble_type: &str, acceptance: Acceptance) {
+    match acceptance {
+        Acceptance::Simulation | Acceptance::Enclave(TcbStatus::UpToDate) => {}
+        Acceptance::Enclave(TcbStatus::SwHardeningNeeded) => {
+            tracing::info!(marble_type, "TCB level accepted by configuration: SWHardeningNeeded");
+        }
+        Acceptance::Enclave(status) => {
+            tracing::warn!(marble_type, %status, "TCB level invalid, but accepted by configuration");
+        }
+    }
 }
 
 fn policy(package: &Package) -> Policy {

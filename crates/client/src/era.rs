@@ -1,0 +1,215 @@
+//! What a Coordinator must be, as its vendor publishes it: the era configuration (`coordinator-era.json`).
+//!
+//! The file decides whom secrets are given to, so what it says must be meant: a file can neither switch verification
+//! off nor accept any enclave of anybody, and an identity that is none is told when the file is read.
+
+use marblerun_attestation::Policy;
+use marblerun_manifest::gojson::{self, NoteKind};
+
+/// Largest file that is read. Real ones have a few hundred bytes.
+const MAX_SIZE: usize = 1 << 20;
+
+/// A policy for Coordinators, with upstream's field names. Names match in any case.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EraConfig {
+    /// Hex MRENCLAVE; empty = not asked.
+    pub unique_id: String,
+    /// Hex MRSIGNER; empty = not asked.
+    pub signer_id: String,
+    /// Least security version; 0 = not asked.
+    pub security_version: u64,
+    /// Product id; 0 = not asked.
+    pub product_id: u16,
+    /// Debug enclaves are accepted too.
+    pub debug: bool,
+    /// Statuses accepted besides `UpToDate`; empty = `SWHardeningNeeded` alone.
+    pub accepted_tcb_statuses: Vec<String>,
+    /// Advisories accepted with status `SWHardeningNeeded`; empty = all.
+    pub accepted_advisories: Vec<String>,
+    /// Mixed into the evidence; empty = none.
+    pub nonce: Vec<u8>,
+    /// Fields of the file that mean nothing here, each with the likely name if there is one.
+    pub unknown_fields: Vec<String>,
+}
+
+/// Why an era configuration is not taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EraConfigError {
+    /// It is no such file.
+    #[error("it is larger than {MAX_SIZE} bytes")]
+    TooLarge,
+    /// Not JSON, or a field of another type.
+    #[error("{0}")]
+    Json(String),
+    /// An identity that no enclave has.
+    #[error("{0} must be 64 hexadecimal digits")]
+    Identity(&'static str),
+    /// A file that lies about must not switch verification off.
+    #[error("it says InsecureSkipVerify: a file cannot skip verification, only the user can, and knowingly")]
+    InsecureSkipVerify,
+    /// Any enclave of anybody would pass.
+    #[error("it contains neither UniqueID nor SignerID: any enclave of anybody would be accepted")]
+    NoIdentity,
+}
+
+#[derive(Default)]
+struct Fields {
+    insecure_skip_verify: bool,
+    unique_id: String,
+    signer_id: String,
+    security_version: u64,
+    product_id: u16,
+    debug: bool,
+    accepted_tcb_statuses: Vec<String>,
+    accepted_advisories: Vec<String>,
+    nonce: Vec<u8>,
+}
+
+marblerun_manifest::decode_object!(Fields as "VerifyOptions" {
+    "InsecureSkipVerify" => insecure_skip_verify,
+    "UniqueID" => unique_id,
+    "SignerID" => signer_id,
+    "SecurityVersion" => security_version,
+    "ProductID" => product_id,
+    "Debug" => debug,
+    "AcceptedTCBStatuses" => accepted_tcb_statuses,
+    "AcceptedAdvisories" => accepted_advisories,
+    "Nonce" => nonce,
+});
+
+impl EraConfig {
+    /// Reads the file.
+    ///
+    /// ```
+    /// use marblerun_client::{EraConfig, EraConfigError};
+    ///
+    /// let era = EraConfig::from_json(
+    ///     br#"{"SecurityVersion": 3, "ProductID": 3, "SignerID": "43361affedeb75affee9baec7e054a5e14883213e5a121b67d74a0e12e9d2b7a"}"#,
+    /// )?;
+    /// assert_eq!(era.policy().security_version, Some(3));
+    ///
+    /// let anybody = EraConfig::from_json(br#"{"SecurityVersion": 3, "ProductID": 3}"#);
+    /// assert_eq!(anybody, Err(EraConfigError::NoIdentity));
+    /// # Ok::<(), EraConfigError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`EraConfigError`].
+    pub fn from_json(json: &[u8]) -> Result<Self, EraConfigError> {
+        if json.len() > MAX_SIZE {
+            return Err(EraConfigError::TooLarge);
+        }
+        let decoded =
+            gojson::from_slice::<Fields>(json).map_err(|errors| EraConfigError::Json(errors.first().to_string()))?;
+        let fields = decoded.value;
+        if fields.insecure_skip_verify {
+            return Err(EraConfigError::InsecureSkipVerify);
+        }
+        for (name, id) in [("UniqueID", &fields.unique_id), ("SignerID", &fields.signer_id)] {
+            if !id.is_empty() && !hex::decode(id).is_ok_and(|bytes| bytes.len() == 32) {
+                return Err(EraConfigError::Identity(name));
+            }
+        }
+        if fields.unique_id.is_empty() && fields.signer_id.is_empty() {
+            return Err(EraConfigError::NoIdentity);
+        }
+        let unknown_fields = decoded.notes.into_iter().filter_map(|note| match note.kind {
+            NoteKind::UnknownField(Some(likely)) => Some(format!("{} (did you mean {likely}?)", note.path)),
+            NoteKind::UnknownField(None) => Some(note.path),
+            _ => None,
+        });
+        Ok(Self {
+            unknown_fields: unknown_fields.collect(),
+            unique_id: fields.unique_id,
+            signer_id: fields.signer_id,
+            security_version: fields.security_version,
+            product_id: fields.product_id,
+            debug: fields.debug,
+            accepted_tcb_statuses: fields.accepted_tcb_statuses,
+            accepted_advisories: fields.accepted_advisories,
+            nonce: fields.nonce,
+        })
+    }
+
+    /// What it asks of an enclave.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        Policy {
+            debug: self.debug,
+            unique_id: self.unique_id.clone(),
+            signer_id: self.signer_id.clone(),
+            product_id: Some(u64::from(self.product_id)).filter(|id| *id != 0),
+            security_version: Some(self.security_version).filter(|version| *version != 0),
+            accepted_tcb_statuses: self.accepted_tcb_statuses.clone(),
+            accepted_advisories: self.accepted_advisories.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SIGNER: &str = "43361affedeb75affee9baec7e054a5e14883213e5a121b67d74a0e12e9d2b7a";
+
+    fn read(json: &str) -> Result<EraConfig, String> {
+        EraConfig::from_json(json.as_bytes()).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_file_of_a_build_is_read_with_names_in_any_case() {
+        let era = read(&format!(
+            "{{\n\t\"securityversion\": 3,\n\t\"PRODUCTID\": 3,\n\t\"UniqueID\": \"\",\n\t\"SignerID\": \"{SIGNER}\",\n\t\"Debug\": true,
+               \"AcceptedTCBStatuses\": [\"OutOfDate\"], \"AcceptedAdvisories\": null, \"Nonce\": \"AAE=\"}}"
+        ))
+        .unwrap();
+        assert_eq!((era.nonce.as_slice(), era.unknown_fields.as_slice()), (&[0, 1][..], &[][..]));
+        let policy = era.policy();
+        assert_eq!((policy.security_version, policy.product_id, policy.debug), (Some(3), Some(3), true));
+        assert_eq!((policy.signer_id.as_str(), policy.accepted_tcb_statuses.len()), (SIGNER, 1));
+    }
+
+    #[test]
+    fn zero_is_not_asked() {
+        let policy = read(&format!(r#"{{"UniqueID":"{SIGNER}","SecurityVersion":0,"ProductID":0}}"#)).unwrap().policy();
+        assert_eq!((policy.security_version, policy.product_id), (None, None));
+    }
+
+    #[test]
+    fn a_file_cannot_switch_verification_off() {
+        for name in ["InsecureSkipVerify", "insecureskipverify"] {
+            let text = read(&format!(r#"{{"SignerID":"{SIGNER}","{name}":true}}"#)).unwrap_err();
+            assert!(text.contains("InsecureSkipVerify"), "{text}");
+        }
+        read(&format!(r#"{{"SignerID":"{SIGNER}","InsecureSkipVerify":false}}"#)).unwrap();
+    }
+
+    #[test]
+    fn a_file_cannot_accept_anybody() {
+        for json in ["{}", "null", r#"{"SecurityVersion":3,"ProductID":3}"#, r#"{"SignerID":"","UniqueID":null}"#] {
+            assert!(read(json).unwrap_err().contains("neither UniqueID nor SignerID"), "{json}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_such_file_is_told() {
+        for (json, part) in [
+            ("", "unexpected end of JSON input"),
+            ("[]", "cannot unmarshal array"),
+            (r#"{"SecurityVersion":"3"}"#, "SecurityVersion"),
+            (r#"{"ProductID":65536}"#, "ProductID"),
+            (r#"{"SignerID":"abcd"}"#, "SignerID must be 64 hexadecimal digits"),
+            (r#"{"UniqueID":"xyz"}"#, "UniqueID must be 64 hexadecimal digits"),
+        ] {
+            let text = read(json).unwrap_err();
+            assert!(text.contains(part), "{json}: {text}");
+        }
+        assert_eq!(EraConfig::from_json(&vec![b' '; MAX_SIZE + 1]), Err(EraConfigError::TooLarge));
+    }
+
+    #[test]
+    fn a_misspelt_restriction_is_named() {
+        let era = read(&format!(r#"{{"UniqueID":"{SIGNER}","SignerIDs":"x","TDX":{{}}}}"#)).unwrap();
+        assert_eq!(era.unknown_fields, ["SignerIDs (did you mean SignerID?)", "TDX"]);
+    }
+}

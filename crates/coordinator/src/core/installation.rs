@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 use crate::core::candidate::Candidate;
 use crate::core::dry_run::DryRunSecrets;
 use crate::core::generation::make_all;
-use crate::core::secret_plan::{Current, Previous, plan};
+use crate::core::secret_plan::{Current, Previous, Roots, plan};
 use crate::error::{Error, ErrorKind};
 
 /// The changes that bring a manifest into force, all but the log.
@@ -91,6 +91,8 @@ pub(super) fn prepare(
 }
 
 fn plan_secrets<'a>(manifest: &'a Manifest, replaced: Option<&State>, rotate: bool) -> Result<Vec<Planned<'a>>, Error> {
+    let rotated_before = replaced.is_some_and(|state| state.previous_root_secret() != state.root_secret());
+    let roots = Roots { rotate, rotated_before };
     manifest
         .secrets
         .iter()
@@ -98,7 +100,7 @@ fn plan_secrets<'a>(manifest: &'a Manifest, replaced: Option<&State>, rotate: bo
             let defined = Secret::from_definition(name, definition)
                 .map_err(|error| refused("invalid_manifest", "checking manifest: ", &error))?;
             let stored = replaced.and_then(|state| state.secret(name)).map(Arc::as_ref);
-            let (current, previous) = plan(&defined, stored, rotate);
+            let (current, previous) = plan(&defined, stored, roots);
             Ok(Planned { name, definition, defined, current, previous })
         })
         .collect()

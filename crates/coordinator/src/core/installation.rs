@@ -28,6 +28,16 @@ pub(super) struct Installation {
     pub(super) changes: Vec<Change>,
     /// New recovery data: party to ciphertext. `None`: what holds now stays.
     pub(super) recovery_secrets: Option<BTreeMap<String, Vec<u8>>>,
+    /// Values of users that are replaced, or kept as the previous ones.
+    uploads: Vec<(String, Arc<Secret>)>,
+}
+
+impl Installation {
+    /// Whether what users uploaded is still what this was prepared with: a value that came later would be replaced
+    /// without becoming the previous one.
+    pub(super) fn fits(&self, state: &State) -> bool {
+        self.uploads.iter().all(|(name, value)| state.secret(name).is_some_and(|now| Arc::ptr_eq(now, value)))
+    }
 }
 
 /// One secret of the new manifest, with what becomes of it.
@@ -71,6 +81,7 @@ pub(super) fn prepare(
         .map_err(|error| refused("invalid_users", "generating users from manifest: ", &error))?;
     dry_run(manifest, replaced, &made, authority, now)?;
 
+    let uploads = replaced.map(|state| replaced_uploads(&planned, state)).unwrap_or_default();
     let mut changes = Vec::new();
     if let Some(state) = replaced.filter(|_| rotate) {
         let previous = Some(state.root_secret().clone());
@@ -87,7 +98,7 @@ pub(super) fn prepare(
         }
         secrets
     });
-    Ok(Installation { changes, recovery_secrets })
+    Ok(Installation { changes, recovery_secrets, uploads })
 }
 
 fn plan_secrets<'a>(manifest: &'a Manifest, replaced: Option<&State>, rotate: bool) -> Result<Vec<Planned<'a>>, Error> {
@@ -104,6 +115,12 @@ fn plan_secrets<'a>(manifest: &'a Manifest, replaced: Option<&State>, rotate: bo
             Ok(Planned { name, definition, defined, current, previous })
         })
         .collect()
+}
+
+fn replaced_uploads(planned: &[Planned<'_>], state: &State) -> Vec<(String, Arc<Secret>)> {
+    let replaced = planned.iter().filter(|secret| secret.current == Current::Renew);
+    let stored = replaced.filter_map(|secret| Some((secret.name.to_owned(), Arc::clone(state.secret(secret.name)?))));
+    stored.filter(|(_, value)| value.user_defined).collect()
 }
 
 /// Generates the shared secrets that are renewed.

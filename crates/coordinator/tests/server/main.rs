@@ -10,6 +10,7 @@ mod log;
 mod marble_api;
 mod matrix;
 mod metrics;
+mod quotes;
 mod recovery;
 mod recovery_secrets;
 mod support;

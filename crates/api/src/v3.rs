@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::bytes::Base64;
+
 /// A refusal (RFC 9457, `application/problem+json`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -182,6 +184,40 @@ pub struct Recovery {
     pub remaining: Option<u64>,
     /// Progress by name.
     pub parties: Vec<RecoveryParty>,
+}
+
+/// How the secrets of a set bring the state back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum RecoveryScheme {
+    /// One party alone.
+    Single,
+    /// All parties together.
+    Xor,
+    /// As many parties as the threshold says.
+    Shamir,
+}
+
+/// The secrets that go with one set of recovery keys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RecoverySet {
+    /// How they bring the state back.
+    pub scheme: RecoveryScheme,
+    /// How many of them are needed.
+    pub threshold: u32,
+    /// Names the set, hexadecimal: another one whenever new secrets are made.
+    pub epoch: String,
+    /// Name in the manifest's `RecoveryKeys` to the secret, encrypted with that key; base64.
+    #[schema(value_type = BTreeMap<String, String>)]
+    pub secrets: BTreeMap<String, Base64>,
+}
+
+/// Answer of `GET recovery/secrets`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RecoverySecrets {
+    /// The sets in force: none without recovery keys, two while new keys wait to be confirmed.
+    pub sets: Vec<RecoverySet>,
 }
 
 /// The identity of an enclave package as it is in force: its security version may be above the manifest's.

@@ -9,6 +9,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
+use jiff::SignedDuration;
 use marblerun_attestation::TeeChoice;
 use marblerun_store::RollbackPolicy;
 
@@ -152,6 +153,15 @@ pub struct Options {
         value_name = "on|off"
     )]
     pub recovery_in_header: String,
+    /// How long Marbles that stay up over an update keep their access to the client API, such as `24h` or `90m`, at most `720h`. `0`: until the update.
+    #[arg(
+        long,
+        env = "MARBLERUN_MARBLE_GRACE",
+        hide_env_values = true,
+        default_value = "24h",
+        value_name = "DURATION"
+    )]
+    pub marble_grace: String,
     /// `1`: one of several Coordinators of a deployment.
     #[arg(
         long,
@@ -241,6 +251,8 @@ pub struct Config {
     pub rollback: Option<RollbackPolicy>,
     /// Keep encrypted recovery secrets in the header.
     pub recovery_in_header: bool,
+    /// How long Marbles that stay up over an update keep their access.
+    pub marble_grace: SignedDuration,
     /// Continue a damaged file from there.
     pub accept_loss_after: Option<u64>,
     /// Rename every trace of an earlier state away.
@@ -366,6 +378,7 @@ impl Config {
                 "on or off",
                 &[("", true), ("on", true), ("off", false)],
             )?,
+            marble_grace: grace(or(&options.marble_grace, "24h"))?,
             accept_loss_after: options.accept_loss_after,
             discard_existing_state: options.discard_existing_state,
             warnings,
@@ -430,6 +443,18 @@ fn address(variable: &'static str, text: &str) -> Result<ListenAddress, ConfigEr
         variable,
         value: text.to_owned(),
         expected: "expected host:port, :port or [address]:port",
+    })
+}
+
+/// A longer one would be a way to have no update in force for good.
+const MAX_GRACE: SignedDuration = SignedDuration::from_hours(720);
+
+fn grace(text: &str) -> Result<SignedDuration, ConfigError> {
+    let period = if text == "0" { Some(SignedDuration::ZERO) } else { text.parse::<SignedDuration>().ok() };
+    period.filter(|period| (SignedDuration::ZERO..=MAX_GRACE).contains(period)).ok_or_else(|| ConfigError::BadValue {
+        variable: "MARBLERUN_MARBLE_GRACE",
+        value: text.to_owned(),
+        expected: "expected a duration such as 24h or 90m, at most 720h, or 0",
     })
 }
 

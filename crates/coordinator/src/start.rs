@@ -93,8 +93,16 @@ pub async fn start_unless(
         warnings.push(warning.to_owned());
     }
     let said = warnings.len();
-    let coordinator =
-        Coordinator::new(store, Settings { clock, backend, deny_recovery_reset: config.deny_recovery_reset, warnings });
+    let coordinator = Coordinator::new(
+        store,
+        Settings {
+            clock,
+            backend,
+            marble_grace: config.marble_grace,
+            deny_recovery_reset: config.deny_recovery_reset,
+            warnings,
+        },
+    );
     if let Some(manifest) = manifest {
         manifest.set(&coordinator).await?;
     }

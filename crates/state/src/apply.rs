@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::manifest::ActiveManifest;
 use crate::upstream::keys;
-use crate::{Change, ChangeError, Phase, RecoveryEntry, State};
+use crate::{Change, ChangeError, Phase, RecoveryEntry, RetiredRoot, State};
 
 impl State {
     /// Applies one change.
@@ -66,6 +66,10 @@ impl State {
                 check_recovery(sets)?;
                 self.recovery = Arc::from(sets.as_slice());
             }
+            Change::RetiredRoots(roots) => {
+                check_retired_roots(roots)?;
+                self.retired_roots = Arc::from(roots.as_slice());
+            }
             Change::Extra(key, value) => set(&mut self.extra, key, value.clone()),
         }
         Ok(())
@@ -77,7 +81,7 @@ impl State {
             return;
         }
         let stale: Vec<Box<str>> = match change {
-            Change::Extra(..) | Change::Lineage(_) | Change::Recovery(_) => return,
+            Change::Extra(..) | Change::Lineage(_) | Change::Recovery(_) | Change::RetiredRoots(_) => return,
             Change::Authority(_) => self.extra.keys().filter(|key| keys::is_of_authority(key)).cloned().collect(),
             Change::Manifest { .. } => self.extra.keys().filter(|key| keys::is_of_manifest(key)).cloned().collect(),
             Change::RootSecret { .. } => [keys::ROOT_SECRET, keys::PREVIOUS_ROOT_SECRET].map(Box::from).into(),
@@ -126,6 +130,22 @@ fn check_recovery(sets: &[Arc<RecoveryEntry>]) -> Result<(), ChangeError> {
         }
         if entry.set.parties.iter().any(|party| party.name.len() > 256) {
             return refuse("names of parties have at most 256 bytes");
+        }
+    }
+    Ok(())
+}
+
+fn check_retired_roots(roots: &[Arc<RetiredRoot>]) -> Result<(), ChangeError> {
+    let refuse = |reason: &str| Err(ChangeError(format!("replaced Marble roots: {reason}")));
+    if roots.len() > Change::MAX_RETIRED_ROOTS {
+        return refuse("too many are kept");
+    }
+    if roots.iter().any(|root| !root.is_bounded()) {
+        return refuse("too many Marble types are excluded");
+    }
+    for root in roots {
+        if let Err(reason) = crate::manifest::certificate_spki(&root.certificate) {
+            return refuse(&format!("a certificate is unreadable: {reason}"));
         }
     }
     Ok(())

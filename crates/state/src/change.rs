@@ -8,7 +8,7 @@ use marblerun_pki::{Authority, Secret};
 use prost::Message;
 use zeroize::Zeroizing;
 
-use crate::{CounterKey, Lineage, PendingUpdate, RecoveryEntry, RootSecret, wire};
+use crate::{CounterKey, Lineage, PendingUpdate, RecoveryEntry, RetiredRoot, RootSecret, wire};
 
 /// An encoded change has at most this many bytes (sealed format, section 4).
 pub const MAX_CHANGE: usize = 32 << 20;
@@ -56,6 +56,9 @@ pub enum Change {
     /// Recovery sets in force. In a committed transaction this makes the store change the data
     /// encryption key and write a new file.
     Recovery(Vec<Arc<RecoveryEntry>>),
+    /// Marble roots that updates have replaced and that still give access, oldest first, at most
+    /// [`Change::MAX_RETIRED_ROOTS`]. Replaces the list.
+    RetiredRoots(Vec<Arc<RetiredRoot>>),
     /// A value of an imported state that is only kept for export (`None`: removed).
     Extra(String, Option<Zeroizing<Vec<u8>>>),
 }
@@ -77,6 +80,7 @@ impl std::fmt::Debug for Change {
             Self::LogReset => ("LogReset", &".."),
             Self::PendingUpdate(_) => ("PendingUpdate", &".."),
             Self::Recovery(_) => ("Recovery", &".."),
+            Self::RetiredRoots(roots) => ("RetiredRoots", roots),
             Self::Extra(key, _) => ("Extra", key),
         };
         f.debug_tuple(kind).field(about).finish()
@@ -89,6 +93,9 @@ impl std::fmt::Debug for Change {
 pub struct ChangeError(pub String);
 
 impl Change {
+    /// More replaced Marble roots than this are never kept.
+    pub const MAX_RETIRED_ROOTS: usize = 8;
+
     /// Encodes as one protobuf message.
     #[must_use]
     pub fn encode(&self) -> Zeroizing<Vec<u8>> {
@@ -159,6 +166,13 @@ impl Change {
                         let parties =
                             parties.map(|p| FRAME + p.name.len() + p.public_key.len() + p.encrypted_secret.len());
                         FRAME + parties.sum::<usize>() + entry.set.unassigned_commitments.len() * 40
+                    })
+                    .sum(),
+                Self::RetiredRoots(roots) => roots
+                    .iter()
+                    .map(|root| {
+                        let excluded = root.excluded.iter().map(|name| name.len() + 8);
+                        FRAME + root.certificate.len() + excluded.sum::<usize>()
                     })
                     .sum(),
                 Self::Extra(key, value) => key.len() + value.as_ref().map_or(0, |value| value.len()),

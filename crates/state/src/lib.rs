@@ -20,5 +20,5 @@ pub use change::{Change, ChangeError, MAX_CHANGE};
 pub use draft::Draft;
 pub use loader::Loader;
 pub use manifest::{ActiveManifest, Permission, User};
-pub use parts::{CounterKey, Lineage, PendingUpdate, Phase, RecoveryEntry, RootSecret};
+pub use parts::{CounterKey, Lineage, PendingUpdate, Phase, RecoveryEntry, RetiredRoot, RootSecret};
 pub use state::State;

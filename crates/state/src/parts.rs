@@ -1,6 +1,6 @@
 //! The small values a state is made of.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use marblerun_recovery::{RecoveryRoot, RecoverySet};
@@ -58,6 +58,32 @@ pub struct CounterKey {
     pub uuid: [u8; 16],
     /// Counter name.
     pub name: String,
+}
+
+/// A Marble root that an update replaced. Marbles that were activated under it and stay up keep what access it
+/// gave them, until it ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RetiredRoot {
+    /// The certificate alone, DER. The key is gone.
+    pub certificate: Vec<u8>,
+    /// Unix time in milliseconds from which on it counts no more.
+    pub until_ms: i64,
+    /// Marble types that a later manifest took away or gave to another program: nothing is left to them.
+    pub excluded: BTreeSet<String>,
+}
+
+impl RetiredRoot {
+    /// More types are not told apart; such a root is not kept at all.
+    pub const MAX_EXCLUDED: usize = 1024;
+    /// The same for the length of their names together.
+    pub const MAX_EXCLUDED_BYTES: usize = 64 << 10;
+
+    /// Whether the excluded types are few enough to be kept.
+    #[must_use]
+    pub fn is_bounded(&self) -> bool {
+        let bytes: usize = self.excluded.iter().map(String::len).sum();
+        self.excluded.len() <= Self::MAX_EXCLUDED && bytes <= Self::MAX_EXCLUDED_BYTES
+    }
 }
 
 /// A full update that waits for acknowledgements.

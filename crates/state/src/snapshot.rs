@@ -35,6 +35,7 @@ impl State {
         let counters = self.counters.iter().map(|(key, value)| Change::Counter(key.clone(), *value));
         let pending = self.pending_update.iter().map(|update| Change::PendingUpdate(Some(Arc::clone(update))));
         let recovery = (!self.recovery.is_empty()).then(|| Change::Recovery(self.recovery.to_vec()));
+        let retired = (!self.retired_roots.is_empty()).then(|| Change::RetiredRoots(self.retired_roots.to_vec()));
         let extra = self.extra.iter().map(|(key, value)| Change::Extra(key.to_string(), Some(value.clone())));
 
         base.into_iter()
@@ -46,6 +47,7 @@ impl State {
             .chain(self.log_changes())
             .chain(pending)
             .chain(recovery)
+            .chain(retired)
             .chain(extra)
     }
 

@@ -9,7 +9,7 @@ use rpds::{RedBlackTreeMapSync, VectorSync};
 use zeroize::Zeroizing;
 
 use crate::manifest::ActiveManifest;
-use crate::{ChangeError, CounterKey, Lineage, PendingUpdate, Phase, RecoveryEntry, RootSecret};
+use crate::{ChangeError, CounterKey, Lineage, PendingUpdate, Phase, RecoveryEntry, RetiredRoot, RootSecret};
 
 /// The state. Clone is O(1): maps are persistent and share what did not change, values stand behind
 /// [`Arc`]. Fields are read through the methods and changed by [`State::apply`] alone.
@@ -29,6 +29,7 @@ pub struct State {
     pub(crate) update_log: VectorSync<Box<str>>,
     pub(crate) pending_update: Option<Arc<PendingUpdate>>,
     pub(crate) recovery: Arc<[Arc<RecoveryEntry>]>,
+    pub(crate) retired_roots: Arc<[Arc<RetiredRoot>]>,
     pub(crate) extra: RedBlackTreeMapSync<Box<str>, Zeroizing<Vec<u8>>>,
 }
 
@@ -52,6 +53,7 @@ impl State {
             update_log: VectorSync::new_sync(),
             pending_update: None,
             recovery: Arc::from([]),
+            retired_roots: Arc::from([]),
             extra: RedBlackTreeMapSync::new_sync(),
         }
     }
@@ -162,6 +164,12 @@ impl State {
     #[must_use]
     pub fn recovery(&self) -> &[Arc<RecoveryEntry>] {
         &self.recovery
+    }
+
+    /// Marble roots that updates have replaced, oldest first; also those whose time is over.
+    #[must_use]
+    pub fn retired_roots(&self) -> &[Arc<RetiredRoot>] {
+        &self.retired_roots
     }
 
     /// What an imported upstream state holds and we have no place for, kept for export alone: unknown store keys,

@@ -10,7 +10,7 @@ use base64::prelude::BASE64_STANDARD;
 use marblerun_manifest::model::{SecretDefinition, SecretKind};
 use marblerun_pki::Secret;
 use marblerun_recovery::{RecoveryRoot, Scheme, commitment};
-use marblerun_state::{Change, CounterKey, Loader, Permission, Phase, State, upstream};
+use marblerun_state::{Change, CounterKey, Loader, Permission, Phase, RetiredRoot, State, upstream};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
@@ -416,4 +416,15 @@ fn a_state_of_ours_is_exported_with_placeholders_made_for_it() {
         ["previousSecret:certPrivateRSA", "previousSecret:symPrivate", "secret:certPrivateRSA", "secret:symPrivate"];
     assert_eq!(kept, keys);
     assert_eq!(upstream::export(&again, &no_placeholder).unwrap(), exported);
+}
+
+#[test]
+fn replaced_marble_roots_are_ours_alone_and_are_not_exported() {
+    let mut state = Fixture::load("single").import();
+    let before = export(&state);
+    let certificate = state.authority().marble_root_certificate.clone();
+    let root = RetiredRoot { certificate, until_ms: i64::MAX, excluded: ["web".to_owned()].into() };
+    state.apply(&Change::RetiredRoots(vec![Arc::new(root)])).unwrap();
+    assert_eq!(export(&state), before);
+    assert_eq!(export(&reloaded(&state)), before);
 }

@@ -43,6 +43,21 @@ fn an_empty_value_counts_as_not_set() {
 }
 
 #[test]
+fn the_grace_of_marbles_is_a_duration_within_bounds() {
+    for (text, minutes) in
+        [("", 1440), ("24h", 1440), ("90m", 90), ("1h 30m", 90), ("0", 0), ("0s", 0), ("720h", 43_200), ("60s", 1)]
+    {
+        let grace = config(&[&format!("--marble-grace={text}")]).unwrap().marble_grace;
+        assert_eq!(grace, SignedDuration::from_mins(minutes), "{text}");
+    }
+    assert_eq!(config(&[]).unwrap().marble_grace, crate::core::DEFAULT_MARBLE_GRACE);
+    for text in ["1", "-1h", "721h", "1d", "for ever", "9999999999999h"] {
+        let error = config(&[&format!("--marble-grace={text}")]).unwrap_err();
+        assert!(matches!(error, ConfigError::BadValue { variable: "MARBLERUN_MARBLE_GRACE", .. }), "{text}: {error}");
+    }
+}
+
+#[test]
 fn edg_cwd_stands_for_the_working_directory() {
     assert_eq!(config(&["--cwd=/data"]).unwrap().seal_dir, Path::new("/data/marblerun-coordinator-data"));
     assert_eq!(config(&["--cwd=/data", "--seal-dir=/seal"]).unwrap().seal_dir, Path::new("/seal"));

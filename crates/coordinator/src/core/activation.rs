@@ -83,17 +83,31 @@ impl Coordinator {
             });
             let fault = |_| ActivationError::Internal("the activation was interrupted by a fault".to_owned());
             let (activated, limit, request) = provisioning.await.map_err(fault)??;
-            let Some(limit) = limit else { return Ok(activated) };
+            let Some(limit) = limit else {
+                self.ends_older_standing(&state, &request.marble_type, &activated);
+                return Ok(activated);
+            };
 
             let basis = Basis::of(&state).map_err(from_error)?;
-            let count = move |draft: &mut Draft| count(draft, &basis, &request.marble_type, limit);
+            let marble_type = request.marble_type.clone();
+            let count = move |draft: &mut Draft| count(draft, &basis, &marble_type, limit);
             match transaction::commit(&self.store, "committing store transaction: ", count).await {
-                Ok(()) => return Ok(activated),
+                Ok(()) => {
+                    self.ends_older_standing(&state, &request.marble_type, &activated);
+                    return Ok(activated);
+                }
                 Err(Step::Stale) => {}
                 Err(Step::Refused(error)) => return Err(from_error(error)),
             }
         }
         Err(ActivationError::Unavailable("the manifest kept changing during the activation; try again".to_owned()))
+    }
+
+    /// What the same instance got before an update counts no more once it has something newer.
+    fn ends_older_standing(&self, state: &State, marble_type: &str, activated: &Activated) {
+        if let Ok(uuid) = parse_uuid(&activated.uuid) {
+            self.grace.activated(state, marble_type, &uuid.into_bytes(), self.settings.clock.now());
+        }
     }
 }
 

@@ -1,11 +1,11 @@
 //! Monotonic counters of Marbles: a value only ever grows, and each Marble instance has its own names.
 
-use std::sync::Arc;
-
+use jiff::Timestamp;
 use marblerun_state::{Change, CounterKey, Draft, Phase};
 use marblerun_store::Store;
 
-use crate::core::identity::MarbleIdentity;
+use crate::core::grace::Grace;
+use crate::core::identity::{MarbleIdentity, unknown_marble};
 use crate::core::transaction::{self, Step};
 use crate::error::{Error, ErrorKind};
 
@@ -18,7 +18,14 @@ const COMMIT_PREFIX: &str = "committing store transaction: ";
 
 /// Raises a counter to `value` and returns what it was before. A value that is not higher changes nothing
 /// and writes nothing.
-pub(super) async fn set(store: &Store, marble: MarbleIdentity, name: String, value: u64) -> Result<u64, Error> {
+pub(super) async fn set(
+    store: &Store,
+    marble: MarbleIdentity,
+    name: String,
+    value: u64,
+    grace: Grace,
+    now: Timestamp,
+) -> Result<u64, Error> {
     if name.len() > MAX_NAME_BYTES {
         return Err(Error::new(
             ErrorKind::Refused,
@@ -29,8 +36,7 @@ pub(super) async fn set(store: &Store, marble: MarbleIdentity, name: String, val
             ),
         ));
     }
-    let MarbleIdentity { marble_type, uuid, authority } = marble;
-    let key = CounterKey { marble_type, uuid, name };
+    let key = CounterKey { marble_type: marble.marble_type.clone(), uuid: marble.uuid, name };
 
     // Published states are durable, so a counter that is there already can be answered at once.
     let before = store.snapshot().counter(&key);
@@ -38,8 +44,8 @@ pub(super) async fn set(store: &Store, marble: MarbleIdentity, name: String, val
         return Ok(before);
     }
     let raise = move |draft: &mut Draft| {
-        // An update in between has ended the standing of certificates issued before it.
-        if !Arc::ptr_eq(draft.state().authority(), &authority) {
+        // An update or an activation in between may have ended its standing.
+        if !marble.stands(draft.state(), &grace, now) {
             return Err(superseded().into());
         }
         raise(draft, &key, value)
@@ -73,9 +79,5 @@ fn raise(draft: &mut Draft, key: &CounterKey, value: u64) -> Result<u64, Step> {
 }
 
 fn superseded() -> Error {
-    Error::new(
-        ErrorKind::Unauthorized,
-        "unknown_marble",
-        "unauthorized marble: x509: certificate signed by unknown authority",
-    )
+    unknown_marble("x509: certificate signed by unknown authority")
 }

@@ -30,6 +30,13 @@ pub(super) struct Prepared {
     now: Timestamp,
 }
 
+impl Prepared {
+    /// Whether it would be prepared the same in this state.
+    fn fits(&self, state: &State) -> bool {
+        is_unmoved(state, &self.basis) && self.installation.fits(state)
+    }
+}
+
 /// Says in the log what the new manifest takes away.
 fn announce(state: &State, candidate: &Candidate, user: &str) {
     for notice in notices(state, &candidate.manifest) {
@@ -58,7 +65,7 @@ fn prepare_checked(state: &State, basis: Basis, candidate: Candidate, now: Times
 
 /// The second half of proposing: the proposal waits for others, or is applied at once.
 pub(super) fn commit(draft: &mut Draft, prepared: &Prepared, user: &str) -> Result<UpdateAnswer, Step> {
-    if !is_unmoved(draft.state(), &prepared.basis) {
+    if !prepared.fits(draft.state()) {
         return Err(Step::Stale);
     }
     let pending = proposal(&prepared.basis, &prepared.raw, user);
@@ -149,7 +156,7 @@ pub(super) fn commit_acknowledgement(
         }));
     };
     match application {
-        Ok(prepared) if !is_unmoved(draft.state(), &prepared.basis) => Err(Step::Stale),
+        Ok(prepared) if !prepared.fits(draft.state()) => Err(Step::Stale),
         Ok(prepared) => {
             draft.record(Change::Log(vec![acknowledged]))?;
             draft.record(Change::PendingUpdate(None))?;
@@ -248,3 +255,6 @@ fn fingerprint(raw: &[u8]) -> String {
 fn not_allowed(text: String) -> Error {
     Error::new(ErrorKind::Refused, "not_allowed", text)
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 use crate::core::candidate::Candidate;
 use crate::core::dry_run::DryRunSecrets;
 use crate::core::generation::make_all;
-use crate::core::secret_plan::{Current, Previous, plan};
+use crate::core::secret_plan::{Current, Previous, Roots, plan};
 use crate::error::{Error, ErrorKind};
 
 /// The changes that bring a manifest into force, all but the log.
@@ -28,6 +28,16 @@ pub(super) struct Installation {
     pub(super) changes: Vec<Change>,
     /// New recovery data: party to ciphertext. `None`: what holds now stays.
     pub(super) recovery_secrets: Option<BTreeMap<String, Vec<u8>>>,
+    /// Values of users that are replaced, or kept as the previous ones.
+    uploads: Vec<(String, Arc<Secret>)>,
+}
+
+impl Installation {
+    /// Whether what users uploaded is still what this was prepared with: a value that came later would be replaced
+    /// without becoming the previous one.
+    pub(super) fn fits(&self, state: &State) -> bool {
+        self.uploads.iter().all(|(name, value)| state.secret(name).is_some_and(|now| Arc::ptr_eq(now, value)))
+    }
 }
 
 /// One secret of the new manifest, with what becomes of it.
@@ -71,6 +81,7 @@ pub(super) fn prepare(
         .map_err(|error| refused("invalid_users", "generating users from manifest: ", &error))?;
     dry_run(manifest, replaced, &made, authority, now)?;
 
+    let uploads = replaced.map(|state| replaced_uploads(&planned, state)).unwrap_or_default();
     let mut changes = Vec::new();
     if let Some(state) = replaced.filter(|_| rotate) {
         let previous = Some(state.root_secret().clone());
@@ -87,10 +98,12 @@ pub(super) fn prepare(
         }
         secrets
     });
-    Ok(Installation { changes, recovery_secrets })
+    Ok(Installation { changes, recovery_secrets, uploads })
 }
 
 fn plan_secrets<'a>(manifest: &'a Manifest, replaced: Option<&State>, rotate: bool) -> Result<Vec<Planned<'a>>, Error> {
+    let rotated_before = replaced.is_some_and(|state| state.previous_root_secret() != state.root_secret());
+    let roots = Roots { rotate, rotated_before };
     manifest
         .secrets
         .iter()
@@ -98,10 +111,16 @@ fn plan_secrets<'a>(manifest: &'a Manifest, replaced: Option<&State>, rotate: bo
             let defined = Secret::from_definition(name, definition)
                 .map_err(|error| refused("invalid_manifest", "checking manifest: ", &error))?;
             let stored = replaced.and_then(|state| state.secret(name)).map(Arc::as_ref);
-            let (current, previous) = plan(&defined, stored, rotate);
+            let (current, previous) = plan(&defined, stored, roots);
             Ok(Planned { name, definition, defined, current, previous })
         })
         .collect()
+}
+
+fn replaced_uploads(planned: &[Planned<'_>], state: &State) -> Vec<(String, Arc<Secret>)> {
+    let replaced = planned.iter().filter(|secret| secret.current == Current::Renew);
+    let stored = replaced.filter_map(|secret| Some((secret.name.to_owned(), Arc::clone(state.secret(secret.name)?))));
+    stored.filter(|(_, value)| value.user_defined).collect()
 }
 
 /// Generates the shared secrets that are renewed.

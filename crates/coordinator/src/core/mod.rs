@@ -11,6 +11,7 @@ use bytes::Bytes;
 use marblerun_api::v2;
 use marblerun_attestation::Tee;
 use marblerun_manifest::check::Report;
+use marblerun_recovery::RecoverySet;
 use marblerun_state::{Draft, Phase, State};
 use marblerun_store::{Store, StoreStatus};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -27,6 +28,7 @@ mod counters;
 mod dry_run;
 mod full_update;
 mod generation;
+mod grace;
 mod identity;
 mod installation;
 mod marble_secrets;
@@ -35,6 +37,7 @@ mod package_update;
 mod parameters;
 mod quote;
 mod recovery;
+mod recovery_secrets;
 mod secret_plan;
 mod secrets;
 mod set_manifest;
@@ -54,7 +57,7 @@ pub use answer::{
 };
 pub use identity::MarbleIdentity;
 pub use observer::{ActivationCounts, ActivationEvent, OTHER, Observer};
-pub use settings::{Clock, Settings};
+pub use settings::{Clock, DEFAULT_MARBLE_GRACE, Settings};
 
 /// The Coordinator: everything the shells need. Cheap to clone.
 #[derive(Clone)]
@@ -63,6 +66,8 @@ pub struct Coordinator {
     settings: Arc<Settings>,
     observer: Observer,
     recovery: recovery::Recovery,
+    /// Which Marbles keep their access over an update.
+    grace: grace::Grace,
     /// Compiled when first needed, and again after the manifest has changed.
     compiled: Arc<ArcSwapOption<CompiledManifest>>,
     quote_cache: Arc<quote::Cache>,
@@ -81,6 +86,7 @@ impl Coordinator {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let coordinator = Self {
             store,
+            grace: grace::Grace::new(settings.marble_grace),
             settings: Arc::new(settings),
             observer: Observer::default(),
             recovery: recovery::Recovery::default(),
@@ -217,6 +223,14 @@ impl Coordinator {
         self.recovery.progress(&self.store).await
     }
 
+    /// The encrypted recovery secrets in force, again, for users who may update the manifest.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub fn recovery_secrets(&self, user: Option<&PeerCertificate>) -> Result<Vec<RecoverySet>, Error> {
+        recovery_secrets::read(&self.snapshot(), user)
+    }
+
     /// Everything there is to say about a manifest, without setting it.
     ///
     /// # Errors
@@ -295,9 +309,10 @@ impl Coordinator {
             let (user, raw, now) = (user.cloned(), raw.clone(), self.settings.clock.now());
             self.prepare(move || update::prepare(&state, user.as_ref(), &raw, now))
         };
-        let peer = user.cloned();
-        let commit =
-            move |draft: &mut Draft, prepared: &update::Prepared| update::commit(draft, prepared, peer.as_ref());
+        let (peer, grace, clock) = (user.cloned(), self.grace.clone(), self.settings.clock.clone());
+        let commit = move |draft: &mut Draft, prepared: &update::Prepared| {
+            grace.over(draft, clock.now(), |draft| update::commit(draft, prepared, peer.as_ref()))
+        };
         let updated = transaction::run(&self.store, update::COMMIT_PREFIX, prepare, commit).await;
         match &updated {
             Ok(answer) => {
@@ -331,9 +346,9 @@ impl Coordinator {
             let (user, raw, now) = (user.cloned(), raw.clone(), self.settings.clock.now());
             self.prepare(move || full_update::prepare_acknowledgement(&state, user.as_ref(), &raw, now))
         };
-        let peer = user.cloned();
+        let (peer, grace, clock) = (user.cloned(), self.grace.clone(), self.settings.clock.clone());
         let commit = move |draft: &mut Draft, prepared: &full_update::Acknowledgement| {
-            full_update::commit_acknowledgement(draft, prepared, peer.as_ref())
+            grace.over(draft, clock.now(), |draft| full_update::commit_acknowledgement(draft, prepared, peer.as_ref()))
         };
         transaction::run(&self.store, update::COMMIT_PREFIX, prepare, commit).await?
     }
@@ -373,12 +388,12 @@ impl Coordinator {
         off_thread(move || quote::sign(&state, &quote, &this.settings.backend, this.settings.clock.now())).await
     }
 
-    /// Identifies the Marble behind a certificate (current Marble root, time, usage, type, UUID).
+    /// Identifies the Marble behind a certificate (Marble root, time, usage, type, UUID).
     ///
     /// # Errors
     /// 401 with upstream's text.
     pub fn authenticate_marble(&self, peer: Option<&PeerCertificate>) -> Result<MarbleIdentity, Error> {
-        identity::marble(&self.snapshot(), peer, self.settings.clock.now())
+        identity::marble(&self.snapshot(), peer, &self.grace, self.settings.clock.now())
     }
 
     /// `POST monotonic-counter`: the value before.
@@ -386,7 +401,7 @@ impl Coordinator {
     /// # Errors
     /// [`Error`].
     pub async fn set_counter(&self, marble: MarbleIdentity, name: String, value: u64) -> Result<u64, Error> {
-        counters::set(&self.store, marble, name, value).await
+        counters::set(&self.store, marble, name, value, self.grace.clone(), self.settings.clock.now()).await
     }
 
     /// `Activate`.

@@ -15,6 +15,7 @@ use crate::core::generation::make_all;
 use crate::core::transaction::{Step, record_all};
 use crate::core::update::{Basis, is_unmoved};
 use crate::core::update_log::{Entry, line};
+use crate::core::update_notices::package_notices;
 use crate::error::{Error, ErrorKind};
 
 /// New versions and all that follows from them.
@@ -30,6 +31,9 @@ pub(super) struct Prepared {
 pub(super) fn prepare(state: &State, user: &User, candidate: &Candidate, now: Timestamp) -> Result<Prepared, Error> {
     let basis = Basis::of(state)?;
     let packages = raised(state, user, candidate)?;
+    for notice in package_notices(state, &candidate.manifest) {
+        tracing::warn!(user = user.name, "package update: {notice}");
+    }
     let authority = Arc::new(basis.authority.rotate_intermediate(now).map_err(|error| {
         Error::new(ErrorKind::Internal, "certificates_not_made", format!("updating certificates: {error}"))
     })?);

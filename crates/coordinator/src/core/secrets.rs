@@ -13,6 +13,7 @@ use crate::core::answer::{PeerCertificate, SecretUpload};
 use crate::core::dry_run::DryRunSecrets;
 use crate::core::identity;
 use crate::core::parameters::CompiledManifest;
+use crate::core::secret_plan::has_value;
 use crate::core::transaction::Step;
 use crate::core::update_log::{Entry, line};
 use crate::error::{Error, ErrorKind};
@@ -135,7 +136,15 @@ pub(super) fn record(
     }
     let mut lines = Vec::with_capacity(judged.values.len());
     for (name, secret) in &judged.values {
+        let old = draft.state().secret(name).filter(|old| has_value(old)).cloned();
+        if let Some(old) = old.as_ref().filter(|old| *old != secret) {
+            draft.record(Change::PreviousSecret(name.clone(), Some(Arc::clone(old))))?;
+        }
         draft.record(Change::Secret(name.clone(), Some(Arc::clone(secret))))?;
+        // As for every other secret, the first value is its own previous one.
+        if old.is_none() && !draft.state().previous_secret(name).is_some_and(|previous| has_value(previous)) {
+            draft.record(Change::PreviousIsCurrent(name.clone()))?;
+        }
         let kind = secret.kind.as_str();
         lines.push(line(Entry::SecretSet { user: &judged.user, secret: name, kind }, now));
     }

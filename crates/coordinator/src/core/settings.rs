@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use marblerun_attestation::{Backend, Simulation};
 
 /// The one clock.
@@ -35,6 +35,9 @@ impl std::fmt::Debug for Clock {
     }
 }
 
+/// A working day and a night: an update rolls out in the meantime, or somebody has noticed that it does not.
+pub const DEFAULT_MARBLE_GRACE: SignedDuration = SignedDuration::from_hours(24);
+
 /// Settings of a [`super::Coordinator`].
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -42,6 +45,8 @@ pub struct Settings {
     pub clock: Clock,
     /// What issues and verifies evidence.
     pub backend: Backend,
+    /// How long Marbles that stay up over an update keep their access; zero: not at all.
+    pub marble_grace: SignedDuration,
     /// Forbid a manifest over a state that waits for recovery.
     pub deny_recovery_reset: bool,
     /// What an operator should know, besides what manifest and store say.
@@ -52,7 +57,13 @@ impl Settings {
     /// Simulation with the machine's clock.
     #[must_use]
     pub fn simulation() -> Self {
-        Self { clock: Clock::system(), backend: simulation(), deny_recovery_reset: false, warnings: Vec::new() }
+        Self {
+            clock: Clock::system(),
+            backend: simulation(),
+            marble_grace: DEFAULT_MARBLE_GRACE,
+            deny_recovery_reset: false,
+            warnings: Vec::new(),
+        }
     }
 }
 

@@ -2,8 +2,11 @@
 //! they want; but none of it happens in silence.
 
 use marblerun_manifest::Manifest;
+use marblerun_manifest::model::Config;
 use marblerun_pki::Secret;
 use marblerun_state::{Permission, State};
+
+use crate::core::secret_plan;
 
 /// Compares the state in force with the manifest that will replace its own.
 pub(super) fn notices(state: &State, new: &Manifest) -> Vec<String> {
@@ -21,18 +24,12 @@ pub(super) fn notices(state: &State, new: &Manifest) -> Vec<String> {
             notices.push(format!("package {name:?} becomes a debug package: its Marbles can be read from outside"));
         }
     }
-    for (name, secret) in state.secrets().filter(|(_, secret)| secret.user_defined && secret.public.is_some()) {
-        let is_kept = new
-            .secrets
-            .get(name)
-            .and_then(|definition| Secret::from_definition(name, definition).ok())
-            .is_some_and(|defined| super::secret_plan::is_unchanged(&defined, secret));
-        if !is_kept {
-            notices.push(format!("secret {name:?}: the value that a user uploaded is lost"));
-        }
-    }
+    notices.extend(state.secrets().filter_map(|(name, secret)| lost_value(name, secret, new)));
     if new.config.rotate_root_secret {
         notices.push("RotateRootSecret is on: keys are rotated now, and again at every further full update".to_owned());
+        if state.previous_root_secret() != state.root_secret() {
+            notices.push("keys were rotated before: those before the last rotation are lost with this one".to_owned());
+        }
     }
     let has_owner = new.users.values().any(|user| {
         let roles = user.roles.iter().filter_map(|role| new.roles.get(role));
@@ -42,6 +39,49 @@ pub(super) fn notices(state: &State, new: &Manifest) -> Vec<String> {
     });
     if !has_owner {
         notices.push("nobody may update the new manifest: it can never be changed again".to_owned());
+    }
+    notices
+}
+
+/// What becomes of a value that the new manifest does not take over.
+fn lost_value(name: &str, secret: &Secret, new: &Manifest) -> Option<String> {
+    let whose = if secret.user_defined && secret.public.is_some() { "that a user uploaded" } else { "in force" };
+    let Some(definition) = new.secrets.get(name) else {
+        return Some(format!("secret {name:?} is removed: the value {whose} is lost, and the one before it"));
+    };
+    let defined = Secret::from_definition(name, definition).ok()?;
+    if secret_plan::is_unchanged(&defined, secret) || secret.user_defined && secret.public.is_none() {
+        return None;
+    }
+    Some(if defined.kind == secret.kind {
+        format!(
+            "secret {name:?} is defined anew: the value {whose} goes on as the previous one, the one before it is lost"
+        )
+    } else {
+        format!("secret {name:?} becomes a {}: the value {whose} is lost", defined.kind.as_str())
+    })
+}
+
+/// What a package update asks for that it does not get, or that does not mean much.
+pub(super) fn package_notices(state: &State, update: &Manifest) -> Vec<String> {
+    let mut notices = Vec::new();
+    for (name, package) in &update.packages {
+        if package.tcb_statuses_given || package.advisories_given {
+            notices.push(format!(
+                "package {name:?}: AcceptedTCBStatuses and AcceptedAdvisories change in a full update only; they are ignored"
+            ));
+        }
+        let Some(current) = state.package(name) else { continue };
+        if package.security_version.is_some() && package.security_version == current.security_version {
+            notices.push(format!("package {name:?} has this security version already; all certificates are renewed"));
+        }
+        if current.debug || !current.unique_id.is_empty() {
+            let why = if current.debug { "a debug package" } else { "pinned by UniqueID" };
+            notices.push(format!("package {name:?} is {why}: a security version tells its Marbles apart from nothing"));
+        }
+    }
+    if update.config != Config::default() {
+        notices.push("Config changes in a full update only; it is ignored".to_owned());
     }
     notices
 }

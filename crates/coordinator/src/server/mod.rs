@@ -81,6 +81,12 @@ pub enum BindError {
     Tls(#[from] rustls::Error),
 }
 
+/// Method and path of every route of the client API.
+#[must_use]
+pub fn client_api_routes() -> Vec<(String, String)> {
+    api::router().routes()
+}
+
 /// The addresses that were bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Addresses {

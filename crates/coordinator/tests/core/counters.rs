@@ -130,17 +130,44 @@ async fn who_is_no_marble_is_told_so() {
 }
 
 #[tokio::test]
-async fn after_an_update_a_marble_activates_again_before_it_counts() {
+async fn a_marble_that_stays_up_over_an_update_counts_on_until_it_activates_again() {
     let world = World::with(&manifest()).await;
-    let web = identity(&world, "web", UUID).await;
-    raise(&world, &web, "foo", 7).await;
-    let before_update = world.coordinator.authenticate_marble(Some(&web)).unwrap();
+    let old = identity(&world, "web", UUID).await;
+    raise(&world, &old, "foo", 7).await;
+    let before_update = world.coordinator.authenticate_marble(Some(&old)).unwrap();
     let update = br#"{"Packages":{"app":{"SecurityVersion":2}}}"#.to_vec();
-    world.coordinator.update(Some(&user("alice")), update).await.unwrap();
+    world.coordinator.update(Some(&user("alice")), update.clone()).await.unwrap();
+    assert_eq!(raise(&world, &old, "foo", 8).await, 7);
+    let passed = world.coordinator.set_counter(before_update.clone(), "foo".into(), 9).await;
+    assert_eq!(passed.unwrap(), 8, "also if the update came between the two checks");
 
-    assert_eq!(world.coordinator.authenticate_marble(Some(&web)).unwrap_err().kind, ErrorKind::Unauthorized);
-    let error = world.coordinator.set_counter(before_update, "foo".into(), 8).await.unwrap_err();
-    assert_eq!(error.kind, ErrorKind::Unauthorized, "also if the update came between the two checks");
-    let web = identity(&world, "web", UUID).await;
-    assert_eq!(raise(&world, &web, "foo", 8).await, 7, "the counter is as it was");
+    let between = world.coordinator.authenticate_marble(Some(&old)).unwrap();
+    let new = identity(&world, "web", UUID).await;
+    assert_eq!(world.coordinator.authenticate_marble(Some(&old)).unwrap_err().kind, ErrorKind::Unauthorized);
+    for gone in [before_update, between] {
+        let error = world.coordinator.set_counter(gone, "foo".into(), 10).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Unauthorized, "also if the activation came between the two checks");
+    }
+    assert_eq!(raise(&world, &new, "foo", 10).await, 9, "the counter is as it was");
+
+    world.coordinator.update(Some(&user("alice")), update).await.unwrap();
+    assert_eq!(raise(&world, &new, "foo", 11).await, 10);
+    world.pass_days(1);
+    let error = world.coordinator.authenticate_marble(Some(&new)).unwrap_err();
+    assert_eq!(error.message, "unauthorized marble: x509: certificate signed by unknown authority");
+}
+
+#[tokio::test]
+async fn a_marble_whose_type_the_update_removed_counts_no_more() {
+    let mut manifest = manifest();
+    manifest["Roles"]["owner"] = json!({"ResourceType": "Manifest", "Actions": ["UpdateManifest"]});
+    manifest["Users"]["alice"]["Roles"] = json!(["owner"]);
+    let world = World::with(&manifest).await;
+    let (web, db) = (identity(&world, "web", UUID).await, identity(&world, "db", UUID).await);
+    let passed = world.coordinator.authenticate_marble(Some(&web)).unwrap();
+    manifest["Marbles"].as_object_mut().unwrap().remove("web");
+    world.coordinator.update(Some(&user("alice")), crate::world::json(&manifest)).await.unwrap();
+    assert_eq!(raise(&world, &db, "foo", 1).await, 0);
+    assert!(world.coordinator.authenticate_marble(Some(&web)).is_err());
+    assert!(world.coordinator.set_counter(passed, "foo".into(), 1).await.is_err());
 }

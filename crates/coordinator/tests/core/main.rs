@@ -6,6 +6,8 @@ mod activations;
 mod counters;
 mod evidence;
 mod recovery;
+mod scenarios;
+mod seal_mode;
 mod secrets;
 mod start;
 mod update_secrets;

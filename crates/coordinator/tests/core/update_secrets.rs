@@ -96,17 +96,66 @@ async fn a_changed_definition_is_a_new_secret() {
     let upload = serde_json::from_value(json!({"plain": {"Key": "aGk="}})).unwrap();
     world.coordinator.write_secrets(Some(&user("alice")), upload).await.unwrap();
     let (sym, own) = (key(&world, "sym"), see(&world, "OWN").await);
+    let cert = pem(&world, "cert");
     let mut changed = manifest();
     changed["Secrets"]["sym"]["Size"] = json!(256);
     changed["Secrets"]["own"]["Size"] = json!(256);
     changed["Secrets"]["plain"]["Size"] = json!(8);
+    changed["Secrets"]["cert"]["ValidFor"] = json!(7);
     update(&world, &changed).await;
     let new = key(&world, "sym");
     assert_eq!(new.len(), 32);
     assert_ne!(new[..16], sym[..]);
-    assert_eq!(see(&world, "OLD_SYM").await, hex::encode(&new), "previous is the new one");
+    assert_eq!(see(&world, "OLD_SYM").await, hex::encode(&sym), "what was encrypted before can be read");
+    assert_eq!(see(&world, "OLD_CERT").await, cert);
     assert!(see(&world, "OWN").await.starts_with(&own), "derived keys of other sizes begin alike");
+    assert_eq!(see(&world, "OLD_OWN").await, own);
     assert_eq!(world.read("alice", "plain").private, None, "the value belonged to the old definition");
+    let past = world.coordinator.snapshot().previous_secret("plain").cloned().unwrap();
+    assert_eq!(past.private.as_ref().unwrap().as_slice(), b"hi");
+}
+
+#[tokio::test]
+async fn a_secret_of_another_kind_has_no_past() {
+    let world = World::with(&manifest()).await;
+    let mut changed = manifest();
+    changed["Secrets"]["sym"] = json!({"Type": "cert-ed25519", "Shared": true});
+    changed["Marbles"]["web"]["Parameters"]["Env"]["OLD_SYM"] = json!("{{ pem .Previous.Secrets.sym.Cert }}");
+    update(&world, &changed).await;
+    assert_eq!(see(&world, "OLD_SYM").await, pem(&world, "sym"), "what templates of the new kind can use");
+}
+
+#[tokio::test]
+async fn after_a_rotation_a_changed_key_of_each_marble_has_no_past_but_its_own() {
+    let world = World::with(&manifest()).await;
+    let mut rotating = manifest();
+    rotating["Config"] = json!({"RotateRootSecret": true});
+    update(&world, &rotating).await;
+    let mut changed = manifest();
+    changed["Secrets"]["own"]["Size"] = json!(256);
+    update(&world, &changed).await;
+    assert_eq!(see(&world, "OLD_OWN").await.len(), 64, "of the new size: the key before it cannot be derived any more");
+}
+
+#[tokio::test]
+async fn an_upload_makes_the_value_before_it_the_previous_one() {
+    let mut with_previous = manifest();
+    with_previous["Marbles"]["web"]["Parameters"]["Env"]["OLD_PLAIN"] = json!("{{ string .Previous.Secrets.plain }}");
+    let world = World::with(&with_previous).await;
+    let upload = async |key: &str| {
+        let upload = serde_json::from_value(json!({"plain": {"Key": key}})).unwrap();
+        world.coordinator.write_secrets(Some(&user("alice")), upload).await.unwrap();
+    };
+    upload("aGk=").await;
+    assert_eq!(see(&world, "OLD_PLAIN").await, "hi", "at first, previous is current");
+    upload("eW91").await;
+    assert_eq!(see(&world, "OLD_PLAIN").await, "hi");
+    upload("eW91").await;
+    assert_eq!(see(&world, "OLD_PLAIN").await, "hi", "the same value again is no change");
+    update(&world, &with_previous).await;
+    assert_eq!((see(&world, "OLD_PLAIN").await.as_str(), key(&world, "plain").as_slice()), ("hi", &b"you"[..]));
+    upload("YWxs").await;
+    assert_eq!(see(&world, "OLD_PLAIN").await, "you");
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use marblerun_coordinator::core::UpdateAnswer;
 use marblerun_coordinator::error::ErrorKind;
+use marblerun_state::{Change, Draft, PendingUpdate};
 use serde_json::{Value, json};
 use x509_cert::Certificate;
 use x509_cert::der::{Decode as _, Encode as _};
@@ -202,6 +203,52 @@ async fn last_acknowledgements_at_once_apply_the_update_once() {
     }
     assert_eq!(applied, 1);
     assert_eq!(said(&world).iter().filter(|line| line.contains("Complete Manifest updated")).count(), 1);
+}
+
+/// As upstream leaves it if it stops between the last acknowledgement and the update.
+fn imported(missing: i64, acknowledged: &[&str]) -> World {
+    let world = World::new();
+    let mut draft = Draft::new(&world.coordinator.snapshot());
+    let raw = vector("updbase-multi.json");
+    let manifest = marblerun_manifest::Manifest::decode(&raw).unwrap();
+    for (name, package) in manifest.packages {
+        draft.record(Change::Package(name, Some(Arc::new(package)))).unwrap();
+    }
+    for (name, definition) in &manifest.secrets {
+        let secret = marblerun_pki::Secret::from_definition(name, definition).unwrap();
+        draft.record(Change::Secret(name.clone(), Some(Arc::new(secret)))).unwrap();
+    }
+    draft.record(Change::Manifest { raw: raw.into(), signature: vec![] }).unwrap();
+    let owners = ["alice", "bob", "carol"];
+    let required_users = owners.map(|name| (name.to_owned(), acknowledged.contains(&name))).into();
+    let raw = vector("other-multi-1.json").into();
+    let pending = PendingUpdate { raw, required_users, missing_acknowledgments: missing };
+    draft.record(Change::PendingUpdate(Some(Arc::new(pending)))).unwrap();
+    World::over(draft.into_parts().0)
+}
+
+#[tokio::test]
+async fn an_imported_update_that_misses_nobody_is_applied_by_a_repeated_acknowledgement_or_cancelled() {
+    let file = || vector("other-multi-1.json");
+    for missing in [0, -1] {
+        let world = imported(missing, &["alice", "bob", "carol"]);
+        let other = world.coordinator.update(Some(&user("alice")), file()).await.unwrap_err();
+        assert_eq!(other.code, "update_in_progress");
+        let wrong = world.coordinator.acknowledge_update(Some(&user("bob")), vector("other-multi-1-ws.json")).await;
+        assert_eq!(wrong.unwrap_err().code, "manifest_mismatch");
+        let answer = world.coordinator.acknowledge_update(Some(&user("bob")), file()).await.unwrap();
+        assert_eq!((answer.missing_users, answer.missing_acknowledgments), (None, 0));
+        assert_eq!(world.coordinator.manifest().unwrap().raw, file());
+        assert!(world.coordinator.pending_update().is_err());
+
+        let world = imported(missing, &["alice", "bob", "carol"]);
+        world.coordinator.cancel_update(Some(&user("carol"))).await.unwrap();
+        assert!(world.coordinator.pending_update().is_err());
+        assert_eq!(world.coordinator.manifest().unwrap().raw, vector("updbase-multi.json"));
+    }
+    let world = imported(1, &["alice", "bob"]);
+    let answer = world.coordinator.acknowledge_update(Some(&user("carol")), file()).await.unwrap();
+    assert_eq!(answer.missing_users, None, "one that misses somebody goes on where it was");
 }
 
 #[tokio::test]

@@ -1,16 +1,17 @@
 //! A Coordinator under test, its users and its Marbles.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use jiff::Timestamp;
+use marblerun_coordinator::config::Config;
 use marblerun_coordinator::core::{
     Activated, ActivationError, ActivationRequest, Clock, Coordinator, PeerCertificate, Settings,
 };
-use marblerun_coordinator::start::temporary_state;
-use marblerun_state::Phase;
+use marblerun_coordinator::start::{start, temporary_state};
+use marblerun_state::{Phase, State};
 use marblerun_store::Store;
 use p384::ecdsa::SigningKey;
 use x509_cert::builder::{Builder as _, RequestBuilder};
@@ -32,14 +33,38 @@ impl World {
     }
 
     pub fn named(dns_names: &str) -> Self {
-        let now = Arc::new(AtomicI64::new(START.parse::<Timestamp>().unwrap().as_millisecond()));
-        let clock = Clock::from_fn({
-            let now = Arc::clone(&now);
-            move || Timestamp::from_millisecond(now.load(Ordering::Relaxed)).unwrap()
-        });
+        let (now, clock) = clock();
         let state = temporary_state(Phase::AcceptingManifest, dns_names, &clock).unwrap();
         let settings = Settings { clock, ..Settings::simulation() };
         Self { coordinator: Coordinator::new(Store::in_memory(state), settings), now }
+    }
+
+    /// A Coordinator over a state that there is already.
+    pub fn over(state: State) -> Self {
+        let (now, clock) = clock();
+        let settings = Settings { clock, ..Settings::simulation() };
+        Self { coordinator: Coordinator::new(Store::in_memory(state), settings), now }
+    }
+
+    /// A Coordinator with its state in a directory, and further flags.
+    pub async fn stored(home: &Path, flags: &[String]) -> Self {
+        Self::started(home, flags, clock()).await
+    }
+
+    /// The same after a restart, with other flags perhaps.
+    pub async fn restarted(self, home: &Path, flags: &[String]) -> Self {
+        let Self { coordinator, now } = self;
+        coordinator.close().await;
+        drop(coordinator);
+        let clock = clock_over(&now);
+        Self::started(home, flags, (now, clock)).await
+    }
+
+    async fn started(home: &Path, flags: &[String], (now, clock): (Arc<AtomicI64>, Clock)) -> Self {
+        let seal_dir = format!("--seal-dir={}", home.join("seal").display());
+        let fixed = ["marblerun-coordinator".to_owned(), "--tee=simulation".to_owned(), seal_dir];
+        let config = Config::from_arguments(fixed.iter().chain(flags)).unwrap();
+        Self { coordinator: start(&config, clock).await.unwrap(), now }
     }
 
     /// A Coordinator with that manifest in force.
@@ -50,7 +75,11 @@ impl World {
     }
 
     pub fn pass_days(&self, days: i64) {
-        self.now.fetch_add(days * 24 * 3600 * 1000, Ordering::Relaxed);
+        self.pass_hours(days * 24);
+    }
+
+    pub fn pass_hours(&self, hours: i64) {
+        self.now.fetch_add(hours * 3600 * 1000, Ordering::Relaxed);
     }
 
     pub async fn activate(&self, marble_type: &str, uuid: &str) -> Result<Activated, ActivationError> {
@@ -77,6 +106,17 @@ impl World {
     pub fn log(&self) -> Vec<String> {
         self.coordinator.update_log().unwrap()
     }
+}
+
+fn clock() -> (Arc<AtomicI64>, Clock) {
+    let now = Arc::new(AtomicI64::new(START.parse::<Timestamp>().unwrap().as_millisecond()));
+    let clock = clock_over(&now);
+    (now, clock)
+}
+
+fn clock_over(now: &Arc<AtomicI64>) -> Clock {
+    let now = Arc::clone(now);
+    Clock::from_fn(move || Timestamp::from_millisecond(now.load(Ordering::Relaxed)).unwrap())
 }
 
 pub fn json(value: &serde_json::Value) -> Vec<u8> {

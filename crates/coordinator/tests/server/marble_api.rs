@@ -146,7 +146,7 @@ async fn a_client_that_does_not_choose_h2_is_closed_after_the_handshake() {
 }
 
 #[tokio::test]
-async fn counters_belong_to_marbles_with_a_current_certificate() {
+async fn counters_belong_to_marbles_until_they_have_a_newer_certificate() {
     let server = Server::with_manifest(&manifest::with_features(&["MonotonicCounter"])).await;
     let path = "/api/v2/monotonic-counter";
     let fail = |message: &str| {
@@ -174,7 +174,10 @@ async fn counters_belong_to_marbles_with_a_current_certificate() {
 
     let update = json!({ "Packages": { "frontend": { "SecurityVersion": 5 } } }).to_string();
     assert_eq!(server.post_as(&manifest::admin(), "/update", update).await.status, 200);
-    assert_eq!(server.post_as(&marble, path, "{}").await.status, 401);
+    assert_eq!(server.post_as(&marble, path, "{}").await.status, 200, "a Marble that stays up goes on");
+    FakeMarble::new().unwrap().activate(server.addresses.mesh, "web", UUID).await.unwrap();
+    let reply = server.post_as(&marble, path, "{}").await;
+    assert_eq!((reply.status, reply.body), (401, fail("x509: certificate signed by unknown authority")));
 }
 
 #[tokio::test]

@@ -83,7 +83,8 @@ fn permissions(manifest: &Manifest) -> usize {
     roles.map(|role| role.actions.len().saturating_mul(role.resource_names.len())).fold(0, usize::saturating_add)
 }
 
-fn connections(manifest: &Manifest) -> usize {
+/// Connections of all Marbles together; a tag counts once for each Marble that lists it.
+pub(super) fn connections(manifest: &Manifest) -> usize {
     let tags = manifest.marbles.values().flat_map(|marble| &marble.tls).filter_map(|tag| manifest.tls.get(tag));
     tags.map(|tag| tag.incoming.len().saturating_add(tag.outgoing.len())).fold(0, usize::saturating_add)
 }

@@ -17,6 +17,7 @@ mod roles;
 mod secrets;
 mod template;
 mod tls;
+mod ttls;
 mod usage;
 mod users;
 mod x509;
@@ -221,6 +222,7 @@ pub fn check(manifest: &Manifest, env: &CheckEnv) -> Report {
     packages::check_presence(manifest, &mut report);
     marbles::check_packages_and_tags(manifest, &mut report);
     tls::check(manifest, &mut report);
+    ttls::check(manifest, &mut report);
     users::check_entries(manifest, &mut report);
     roles::check(manifest, &mut report);
     secrets::check_definitions(manifest, &mut report);
@@ -235,6 +237,7 @@ pub fn check(manifest: &Manifest, env: &CheckEnv) -> Report {
     packages::warn(manifest, &mut report);
     marbles::warn(manifest, &mut report);
     tls::warn(manifest, &mut report);
+    ttls::warn(manifest, &mut report);
     users::warn(manifest, &mut report);
     roles::warn(manifest, &mut report);
     secrets::warn(manifest, env, &mut report);

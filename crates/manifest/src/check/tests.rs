@@ -53,7 +53,10 @@ fn put(manifest: &mut Value, pointer: &str, value: Value) {
     let (parent, key) = pointer.rsplit_once('/').unwrap();
     let key = key.replace("~1", "/");
     match manifest.pointer_mut(parent).unwrap() {
-        Value::Array(list) => list[key.parse::<usize>().unwrap()] = value,
+        Value::Array(list) => match key.parse::<usize>().unwrap() {
+            end if end == list.len() => list.push(value),
+            index => list[index] = value,
+        },
         Value::Object(map) => drop(map.insert(key, value)),
         other => panic!("{other}"),
     }
@@ -84,6 +87,7 @@ fn every_fault_is_found_where_it_is() {
         ("/Marbles/web/TLS/0", json!("x"), "undefined-tls-tag Marbles.web.TLS[0]"),
         ("/TLS/t/Incoming/0/Port", json!(""), "no-port TLS.t.Incoming[0].Port"),
         ("/TLS/t/Incoming/0/Cert", json!("x"), "undefined-secret TLS.t.Incoming[0].Cert"),
+        ("/TLS/t/Incoming/0/Cert", json!("key"), "secret-is-no-certificate TLS.t.Incoming[0].Cert"),
         ("/TLS/t/Incoming/0/Cert", json!(""), "client-auth-without-cert TLS.t.Incoming[0].DisableClientAuth"),
         (
             "/TLS/t/Incoming/0/DisableClientAuth",
@@ -91,6 +95,12 @@ fn every_fault_is_found_where_it_is() {
             "cert-with-client-auth TLS.t.Incoming[0].DisableClientAuth",
         ),
         ("/TLS/t/Outgoing/0", json!({}), "no-address TLS.t.Outgoing[0].Addr, no-port TLS.t.Outgoing[0].Port"),
+        ("/TLS/t/Incoming/1", json!({"Port": "443"}), "conflicting-port Marbles.web.TLS[0]"),
+        (
+            "/Marbles/web/Parameters/Env/K",
+            json!("{{ printf \"a\\x00\" }}"),
+            "template-fails Marbles.web.Parameters.Env.K",
+        ),
         ("/Users/alice/Certificate", json!(""), "no-certificate Users.alice.Certificate"),
         ("/Users/alice/Certificate", json!("x"), "certificate-not-pem Users.alice.Certificate"),
         ("/Users/alice/Certificate", json!(RECOVERY), "certificate-not-x509 Users.alice.Certificate"),
@@ -164,6 +174,41 @@ fn a_certificate_as_template_must_be_signed_as_ours_are() {
 }
 
 #[test]
+fn tags_that_agree_on_a_port_may_both_be_used_and_those_that_do_not_may_not() {
+    let mut manifest = good();
+    put(&mut manifest, "/Marbles/web/TLS", json!(["t", "u"]));
+    put(&mut manifest, "/TLS/u", json!({"Incoming": [{"Port": "443", "Cert": "cert", "DisableClientAuth": true}]}));
+    assert!(review(manifest.to_string().as_bytes(), &env()).1.is_accepted());
+    put(&mut manifest, "/TLS/u/Incoming/0", json!({"Port": "443"}));
+    let report = review(manifest.to_string().as_bytes(), &env()).1;
+    assert_eq!(list(&report.errors), [("conflicting-port", "Marbles.web.TLS[1]")]);
+    // Another Marble's port is another port.
+    put(&mut manifest, "/Marbles/web/TLS", json!(["t"]));
+    put(&mut manifest, "/Marbles/db", json!({"Package": "app", "TLS": ["u"]}));
+    assert!(review(manifest.to_string().as_bytes(), &env()).1.is_accepted());
+}
+
+#[test]
+fn tags_that_every_marble_lists_do_not_multiply_the_work() {
+    let mut manifest = good();
+    let ports: Vec<Value> = (0..20_000).map(|port| json!({"Port": port.to_string()})).collect();
+    put(&mut manifest, "/TLS/t", json!({"Incoming": ports}));
+    for number in 0..15_000 {
+        put(&mut manifest, &format!("/Marbles/m{number}"), json!({"Package": "app", "TLS": ["t"]}));
+    }
+    assert_eq!(list(&review(manifest.to_string().as_bytes(), &env()).1.errors), [("too-many-connections", "Marbles")]);
+}
+
+#[test]
+fn a_previous_certificate_of_each_marble_is_a_fresh_one() {
+    let mut manifest = good();
+    put(&mut manifest, "/Secrets/cert/Shared", json!(false));
+    put(&mut manifest, "/Marbles/web/Parameters/Env/P", json!("{{ pem .Previous.Secrets.cert.Cert }}"));
+    let report = review(manifest.to_string().as_bytes(), &env()).1;
+    assert_eq!(list(&report.warnings), [("previous-is-fresh", "Marbles.web.Parameters.Env.P")]);
+}
+
+#[test]
 fn what_is_plainly_a_mistake_is_accepted_with_a_warning() {
     let with_spaces = ALICE.replace('\n', " \n");
     let twice = format!("{ALICE}{BOB}");
@@ -203,7 +248,19 @@ fn what_is_plainly_a_mistake_is_accepted_with_a_warning() {
         ("/TLS/u", json!({}), "unused-tls-tag", "TLS.u"),
         ("/TLS/t/Incoming/0/Port", json!("http"), "bad-port", "TLS.t.Incoming[0].Port"),
         ("/TLS/t/Incoming/0/Addr", json!("a"), "ignored-field", "TLS.t.Incoming[0].Addr"),
-        ("/TLS/t/Incoming/0/Cert", json!("key"), "secret-is-no-certificate", "TLS.t.Incoming[0].Cert"),
+        (
+            "/TLS/u",
+            json!({"Incoming": [{"Port": "1", "Cert": "key", "DisableClientAuth": true}]}),
+            "secret-is-no-certificate",
+            "TLS.u.Incoming[0].Cert",
+        ),
+        ("/TLS/t", json!({}), "empty-ttls", "Marbles.web.TLS"),
+        (
+            "/Marbles/web/Parameters/Files",
+            json!({"/a": "x".repeat((4 << 20) + 1)}),
+            "parameters-too-large",
+            "Marbles.web.Parameters",
+        ),
         ("/TLS/t/Outgoing/0/Cert", json!("cert"), "ignored-field", "TLS.t.Outgoing[0].Cert"),
         ("/Users/bob", json!({"Certificate": BOB}), "user-without-roles", "Users.bob.Roles"),
         (

@@ -7,9 +7,15 @@ use crate::model::{Manifest, SecretKind, TlsEntry};
 use crate::path;
 
 pub(super) fn check(manifest: &Manifest, report: &mut Report) {
+    let used = used_tags(manifest);
     for (tag, connections) in &manifest.tls {
         report.each(&connections.incoming, |report, index, entry| {
-            check_incoming(manifest, &format!("{}[{index}]", path::of(["TLS", tag, "Incoming"])), tag, entry, report);
+            let base = format!("{}[{index}]", path::of(["TLS", tag, "Incoming"]));
+            check_incoming(manifest, &base, tag, entry, report);
+            if used.contains(tag.as_str()) && is_no_certificate(manifest, entry) {
+                let text = format!("TLS tag {tag:?} uses secret {:?}, which is no certificate", entry.cert);
+                report.error(Stage::Check, "secret-is-no-certificate", format!("{base}.Cert"), text);
+            }
         });
         report.each(&connections.outgoing, |report, index, entry| {
             let base = format!("{}[{index}]", path::of(["TLS", tag, "Outgoing"]));
@@ -48,8 +54,7 @@ fn check_incoming(manifest: &Manifest, base: &str, tag: &str, entry: &TlsEntry, 
 }
 
 pub(super) fn warn(manifest: &Manifest, report: &mut Report) {
-    let used: BTreeSet<&str> =
-        manifest.marbles.values().flat_map(|marble| marble.tls.iter().map(String::as_str)).collect();
+    let used = used_tags(manifest);
     for (tag, connections) in &manifest.tls {
         if !used.contains(tag.as_str()) {
             report.warn("unused-tls-tag", path::of(["TLS", tag]), "no Marble uses this tag");
@@ -60,9 +65,8 @@ pub(super) fn warn(manifest: &Manifest, report: &mut Report) {
             if !entry.addr.is_empty() {
                 report.warn("ignored-field", format!("{base}.Addr"), "has no effect on incoming connections");
             }
-            let kind = manifest.secrets.get(&entry.cert).and_then(|secret| SecretKind::from_name(&secret.kind));
-            if kind.is_some_and(|kind| !kind.is_certificate()) {
-                let text = "this secret is no certificate, so the Marble cannot accept connections with it";
+            if !used.contains(tag.as_str()) && is_no_certificate(manifest, entry) {
+                let text = "this secret is no certificate, so no Marble can use this tag";
                 report.warn("secret-is-no-certificate", format!("{base}.Cert"), text);
             }
         }
@@ -78,6 +82,16 @@ pub(super) fn warn(manifest: &Manifest, report: &mut Report) {
             }
         }
     }
+}
+
+fn used_tags(manifest: &Manifest) -> BTreeSet<&str> {
+    manifest.marbles.values().flat_map(|marble| marble.tls.iter().map(String::as_str)).collect()
+}
+
+/// A Marble that is to accept connections with a key, or with a text, could never be activated.
+fn is_no_certificate(manifest: &Manifest, entry: &TlsEntry) -> bool {
+    let kind = manifest.secrets.get(&entry.cert).and_then(|secret| SecretKind::from_name(&secret.kind));
+    kind.is_some_and(|kind| !kind.is_certificate())
 }
 
 fn warn_port(base: &str, entry: &TlsEntry, report: &mut Report) {

@@ -70,7 +70,12 @@ fn check(file: &File, kind: Kind, context: &Context<'_>, work: &mut Work) -> Res
         return Ok(());
     }
     let template = Template::parse(&file.data, kind).map_err(|error| error.to_string())?;
-    template.execute_within(context, work).map(|_| ()).map_err(|error| error.to_string())
+    let rendered = template.execute_within(context, work).map_err(|error| error.to_string())?;
+    // No environment can hold it, and a Marble would find out only when it starts.
+    if kind == Kind::Env && rendered.contains(&0) {
+        return Err(NUL.to_owned());
+    }
+    Ok(())
 }
 
 /// The secrets of a manifest with what values there are.

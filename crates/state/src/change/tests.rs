@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use marblerun_manifest::model::SecretKind;
 use marblerun_recovery::{Party, RecoveryRoot, RecoverySet, Scheme};
-use proptest::collection::{btree_map, vec};
+use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
 
@@ -77,6 +77,14 @@ fn entry() -> impl Strategy<Value = RecoveryEntry> {
         .prop_map(|(set, root)| RecoveryEntry { set, root: RecoveryRoot::new(Zeroizing::new(root.to_vec())) })
 }
 
+fn retired_root() -> impl Strategy<Value = RetiredRoot> {
+    (bytes(), any::<i64>(), btree_set(name(), 0..4)).prop_map(|(certificate, until_ms, excluded)| RetiredRoot {
+        certificate,
+        until_ms,
+        excluded,
+    })
+}
+
 /// Every kind but the authority, which needs real keys.
 fn change() -> impl Strategy<Value = Change> {
     let lineage = (any::<[u8; 16]>(), any::<u64>(), any::<[u8; 16]>()).prop_map(
@@ -110,6 +118,7 @@ fn change() -> impl Strategy<Value = Change> {
         option::of(pending.prop_map(Arc::new)).prop_map(Change::PendingUpdate),
         vec(entry().prop_map(Arc::new), 0..3).prop_map(Change::Recovery),
         (name(), option::of(wiped())).prop_map(|(n, v)| Change::Extra(n, v)),
+        vec(retired_root().prop_map(Arc::new), 0..4).prop_map(Change::RetiredRoots),
     ]
 }
 
@@ -167,7 +176,7 @@ fn an_unknown_field_inside_a_known_kind_is_refused() {
 
 #[test]
 fn an_unknown_kind_is_refused() {
-    let error = Change::decode(&[0x82, 0x01, 0x00]).unwrap_err().to_string(); // kind 16
+    let error = Change::decode(&[0x8a, 0x01, 0x00]).unwrap_err().to_string(); // kind 17
     assert!(error.contains("does not know"), "{error}");
     assert!(Change::decode(&[]).unwrap_err().to_string().contains("unknown kind"));
 }

@@ -69,6 +69,15 @@ fn entry(epoch: u8) -> Arc<RecoveryEntry> {
     Arc::new(RecoveryEntry { set, root: RecoveryRoot::new(Zeroizing::new(vec![7; 32])) })
 }
 
+fn retired_root(until_ms: i64) -> RetiredRoot {
+    let certificate = AUTHORITIES[1].marble_root_certificate.clone();
+    RetiredRoot { certificate, until_ms, excluded: ["old".to_owned()].into() }
+}
+
+fn retired(until_ms: i64) -> Arc<RetiredRoot> {
+    Arc::new(retired_root(until_ms))
+}
+
 /// What two states have in common if they are equal.
 fn content(state: &State) -> Vec<Vec<u8>> {
     state.to_changes().map(|change| change.encode().to_vec()).collect()
@@ -135,6 +144,16 @@ fn a_refused_change_leaves_no_trace() {
         Change::Recovery(vec![entry(1), entry(1)]),
         Change::Recovery(vec![entry(1), entry(2), entry(3)]),
         Change::PendingUpdate(Some(Arc::new(huge))),
+        Change::RetiredRoots((0..9).map(retired).collect()),
+        Change::RetiredRoots(vec![Arc::new(RetiredRoot { certificate: vec![1, 2, 3], ..retired_root(0) })]),
+        Change::RetiredRoots(vec![Arc::new(RetiredRoot {
+            excluded: (0..=RetiredRoot::MAX_EXCLUDED).map(|n| n.to_string()).collect(),
+            ..retired_root(0)
+        })]),
+        Change::RetiredRoots(vec![Arc::new(RetiredRoot {
+            excluded: ["x".repeat(RetiredRoot::MAX_EXCLUDED_BYTES + 1)].into(),
+            ..retired_root(0)
+        })]),
     ] {
         assert!(draft.record(change.clone()).is_err(), "{change:?}");
     }
@@ -230,6 +249,17 @@ fn previous_root_secret_is_the_current_one_until_it_is_rotated() {
 }
 
 #[test]
+fn replaced_marble_roots_are_remembered_in_their_order_until_they_are_replaced() {
+    let mut state = running();
+    state.apply(&Change::RetiredRoots((0..8).map(retired).collect())).unwrap();
+    let read = reloaded(&state).unwrap();
+    assert_eq!(read.retired_roots().iter().map(|root| root.until_ms).collect::<Vec<_>>(), (0..8).collect::<Vec<_>>());
+    assert_eq!(read.retired_roots(), state.retired_roots());
+    state.apply(&Change::RetiredRoots(vec![])).unwrap();
+    assert!(reloaded(&state).unwrap().retired_roots().is_empty());
+}
+
+#[test]
 fn a_long_log_is_written_in_small_changes() {
     let mut state = fresh();
     state
@@ -308,6 +338,7 @@ fn change() -> impl Strategy<Value = Change> {
         (0u8..3).prop_map(|count| Change::Recovery((0..count).map(entry).collect())),
         (name(), proptest::option::of(any::<[u8; 3]>()))
             .prop_map(|(name, value)| Change::Extra(name, value.map(|v| Zeroizing::new(v.to_vec())))),
+        (0i64..10).prop_map(|count| Change::RetiredRoots((0..count).map(retired).collect())),
         any::<bool>().prop_map(|which| Change::Authority(Arc::clone(&AUTHORITIES[usize::from(which)]))),
     ]
 }

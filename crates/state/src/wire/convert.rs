@@ -1,6 +1,6 @@
 //! Between changes and their stored form. What is read is checked: lengths, known numbers, nothing stored twice.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use marblerun_manifest::model::{self, SecretKind};
@@ -9,7 +9,8 @@ use zeroize::Zeroizing;
 
 use super::{
     Activations, Authority, Change, Counter, Empty, Extra, Kind, Lineage, Log, Manifest, MaybePending, Name,
-    NamedPackage, NamedSecret, Package, Party, Pending, Recovery, RecoverySet, RequiredUser, RootSecret, Secret,
+    NamedPackage, NamedSecret, Package, Party, Pending, Recovery, RecoverySet, RequiredUser, RetiredRoot, RetiredRoots,
+    RootSecret, Secret,
 };
 use crate::{ChangeError, CounterKey, parts};
 
@@ -60,6 +61,14 @@ impl From<&crate::Change> for Change {
             }
             C::Recovery(sets) => {
                 Kind::Recovery(Recovery { sets: sets.iter().map(|entry| RecoverySet::from(&**entry)).collect() })
+            }
+            C::RetiredRoots(roots) => {
+                let roots = roots.iter().map(|root| RetiredRoot {
+                    certificate: root.certificate.clone(),
+                    until_ms: root.until_ms,
+                    excluded: root.excluded.iter().cloned().collect(),
+                });
+                Kind::RetiredRoots(RetiredRoots { roots: roots.collect() })
             }
             C::Extra(key, value) => {
                 Kind::Extra(Extra { key: key.clone(), value: value.as_ref().map(|value| value.to_vec()) })
@@ -120,6 +129,9 @@ impl TryFrom<Change> for crate::Change {
             }
             Kind::Recovery(recovery) => Self::Recovery(
                 recovery.sets.into_iter().map(|set| set.try_into().map(Arc::new)).collect::<Result<_, _>>()?,
+            ),
+            Kind::RetiredRoots(retired) => Self::RetiredRoots(
+                retired.roots.into_iter().map(|root| root.try_into().map(Arc::new)).collect::<Result<_, _>>()?,
             ),
             Kind::Extra(mut extra) => {
                 Self::Extra(std::mem::take(&mut extra.key), extra.value.take().map(Zeroizing::new))
@@ -250,6 +262,19 @@ impl TryFrom<Pending> for parts::PendingUpdate {
             return Err(ChangeError("a pending update names a user twice".to_owned()));
         }
         Ok(Self { raw: pending.raw, required_users, missing_acknowledgments: pending.missing_acknowledgments })
+    }
+}
+
+impl TryFrom<RetiredRoot> for parts::RetiredRoot {
+    type Error = ChangeError;
+
+    fn try_from(root: RetiredRoot) -> Result<Self, ChangeError> {
+        let count = root.excluded.len();
+        let excluded: BTreeSet<_> = root.excluded.into_iter().collect();
+        if excluded.len() != count {
+            return Err(ChangeError("a replaced Marble root excludes a type twice".to_owned()));
+        }
+        Ok(Self { certificate: root.certificate, until_ms: root.until_ms, excluded })
     }
 }
 

@@ -13,7 +13,7 @@ mod convert;
 #[derive(Clone, PartialEq, prost::Message)]
 #[prost(skip_debug)]
 pub(crate) struct Change {
-    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15")]
+    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16")]
     kind: Option<Kind>,
 }
 
@@ -51,6 +51,8 @@ enum Kind {
     Extra(Extra),
     #[prost(message, tag = "15")]
     PreviousIsCurrent(Name),
+    #[prost(message, tag = "16")]
+    RetiredRoots(RetiredRoots),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -293,6 +295,26 @@ struct Party {
     commitment: Option<Vec<u8>>,
     #[prost(bytes = "vec", tag = "4")]
     encrypted_secret: Vec<u8>,
+}
+
+/// Oldest first.
+#[derive(Clone, PartialEq, prost::Message)]
+struct RetiredRoots {
+    #[prost(message, repeated, tag = "1")]
+    roots: Vec<RetiredRoot>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct RetiredRoot {
+    /// DER.
+    #[prost(bytes = "vec", tag = "1")]
+    certificate: Vec<u8>,
+    /// Unix milliseconds.
+    #[prost(int64, tag = "2")]
+    until_ms: i64,
+    /// Sorted.
+    #[prost(string, repeated, tag = "3")]
+    excluded: Vec<String>,
 }
 
 /// No `value`: removed.

@@ -98,6 +98,7 @@ pub(in crate::server) fn router() -> Router {
         .route(get(), "/api/v3/status", V3, Anyone, NO_BODY, v3::status)
         .route(post(), "/api/v3/manifest/check", V3, Anyone, MANIFEST, v3::check_manifest)
         .route(get(), "/api/v3/recovery", V3, Anyone, NO_BODY, v3::recovery)
+        .route(get(), "/api/v3/recovery/secrets", V3, Users, NO_BODY, v3::recovery_secrets)
         .route(get(), "/api/v3/packages", V3, Anyone, NO_BODY, v3::packages)
         .route(get(), "/api/v3/openapi.json", V3, Anyone, NO_BODY, v3::openapi)
 }

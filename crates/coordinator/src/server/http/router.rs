@@ -118,6 +118,16 @@ impl Router {
         self
     }
 
+    /// Every route as it was registered, sorted.
+    pub(in crate::server) fn routes(&self) -> Vec<(String, String)> {
+        let each = self.paths.iter().flat_map(|(path, routes)| {
+            routes.methods.iter().map(|(method, _)| (method.to_string(), (*path).to_owned()))
+        });
+        let mut routes: Vec<_> = each.collect();
+        routes.sort();
+        routes
+    }
+
     /// The routes of a decoded path, with the path as it was registered.
     pub(in crate::server) fn find(&self, path: &str) -> Option<(&'static str, &PathRoutes)> {
         self.paths.get_key_value(path).map(|(path, routes)| (*path, routes))

@@ -3,14 +3,17 @@
 mod openapi;
 
 use http::StatusCode;
+use marblerun_api::bytes::Base64;
 use marblerun_api::v3;
 use marblerun_manifest::check::Finding;
+use marblerun_recovery::Scheme;
 use marblerun_state::Phase;
 use marblerun_store::StoreMode;
 
 use crate::core::off_thread;
 use crate::server::http::dialect::Refusal;
 use crate::server::http::envelope::{self, Answer};
+use crate::server::http::guard::UserPass;
 use crate::server::http::router::Call;
 use crate::server::ready;
 
@@ -135,6 +138,37 @@ pub(super) async fn recovery(call: Call<()>) -> Result {
                 .collect(),
         },
     ))
+}
+
+/// The encrypted recovery secrets, for users who may update the manifest.
+#[utoipa::path(
+    get,
+    path = "/api/v3/recovery/secrets",
+    responses(
+        (status = 200, description = "The secrets of each set in force.", body = v3::RecoverySecrets),
+        (status = 401, description = "The client certificate is no user's.", body = v3::Problem),
+        (status = 403, description = "This user may not update the manifest.", body = v3::Problem),
+    )
+)]
+pub(super) async fn recovery_secrets(call: Call<UserPass>) -> Result {
+    let sets = call.coordinator().recovery_secrets(Some(&call.pass.certificate))?;
+    let sets = sets.into_iter().map(|set| v3::RecoverySet {
+        scheme: match set.scheme {
+            Scheme::Single => v3::RecoveryScheme::Single,
+            Scheme::Xor => v3::RecoveryScheme::Xor,
+            Scheme::Shamir => v3::RecoveryScheme::Shamir,
+        },
+        threshold: set.threshold,
+        epoch: hex::encode(set.epoch),
+        // A state that was imported without its recovery data has parties whose secret nobody knows.
+        secrets: set
+            .parties
+            .into_iter()
+            .filter(|party| !party.encrypted_secret.is_empty())
+            .map(|party| (party.name, Base64(party.encrypted_secret)))
+            .collect(),
+    });
+    Ok(envelope::json(StatusCode::OK, &v3::RecoverySecrets { sets: sets.collect() }))
 }
 
 /// The packages in force.

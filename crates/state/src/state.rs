@@ -8,6 +8,7 @@ use marblerun_pki::{Authority, Secret};
 use rpds::{RedBlackTreeMapSync, VectorSync};
 use zeroize::Zeroizing;
 
+use crate::audit::{AuditKind, AuditTrail};
 use crate::manifest::ActiveManifest;
 use crate::{ChangeError, CounterKey, Lineage, PendingUpdate, Phase, RecoveryEntry, RootSecret};
 
@@ -30,6 +31,8 @@ pub struct State {
     pub(crate) pending_update: Option<Arc<PendingUpdate>>,
     pub(crate) recovery: Arc<[Arc<RecoveryEntry>]>,
     pub(crate) extra: RedBlackTreeMapSync<Box<str>, Zeroizing<Vec<u8>>>,
+    pub(crate) audit: AuditTrail,
+    pub(crate) refusals: AuditTrail,
 }
 
 impl State {
@@ -53,6 +56,8 @@ impl State {
             pending_update: None,
             recovery: Arc::from([]),
             extra: RedBlackTreeMapSync::new_sync(),
+            audit: AuditTrail::new(AuditKind::Changes, &lineage.deployment_id),
+            refusals: AuditTrail::new(AuditKind::Refusals, &lineage.deployment_id),
         }
     }
 
@@ -152,6 +157,15 @@ impl State {
         self.update_log.iter().map(|line| &**line)
     }
 
+    /// One of the two audit trails.
+    #[must_use]
+    pub fn audit(&self, kind: AuditKind) -> &AuditTrail {
+        match kind {
+            AuditKind::Changes => &self.audit,
+            AuditKind::Refusals => &self.refusals,
+        }
+    }
+
     /// The pending full update.
     #[must_use]
     pub fn pending_update(&self) -> Option<&Arc<PendingUpdate>> {
@@ -227,6 +241,7 @@ impl std::fmt::Debug for State {
             .field("counters", &self.counters.size())
             .field("update_log", &self.update_log.len())
             .field("recovery", &self.recovery.len())
+            .field("audit", &self.audit.head().sequence)
             .finish_non_exhaustive()
     }
 }

@@ -308,6 +308,10 @@ fn change() -> impl Strategy<Value = Change> {
         (0u8..3).prop_map(|count| Change::Recovery((0..count).map(entry).collect())),
         (name(), proptest::option::of(any::<[u8; 3]>()))
             .prop_map(|(name, value)| Change::Extra(name, value.map(|v| Zeroizing::new(v.to_vec())))),
+        (1u64..4).prop_map(|sequence| {
+            let entry = crate::AuditEntry::new(crate::AuditEvent::Backup, 0, "a", "b");
+            Change::Audit(crate::AuditKind::Changes, vec![crate::AuditEntry { sequence, ..entry }])
+        }),
         any::<bool>().prop_map(|which| Change::Authority(Arc::clone(&AUTHORITIES[usize::from(which)]))),
     ]
 }

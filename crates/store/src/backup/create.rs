@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::copy::{Draft, Extent};
+use super::copy::{Copying, Draft, Extent};
 use super::facts::{Facts, facts};
 use super::{BackupError, Condition};
 use crate::format::{Refusal, SEALED_DATA};
@@ -45,18 +45,31 @@ pub fn create(seal_dir: &Path, destination: &Path, now: Timestamp) -> Result<Cre
     let reserved = Reserved::take(&path)?;
     let mut draft = Draft::create(beside(&path))?;
     draft.fill(&file, extent)?;
-    let copied = facts(&draft.file, &path)?;
-    match copied.condition {
-        Condition::Whole | Condition::Upstream => {}
-        Condition::Refused(refusal) => return Err(BackupError::NotWhole { path, refusal }),
-        Condition::Torn { .. } => {
-            let refusal = Refusal::damaged("the copy differs from what was read before");
-            return Err(BackupError::NotWhole { path, refusal });
-        }
-    }
+    let facts = check_copy(&draft, &path)?;
     draft.put_in_place(&path)?;
     reserved.keep();
-    Ok(Created { path, facts: copied })
+    Ok(Created { path, facts })
+}
+
+/// The bytes of a backup of the state in `seal_dir`, for whoever writes them elsewhere. Holds all that was acknowledged
+/// before the call, as [`create`] does; what has arrived must be checked there ([`super::Incoming`]).
+///
+/// # Errors
+/// [`BackupError::NoState`], [`BackupError::NotWhole`], [`BackupError::Io`].
+pub fn copy_of(seal_dir: &Path) -> Result<Copying, BackupError> {
+    let (file, extent) = open_whole(seal_dir, &seal_dir.join(SEALED_DATA))?;
+    Ok(Copying::new(file, extent))
+}
+
+/// What a copy is, if it is whole.
+pub(super) fn check_copy(draft: &Draft, path: &Path) -> Result<Facts, BackupError> {
+    let copied = facts(&draft.file, path)?;
+    let not_whole = |refusal| BackupError::NotWhole { path: path.to_path_buf(), refusal };
+    match copied.condition {
+        Condition::Whole | Condition::Upstream => Ok(copied),
+        Condition::Refused(refusal) => Err(not_whole(refusal)),
+        Condition::Torn { .. } => Err(not_whole(Refusal::damaged("the copy differs from what was read before"))),
+    }
 }
 
 /// Opens the state and finds how far it is whole. The open file stays what it is, whatever is renamed over it.
@@ -82,22 +95,22 @@ fn open_whole(seal_dir: &Path, source: &Path) -> Result<(File, Extent), BackupEr
 }
 
 /// `sealed_data.<time>.<sequence>`: sorts by time, and says where it comes from.
-fn name(facts: &Facts, now: Timestamp) -> String {
+pub(super) fn name(facts: &Facts, now: Timestamp) -> String {
     let what = facts.sealed.as_ref().map_or_else(|| "upstream".to_owned(), |sealed| sealed.sequence.to_string());
     format!("{SEALED_DATA}.{}.{what}", now.strftime("%Y%m%dT%H%M%SZ"))
 }
 
 /// Where the copy is written at first.
-fn beside(path: &Path) -> PathBuf {
+pub(super) fn beside(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!(".{name}.{}.part", std::process::id()))
 }
 
 /// The destination, taken by an empty file.
-struct Reserved(Option<PathBuf>);
+pub(super) struct Reserved(Option<PathBuf>);
 
 impl Reserved {
-    fn take(path: &Path) -> Result<Self, BackupError> {
+    pub(super) fn take(path: &Path) -> Result<Self, BackupError> {
         match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
             Ok(_) => Ok(Self(Some(path.to_path_buf()))),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -107,7 +120,7 @@ impl Reserved {
         }
     }
 
-    fn keep(mut self) {
+    pub(super) fn keep(mut self) {
         self.0 = None;
     }
 }

@@ -6,10 +6,11 @@ use std::sync::Arc;
 use marblerun_api::bytes::Base64;
 use marblerun_api::v2;
 use marblerun_pki::{Secret, Upload as Value, UploadError, public_key_of};
-use marblerun_state::{ActiveManifest, Change, Draft, Permission, Phase, State};
+use marblerun_state::{ActiveManifest, AuditEvent, Change, Draft, Permission, Phase, State};
 use zeroize::Zeroizing;
 
 use crate::core::answer::{PeerCertificate, SecretUpload};
+use crate::core::audit;
 use crate::core::dry_run::DryRunSecrets;
 use crate::core::identity;
 use crate::core::parameters::CompiledManifest;
@@ -134,12 +135,22 @@ pub(super) fn record(
         return Err(Step::Stale);
     }
     let mut lines = Vec::with_capacity(judged.values.len());
+    let mut entries = Vec::with_capacity(judged.values.len());
+    let root_key = draft.state().authority().root_key.clone();
     for (name, secret) in &judged.values {
+        let digest = |secret: &Arc<Secret>| audit::secret_digest(&root_key, name, secret);
+        let before = draft.state().secret(name).and_then(digest);
+        let entry = audit::entry(AuditEvent::SecretWritten, now, &judged.user, name).before(before);
+        entries.push(match digest(secret) {
+            Some(after) => entry.after(after),
+            None => entry,
+        });
         draft.record(Change::Secret(name.clone(), Some(Arc::clone(secret))))?;
         let kind = secret.kind.as_str();
         lines.push(line(Entry::SecretSet { user: &judged.user, secret: name, kind }, now));
     }
     draft.record(Change::Log(lines))?;
+    audit::record(draft, entries)?;
     Ok(())
 }
 

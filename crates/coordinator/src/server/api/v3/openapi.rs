@@ -17,7 +17,17 @@ use crate::server::http::router::Call;
         title = "MarbleRun Coordinator client API",
         description = "Version 3. Refusals are problem details (RFC 9457) with a stable `code`."
     ),
-    paths(super::healthz, super::readyz, super::status, super::check_manifest, super::recovery, super::packages),
+    paths(
+        super::healthz,
+        super::readyz,
+        super::status,
+        super::check_manifest,
+        super::recovery,
+        super::packages,
+        super::audit::audit,
+        super::audit::head,
+        super::audit::backup,
+    ),
     components(schemas(v3::Problem))
 )]
 struct Document;

@@ -20,6 +20,7 @@
 
 mod api;
 mod attest;
+mod audit;
 mod endpoint;
 mod error;
 mod rest;
@@ -27,6 +28,7 @@ mod tls;
 
 pub use api::{Client, ClientBuilder, UpdateResult};
 pub use attest::{AttestOptions, Attested, EraConfig, attest, chain_pem, parse_chain};
+pub use audit::{AuditError, AuditProof, AuditSegment, AuditTrail, verify_audit};
 pub use endpoint::Endpoint;
 pub use error::{ClientError, Refusal};
 pub use tls::{Identity, Trust};

@@ -9,6 +9,8 @@ use serde_json::Value;
 use crate::error::Refusal;
 use crate::{ClientError, Endpoint, Identity, Trust, tls};
 
+mod plain;
+
 /// Largest answer that is read.
 const MAX_ANSWER: usize = 64 << 20;
 

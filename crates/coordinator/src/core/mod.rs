@@ -168,11 +168,16 @@ impl Coordinator {
     /// # Errors
     /// [`Error`].
     pub async fn set_manifest(&self, raw: Vec<u8>) -> Result<ManifestSetAnswer, Error> {
-        let set = self.try_to_set_manifest(raw).await;
+        let set = self.try_to_set_manifest(raw, audit::ANYONE).await;
         self.noted(None, "set_manifest", set)
     }
 
-    async fn try_to_set_manifest(&self, raw: Vec<u8>) -> Result<ManifestSetAnswer, Error> {
+    /// As [`Coordinator::set_manifest`], at the start of this process.
+    pub(crate) async fn set_startup_manifest(&self, raw: Vec<u8>) -> Result<ManifestSetAnswer, Error> {
+        self.try_to_set_manifest(raw, audit::COORDINATOR).await
+    }
+
+    async fn try_to_set_manifest(&self, raw: Vec<u8>, actor: &'static str) -> Result<ManifestSetAnswer, Error> {
         // Before the bytes are looked at, and before others have to wait for them.
         set_manifest::require_acceptance(&self.snapshot())?;
         if self.settings.deny_recovery_reset && self.snapshot().phase() == Phase::Recovery {
@@ -185,7 +190,7 @@ impl Coordinator {
         let raw = Bytes::from(raw);
         let prepare = |state: Arc<State>| {
             let (raw, now) = (raw.clone(), self.settings.clock.now());
-            self.prepare(move || set_manifest::prepare(&state, raw, now))
+            self.prepare(move || set_manifest::prepare(&state, raw, actor, now))
         };
         let set = transaction::run(&self.store, set_manifest::COMMIT_PREFIX, prepare, set_manifest::commit).await;
         match &set {

@@ -24,6 +24,8 @@ pub(super) struct Prepared {
     installation: Installation,
     authority: Arc<Authority>,
     warnings: Vec<String>,
+    /// Who sets it, for the audit trail.
+    actor: &'static str,
     fingerprint: String,
     now: Timestamp,
 }
@@ -37,14 +39,14 @@ pub(super) fn require_acceptance(state: &State) -> Result<(), Error> {
 }
 
 /// The first half: all stages. Slow.
-pub(super) fn prepare(state: &State, raw: Bytes, now: Timestamp) -> Result<Prepared, Error> {
+pub(super) fn prepare(state: &State, raw: Bytes, actor: &'static str, now: Timestamp) -> Result<Prepared, Error> {
     require_acceptance(state)?;
     let candidate = Candidate::decode(raw, Purpose::Set)?;
     let warnings = candidate.check(Purpose::Set, now)?;
     let authority = Arc::clone(state.authority());
     let installation = installation::prepare(&candidate, None, &authority, now)?;
     let fingerprint = hex::encode(Sha256::digest(&candidate.raw));
-    Ok(Prepared { installation, authority, warnings, fingerprint, now })
+    Ok(Prepared { installation, authority, warnings, actor, fingerprint, now })
 }
 
 /// The second half.
@@ -57,7 +59,7 @@ pub(super) fn commit(draft: &mut Draft, prepared: &Prepared) -> Result<ManifestS
     let entry = audit::about_manifest(
         AuditEvent::ManifestSet,
         prepared.now,
-        audit::ANYONE,
+        prepared.actor,
         draft.state(),
         &prepared.fingerprint,
     );

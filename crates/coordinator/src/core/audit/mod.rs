@@ -15,6 +15,8 @@ pub use read::AuditPage;
 
 /// Who is nobody in particular.
 pub(super) const ANYONE: &str = "anyone";
+/// Who acts where nobody was asked.
+pub(super) const COORDINATOR: &str = "coordinator";
 /// The subject of everything about the manifest.
 const MANIFEST: &str = "manifest";
 

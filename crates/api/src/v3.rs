@@ -250,3 +250,30 @@ pub struct Packages {
     /// Name to identity.
     pub packages: BTreeMap<String, Package>,
 }
+
+/// Answer of `GET audit`: entries of a trail, oldest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AuditPage {
+    /// `changes` or `refusals`.
+    pub trail: String,
+    /// Sequence number before the first entry of this page. Higher than what was asked for if older entries are not
+    /// kept any more.
+    pub after: u64,
+    /// Lower-case hex of the hash that the first entry of this page holds as `previous`.
+    pub previous: String,
+    /// The entries. Each is a line of JSON; its hash is the SHA-256 of exactly these bytes.
+    pub entries: Vec<String>,
+    /// Sequence number of the newest entry of the trail.
+    pub last: u64,
+}
+
+/// Answer of `GET audit/head`: the heads of both trails, signed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AuditHead {
+    /// JSON: deployment, incarnation, time, root fingerprint, and of both trails the newest sequence number and hash.
+    pub statement: String,
+    /// ECDSA P-384 with SHA-384 (ASN.1 DER) by the root key, over `marblerun audit head v1`, a line feed, and the
+    /// statement.
+    #[schema(value_type = String, format = Byte)]
+    pub signature: Base64,
+}

@@ -131,6 +131,9 @@ pub enum Command {
     /// Back up, verify and restore the state of a standalone Coordinator
     #[command(subcommand, arg_required_else_help = true)]
     Backup(BackupCommand),
+    /// Read and verify the audit trail: who did what to the deployment
+    #[command(subcommand, arg_required_else_help = true)]
+    Audit(AuditCommand),
     /// Run the whole story on this machine, in simulation: attest, provision, seal, lose the host, recover, restore
     Demo(DemoArgs),
     /// Tell the version of this program
@@ -391,12 +394,18 @@ pub enum RecoverWithSignatureCommand {
 /// `backup ..`
 #[derive(Debug, Subcommand)]
 pub enum BackupCommand {
-    /// Back up a seal directory, also while its Coordinator runs
+    /// Back up the state of a Coordinator, also while it runs
+    ///
+    /// From a Coordinator's address it takes a user who may update the manifest (--cert, --key).
     Create {
-        /// Seal directory of the Coordinator (EDG_COORDINATOR_SEAL_DIR)
-        seal_dir: PathBuf,
+        /// Seal directory of the Coordinator (EDG_COORDINATOR_SEAL_DIR), or address of its client API, HOST:PORT
+        #[arg(value_name = "SEAL_DIR|COORDINATOR")]
+        source: String,
         /// Folder, or file that does not exist yet
         destination: PathBuf,
+        /// With an address: who asks.
+        #[command(flatten)]
+        client: ClientCert,
     },
     /// List the backups in a folder
     List {
@@ -438,6 +447,70 @@ pub enum BackupCommand {
         #[arg(long)]
         force: bool,
     },
+}
+
+/// `audit ..`
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Print the audit trail, or export it with --output FILE
+    ///
+    /// It is verified first; what does not verify is neither printed nor written.
+    Log {
+        /// Address of the client API, HOST:PORT; or an export, a backup, a seal directory
+        source: String,
+        /// Begin behind this entry
+        #[arg(long, default_value_t = 0, value_name = "SEQUENCE")]
+        after: u64,
+        /// What was attempted and refused, instead of what happened
+        #[arg(long)]
+        refused: bool,
+        /// Root certificate (PEM) whose key must have signed [default: the cached one; of a backup, the one inside]
+        #[arg(long, value_name = "FILE")]
+        root: Option<PathBuf>,
+        /// Who asks.
+        #[command(flatten)]
+        keys: AuditKeys,
+    },
+    /// Prove that no entry was changed, dropped, swapped or cut off. Exit code 1 tells where it breaks
+    ///
+    /// Several exports in a row, oldest first, are verified together. Exports and backups need no Coordinator.
+    Verify {
+        /// Address of the client API, HOST:PORT; or exports, a backup, a seal directory
+        #[arg(required = true, value_name = "SOURCE")]
+        sources: Vec<String>,
+        /// Root certificate (PEM) whose key must have signed [default: the cached one; of a backup, the one inside]
+        #[arg(long, value_name = "FILE")]
+        root: Option<PathBuf>,
+        /// Who asks.
+        #[command(flatten)]
+        keys: AuditKeys,
+    },
+}
+
+/// What opens a source of the audit trail.
+#[derive(Debug, Args, Clone)]
+pub struct AuditKeys {
+    /// With an address: PEM file of the user's certificate, leaf first
+    #[arg(short, long, value_name = "FILE")]
+    pub cert: Option<PathBuf>,
+    /// With an address: PEM file of the user's private key. With a backup: of a recovery private key, once for each party
+    #[arg(short, long, value_name = "FILE")]
+    pub key: Vec<PathBuf>,
+    /// With a backup: recovery data that `manifest set` answered (JSON), if the backup does not hold the encrypted secrets
+    #[arg(long, value_name = "FILE")]
+    pub recoverydata: Option<PathBuf>,
+    /// With a backup: decrypted recovery secret (raw bytes), once for each party
+    #[arg(long, value_name = "FILE")]
+    pub secret: Vec<PathBuf>,
+    /// A key on a token.
+    #[command(flatten)]
+    pub token: TokenKey,
+    /// With an address: id of the user's certificate on the token
+    #[arg(long, value_name = "ID")]
+    pub pkcs11_cert_id: Option<OsString>,
+    /// With an address: label of the user's certificate on the token
+    #[arg(long, value_name = "LABEL")]
+    pub pkcs11_cert_label: Option<OsString>,
 }
 
 /// `demo`

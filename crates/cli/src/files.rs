@@ -13,15 +13,20 @@ const MAX_INPUT: u64 = 64 << 20;
 
 /// Reads a file; `-` is stdin.
 pub fn read(path: &Path) -> Result<Vec<u8>> {
+    read_at_most(path, MAX_INPUT)
+}
+
+/// As [`read`], with another limit.
+pub fn read_at_most(path: &Path, limit: u64) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let read = if path == Path::new("-") {
-        io::stdin().lock().take(MAX_INPUT + 1).read_to_end(&mut bytes)
+        io::stdin().lock().take(limit + 1).read_to_end(&mut bytes)
     } else {
-        fs::File::open(path).and_then(|file| file.take(MAX_INPUT + 1).read_to_end(&mut bytes))
+        fs::File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes))
     };
     read.with_context(|| format!("open {}", path.display()))?;
-    if bytes.len() as u64 > MAX_INPUT {
-        bail!("{} is larger than 64 MiB", path.display());
+    if bytes.len() as u64 > limit {
+        bail!("{} is larger than {} MiB", path.display(), limit >> 20);
     }
     Ok(bytes)
 }

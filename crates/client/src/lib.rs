@@ -42,6 +42,7 @@
 mod any_case;
 mod api;
 mod attest;
+mod audit;
 mod chain;
 mod deployment;
 mod endpoint;
@@ -57,6 +58,7 @@ mod v3;
 
 pub use api::{Client, ClientBuilder, ExpectedManifest, UpdateResult};
 pub use attest::{AttestError, AttestOptions, Attested, attest};
+pub use audit::{AuditError, AuditProof, AuditSegment, AuditTrail, verify_audit};
 pub use chain::{chain_pem, parse_chain};
 pub use deployment::verify_deployment;
 pub use endpoint::Endpoint;

@@ -10,6 +10,8 @@ use serde_json::Value;
 use crate::error::{NoAnswer, Refusal};
 use crate::{ClientError, Endpoint, Identity, Trust, any_case, tls};
 
+mod stream;
+
 /// Largest answer that is read from a Coordinator that is known.
 const MAX_ANSWER: usize = 64 << 20;
 
@@ -101,17 +103,11 @@ impl Rest {
     ) -> Result<T, ClientError> {
         let (method, verb) = if body.is_some() { ("POST", Method::POST) } else { ("GET", Method::GET) };
         let url = self.endpoint.url(path);
-        let Answer { code, body } = self.send(method, verb, &url, body).await?;
-        if code == StatusCode::OK || also == Some(code) {
-            return serde_json::from_slice(&body).map_err(|e| ClientError::protocol("answer of API v3", e));
+        let answer = self.send(method, verb, &url, body).await?;
+        if answer.code == StatusCode::OK || also == Some(answer.code) {
+            return serde_json::from_slice(&answer.body).map_err(|e| ClientError::protocol("answer of API v3", e));
         }
-        match serde_json::from_slice::<Problem>(&body) {
-            Ok(problem) => Err(ClientError::Problem { method, url, problem: Box::new(problem) }),
-            Err(_) if matches!(code, StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_FOUND) => {
-                Err(ClientError::NoV3 { method, url })
-            }
-            Err(_) => Err(refused(method, url, code, &body)),
-        }
+        Err(refused_by_v3(method, url, &answer))
     }
 
     /// A call of API v1 or v2.
@@ -146,22 +142,42 @@ impl Rest {
         if let Some(body) = body {
             request = request.header("content-type", "application/json").body(body);
         }
-        let transport = |e: reqwest::Error| {
-            let reason = chain(&e);
-            let why = why(&e, &reason);
-            ClientError::Transport { method, url: url.to_owned(), reason: explained(reason), why }
-        };
-        let mut response = request.send().await.map_err(&transport)?;
-        let code = response.status();
+        let response = request.send().await.map_err(|error| no_answer(method, url, &error))?;
+        Ok(Answer { code: response.status(), body: self.body(method, url, response).await? })
+    }
+
+    async fn body(
+        &self,
+        method: &'static str,
+        url: &str,
+        mut response: reqwest::Response,
+    ) -> Result<Vec<u8>, ClientError> {
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(&transport)? {
+        while let Some(chunk) = response.chunk().await.map_err(|error| no_answer(method, url, &error))? {
             if body.len() + chunk.len() > self.max_answer {
                 let reason = format!("{method} {url}: it is larger than {} bytes", self.max_answer);
                 return Err(ClientError::protocol("answer of the Coordinator", reason));
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(Answer { code, body })
+        Ok(body)
+    }
+}
+
+fn no_answer(method: &'static str, url: &str, error: &reqwest::Error) -> ClientError {
+    let reason = chain(error);
+    let why = why(error, &reason);
+    ClientError::Transport { method, url: url.to_owned(), reason: explained(reason), why }
+}
+
+/// An answer of API v3 that is no success. Who does not have that version does not answer with a problem.
+fn refused_by_v3(method: &'static str, url: String, answer: &Answer) -> ClientError {
+    match serde_json::from_slice::<Problem>(&answer.body) {
+        Ok(problem) => ClientError::Problem { method, url, problem: Box::new(problem) },
+        Err(_) if matches!(answer.code, StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_FOUND) => {
+            ClientError::NoV3 { method, url }
+        }
+        Err(_) => refused(method, url, answer.code, &answer.body),
     }
 }
 

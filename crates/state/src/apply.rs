@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use crate::audit::{AuditKind, AuditTrail};
 use crate::manifest::ActiveManifest;
 use crate::upstream::keys;
 use crate::{Change, ChangeError, Phase, RecoveryEntry, RetiredRoot, State};
@@ -71,8 +72,27 @@ impl State {
                 self.retired_roots = Arc::from(roots.as_slice());
             }
             Change::Extra(key, value) => set(&mut self.extra, key, value.clone()),
+            Change::Audit(kind, entries) => {
+                let trail = self.trail(*kind);
+                trail.check(entries)?;
+                trail.append(*kind, entries);
+            }
+            Change::AuditBase(kind, base) => {
+                let trail = self.trail(*kind);
+                if trail.head().sequence != 0 {
+                    return Err(ChangeError("an audit trail that has begun cannot begin anew".to_owned()));
+                }
+                *trail = AuditTrail::from_base(*base);
+            }
         }
         Ok(())
+    }
+
+    fn trail(&mut self, kind: AuditKind) -> &mut AuditTrail {
+        match kind {
+            AuditKind::Changes => &mut self.audit,
+            AuditKind::Refusals => &mut self.refusals,
+        }
     }
 
     /// What was kept of an imported state is out of date where our own value changes.
@@ -81,7 +101,9 @@ impl State {
             return;
         }
         let stale: Vec<Box<str>> = match change {
-            Change::Extra(..) | Change::Lineage(_) | Change::Recovery(_) | Change::RetiredRoots(_) => return,
+            // Upstream has neither: they are not exported, and make nothing of what is out of date.
+            Change::Audit(..) | Change::AuditBase(..) | Change::RetiredRoots(_) => return,
+            Change::Extra(..) | Change::Lineage(_) | Change::Recovery(_) => return,
             Change::Authority(_) => self.extra.keys().filter(|key| keys::is_of_authority(key)).cloned().collect(),
             Change::Manifest { .. } => self.extra.keys().filter(|key| keys::is_of_manifest(key)).cloned().collect(),
             Change::RootSecret { .. } => [keys::ROOT_SECRET, keys::PREVIOUS_ROOT_SECRET].map(Box::from).into(),

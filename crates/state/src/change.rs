@@ -8,6 +8,7 @@ use marblerun_pki::{Authority, Secret};
 use prost::Message;
 use zeroize::Zeroizing;
 
+use crate::audit::{AuditBase, AuditEntry, AuditKind};
 use crate::{CounterKey, Lineage, PendingUpdate, RecoveryEntry, RetiredRoot, RootSecret, wire};
 
 /// An encoded change has at most this many bytes (sealed format, section 4).
@@ -61,6 +62,10 @@ pub enum Change {
     RetiredRoots(Vec<Arc<RetiredRoot>>),
     /// A value of an imported state that is only kept for export (`None`: removed).
     Extra(String, Option<Zeroizing<Vec<u8>>>),
+    /// Entries are appended to an audit trail. The oldest go where there are too many.
+    Audit(AuditKind, Vec<AuditEntry>),
+    /// An audit trail begins behind that place (in a snapshot, where older entries were dropped).
+    AuditBase(AuditKind, AuditBase),
 }
 
 impl std::fmt::Debug for Change {
@@ -82,6 +87,8 @@ impl std::fmt::Debug for Change {
             Self::Recovery(_) => ("Recovery", &".."),
             Self::RetiredRoots(roots) => ("RetiredRoots", roots),
             Self::Extra(key, _) => ("Extra", key),
+            Self::Audit(_, entries) => ("Audit", entries),
+            Self::AuditBase(_, base) => ("AuditBase", base),
         };
         f.debug_tuple(kind).field(about).finish()
     }
@@ -176,6 +183,8 @@ impl Change {
                     })
                     .sum(),
                 Self::Extra(key, value) => key.len() + value.as_ref().map_or(0, |value| value.len()),
+                Self::Audit(_, entries) => entries.iter().map(AuditEntry::weight).sum(),
+                Self::AuditBase(..) => 64,
             }
     }
 }

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod apply;
+mod audit;
 mod change;
 mod draft;
 mod loader;
@@ -16,6 +17,9 @@ mod state;
 pub mod upstream;
 mod wire;
 
+pub use audit::{
+    AUDIT_HEAD_DOMAIN, AuditBase, AuditEntry, AuditEvent, AuditKind, AuditTrail, MAX_AUDIT_TEXT, SignedAuditHead,
+};
 pub use change::{Change, ChangeError, MAX_CHANGE};
 pub use draft::Draft;
 pub use loader::Loader;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::audit::{AuditEntry, AuditKind};
 use crate::{Change, State};
 
 /// Log lines go into changes of about this size, so that reader and writer hold little at a time.
@@ -49,6 +50,25 @@ impl State {
             .chain(recovery)
             .chain(retired)
             .chain(extra)
+            .chain(AuditKind::ALL.into_iter().flat_map(|kind| self.audit_changes(kind)))
+    }
+
+    fn audit_changes(&self, kind: AuditKind) -> impl Iterator<Item = Change> + '_ {
+        let trail = self.audit(kind);
+        let base = (trail.head().sequence > 0).then(|| Change::AuditBase(kind, trail.base()));
+        let mut entries = trail.after(trail.base().sequence).peekable();
+        let entries = std::iter::from_fn(move || {
+            entries.peek()?;
+            let mut chunk: Vec<AuditEntry> = Vec::new();
+            let mut size = 0;
+            while size < LOG_BYTES {
+                let Some(entry) = entries.next() else { break };
+                size += entry.weight();
+                chunk.push(entry.clone());
+            }
+            Some(Change::Audit(kind, chunk))
+        });
+        base.into_iter().chain(entries)
     }
 
     fn log_changes(&self) -> impl Iterator<Item = Change> + '_ {

@@ -8,6 +8,7 @@ use marblerun_pki::{Authority, Secret};
 use rpds::{RedBlackTreeMapSync, VectorSync};
 use zeroize::Zeroizing;
 
+use crate::audit::{AuditKind, AuditTrail};
 use crate::manifest::ActiveManifest;
 use crate::{ChangeError, CounterKey, Lineage, PendingUpdate, Phase, RecoveryEntry, RetiredRoot, RootSecret};
 
@@ -31,6 +32,8 @@ pub struct State {
     pub(crate) recovery: Arc<[Arc<RecoveryEntry>]>,
     pub(crate) retired_roots: Arc<[Arc<RetiredRoot>]>,
     pub(crate) extra: RedBlackTreeMapSync<Box<str>, Zeroizing<Vec<u8>>>,
+    pub(crate) audit: AuditTrail,
+    pub(crate) refusals: AuditTrail,
 }
 
 impl State {
@@ -55,6 +58,8 @@ impl State {
             recovery: Arc::from([]),
             retired_roots: Arc::from([]),
             extra: RedBlackTreeMapSync::new_sync(),
+            audit: AuditTrail::new(AuditKind::Changes, &lineage.deployment_id),
+            refusals: AuditTrail::new(AuditKind::Refusals, &lineage.deployment_id),
         }
     }
 
@@ -154,6 +159,15 @@ impl State {
         self.update_log.iter().map(|line| &**line)
     }
 
+    /// One of the two audit trails.
+    #[must_use]
+    pub fn audit(&self, kind: AuditKind) -> &AuditTrail {
+        match kind {
+            AuditKind::Changes => &self.audit,
+            AuditKind::Refusals => &self.refusals,
+        }
+    }
+
     /// The pending full update.
     #[must_use]
     pub fn pending_update(&self) -> Option<&Arc<PendingUpdate>> {
@@ -235,6 +249,7 @@ impl std::fmt::Debug for State {
             .field("counters", &self.counters.size())
             .field("update_log", &self.update_log.len())
             .field("recovery", &self.recovery.len())
+            .field("audit", &self.audit.head().sequence)
             .finish_non_exhaustive()
     }
 }

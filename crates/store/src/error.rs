@@ -3,8 +3,8 @@
 use marblerun_state::State;
 
 /// Decides about an opened state before it is served: the signatures over the secrets that opened it, against
-/// the manifest inside.
-pub type RecoveryCheck = Box<dyn FnOnce(&State) -> Result<(), String> + Send>;
+/// the manifest inside. Answers the parties whose secrets counted; the audit trail names them.
+pub type RecoveryCheck = Box<dyn FnOnce(&State) -> Result<Vec<String>, String> + Send>;
 
 /// Why a transaction was not committed.
 #[derive(Debug, thiserror::Error)]

@@ -1,6 +1,7 @@
 //! The store of one Coordinator: reads never wait, commits are grouped.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -9,6 +10,7 @@ use marblerun_state::{Draft, Phase, State};
 use tokio::sync::oneshot;
 
 use crate::backend::{Backend, WaitingRoom};
+use crate::backup::{self, BackupError, Copying};
 use crate::disk::RealDirectory;
 use crate::engine::{self, Committer, Queue, Refused, Shared};
 use crate::file::{FileBackend, Opening, Ports};
@@ -26,6 +28,8 @@ pub struct Store {
 struct Handle {
     shared: Arc<Shared>,
     waiting_room: Option<Arc<dyn WaitingRoom>>,
+    /// Where the state lies, if it lies in a directory.
+    dir: Option<PathBuf>,
 }
 
 impl Drop for Handle {
@@ -61,9 +65,11 @@ impl Store {
         make: &dyn Fn(Phase) -> Result<State, String>,
     ) -> Result<Self, io::Error> {
         let queue = Arc::new(Queue::new(tuning.queue));
+        let dir = config.dir.clone();
         let ports = Ports::real(Arc::new(RealDirectory::new(&config.dir)), Arc::clone(&queue));
         let opening = FileBackend::open(config, tuning, ports, make)?;
-        Self::start(queue, opening)
+        let shared = Self::shared(queue, &opening);
+        Self::spawn(shared, opening, Some(dir)).map_err(|(_, error)| error)
     }
 
     /// A store that keeps nothing (tests).
@@ -72,10 +78,10 @@ impl Store {
         let backend = MemoryBackend::default();
         let opening = Opening { backend, state: Arc::new(state), counters: Arc::default(), waiting_room: None };
         let shared = Self::shared(Arc::new(Queue::new(StoreTuning::default().queue)), &opening);
-        Self::spawn(shared, opening).unwrap_or_else(|(shared, _)| {
+        Self::spawn(shared, opening, None).unwrap_or_else(|(shared, _)| {
             // Without a thread nothing can be committed: a closed store says so.
             drop(shared.queue.drain());
-            Self { handle: Arc::new(Handle { shared, waiting_room: None }) }
+            Self { handle: Arc::new(Handle { shared, waiting_room: None, dir: None }) }
         })
     }
 
@@ -131,6 +137,24 @@ impl Store {
         answer.await.unwrap_or_else(|_| Err(stopped()))
     }
 
+    /// The bytes of a backup: all that is durable now, while commits go on. Reads the file, so it may take a while.
+    ///
+    /// # Errors
+    /// [`BackupError::NoState`] if nothing is stored; [`BackupError::NotAsExpected`] if the file in place is not this
+    /// store's; [`BackupError::NotWhole`], [`BackupError::Io`].
+    pub fn copy(&self) -> Result<Copying, BackupError> {
+        let no_state = || BackupError::NoState { path: self.handle.dir.clone().unwrap_or_default() };
+        let dir = self.handle.dir.as_ref().ok_or_else(no_state)?;
+        match self.status().mode {
+            StoreMode::Durable | StoreMode::ReadOnly { .. } => {}
+            StoreMode::Superseded => return Err(not_ours()),
+            StoreMode::Volatile | StoreMode::Recovery { .. } => return Err(no_state()),
+        }
+        let copying = backup::copy_of(dir)?;
+        let lineage = *self.snapshot().lineage();
+        if copying.lineage() == Some(&lineage) { Ok(copying) } else { Err(not_ours()) }
+    }
+
     /// Facts for status and metrics. Never waits.
     #[must_use]
     pub fn status(&self) -> StoreStatus {
@@ -152,9 +176,10 @@ impl Store {
         self.handle.waiting_room.as_deref().filter(|_| waits)
     }
 
+    #[cfg(test)]
     pub(crate) fn start<B: Backend + 'static>(queue: Arc<Queue>, opening: Opening<B>) -> io::Result<Self> {
         let shared = Self::shared(queue, &opening);
-        Self::spawn(shared, opening).map_err(|(_, error)| error)
+        Self::spawn(shared, opening, None).map_err(|(_, error)| error)
     }
 
     fn shared<B: Backend>(queue: Arc<Queue>, opening: &Opening<B>) -> Arc<Shared> {
@@ -166,12 +191,22 @@ impl Store {
         })
     }
 
-    fn spawn<B: Backend + 'static>(shared: Arc<Shared>, opening: Opening<B>) -> Result<Self, (Arc<Shared>, io::Error)> {
+    fn spawn<B: Backend + 'static>(
+        shared: Arc<Shared>,
+        opening: Opening<B>,
+        dir: Option<PathBuf>,
+    ) -> Result<Self, (Arc<Shared>, io::Error)> {
         let Opening { backend, waiting_room, .. } = opening;
         let committer = Committer::new(Arc::clone(&shared), backend);
         match std::thread::Builder::new().name("committer".to_owned()).spawn(move || committer.run()) {
-            Ok(_) => Ok(Self { handle: Arc::new(Handle { shared, waiting_room }) }),
+            Ok(_) => Ok(Self { handle: Arc::new(Handle { shared, waiting_room, dir }) }),
             Err(error) => Err((shared, error)),
         }
     }
+}
+
+fn not_ours() -> BackupError {
+    BackupError::NotAsExpected(
+        "another sealed_data was put in place of this Coordinator's; restart it to load that, then back up".to_owned(),
+    )
 }

@@ -198,7 +198,7 @@ async fn a_backup_alone_on_another_host_asks_for_recovery_and_its_keys_bring_it_
     let store = start(other.path());
     assert!(matches!(store.status().mode, StoreMode::Recovery { code: "no_key", .. }));
     assert!(store.opens(root.expose()) && !store.opens(&[1; 32]));
-    store.recover(root, Box::new(|_| Ok(()))).await.unwrap();
+    store.recover(root, Box::new(|_| Ok(Vec::new()))).await.unwrap();
     assert_eq!(store.snapshot().counter(&counter()), 7);
     assert_eq!(store.snapshot().authority().root_certificate, certificate);
     store.close().await;

@@ -211,7 +211,10 @@ async fn a_copy_taken_at_any_moment_holds_all_that_was_acknowledged_before() {
             store.status()
         );
         assert!(store.opens(root("alice").expose()));
-        store.recover(root("alice"), Box::new(|_| Ok(()))).await.unwrap_or_else(|error| panic!("{copy:?}: {error}"));
+        store
+            .recover(root("alice"), Box::new(|_| Ok(Vec::new())))
+            .await
+            .unwrap_or_else(|error| panic!("{copy:?}: {error}"));
         let value = counted(&store.snapshot());
         assert!(value >= least, "{copy:?} has {value}, and {least} was acknowledged before");
         assert_eq!(store.recovery_material().map(|material| material.sets.len()), None);
@@ -261,6 +264,68 @@ async fn a_removed_file_comes_back() {
     assert_eq!(counted(&open(root.path()).snapshot()), 4);
 }
 
+/// What the audit trail tells.
+fn trail(store: &Store) -> Vec<String> {
+    let shown = |text: &Option<String>| text.clone().unwrap_or_default();
+    let state = store.snapshot();
+    let entries = state.audit(marblerun_state::AuditKind::Changes).after(0);
+    entries
+        .map(|entry| {
+            let (before, after) = (shown(&entry.before), shown(&entry.after));
+            let reason = entry.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+            format!("{} by {}: {before} -> {after}{reason}", entry.event.as_str(), entry.actor)
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn an_older_state_that_is_served_tells_so_in_its_trail_once() {
+    let root = tempfile::tempdir().unwrap();
+    let store = begun(root.path()).await;
+    let old = fs::read(root.path().join("sealed_data")).unwrap();
+    commit(&store, vec![count(2)]).await.unwrap();
+    store.close().await;
+    fs::write(root.path().join("sealed_data"), old).unwrap();
+    for _ in 0..2 {
+        let store = open(root.path());
+        assert_eq!(
+            trail(&store),
+            ["restore_accepted by coordinator: incarnation:1 -> incarnation:2 (older_than_witness)"]
+        );
+        store.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_copy_read_while_commits_go_on_holds_what_was_acknowledged_before() {
+    use std::io::Read as _;
+
+    let root = tempfile::tempdir().unwrap();
+    let store = begun(root.path()).await;
+    commit(&store, vec![count(7)]).await.unwrap();
+    let mut copying = store.copy().unwrap();
+    commit(&store, vec![count(8)]).await.unwrap();
+    let mut bytes = Vec::new();
+    copying.read_to_end(&mut bytes).unwrap();
+    assert_eq!(bytes.len() as u64, copying.length());
+    store.close().await;
+    fs::write(root.path().join("sealed_data"), bytes).unwrap();
+    assert_eq!(counted(&open(root.path()).snapshot()), 7);
+}
+
+#[tokio::test]
+async fn there_is_no_copy_of_what_is_not_stored_or_not_ours() {
+    let root = tempfile::tempdir().unwrap();
+    let store = open(root.path());
+    assert_eq!(store.copy().err().unwrap().code(), "no_state");
+    store.close().await;
+    let store = begun(root.path()).await;
+    let other = tempfile::tempdir().unwrap();
+    begun(other.path()).await.close().await;
+    fs::copy(other.path().join("sealed_data"), root.path().join("sealed_data")).unwrap();
+    assert_eq!(store.copy().err().unwrap().code(), "not_as_expected");
+}
+
 #[tokio::test]
 async fn recovery_over_the_whole_store_and_again_after_a_restart() {
     let root_dir = tempfile::tempdir().unwrap();
@@ -269,12 +334,12 @@ async fn recovery_over_the_whole_store_and_again_after_a_restart() {
     let store = open(root_dir.path());
     assert_eq!(store.recovery_material().unwrap().sets.len(), 1);
     assert!(!store.opens(root("bob").expose()));
-    assert!(store.recover(root("bob"), Box::new(|_| Ok(()))).await.is_err());
+    assert!(store.recover(root("bob"), Box::new(|_| Ok(Vec::new()))).await.is_err());
     let seen = Arc::new(AtomicU64::new(0));
     let check = Arc::clone(&seen);
     let decide = move |state: &marblerun_state::State| {
         check.store(counted(state), Ordering::SeqCst);
-        Ok(())
+        Ok(vec!["alice".to_owned()])
     };
     store.recover(root("alice"), Box::new(decide)).await.unwrap();
     assert_eq!(seen.load(Ordering::SeqCst), 1, "the check sees the state inside");
@@ -285,5 +350,6 @@ async fn recovery_over_the_whole_store_and_again_after_a_restart() {
     let store = open(root_dir.path());
     assert_eq!((store.status().mode, counted(&store.snapshot())), (StoreMode::Durable, 2));
     assert!(store.recovery_material().is_none());
+    assert_eq!(trail(&store), ["recovery by party:alice: incarnation:1 -> incarnation:2"]);
     store.close().await;
 }

@@ -123,7 +123,7 @@ async fn a_newcomer_types_getting_started_and_all_how_tos() {
     let backups = user.path("backups").display().to_string();
     std::fs::create_dir(&backups).unwrap();
     let seal = user.path("marblerun-coordinator-data").display().to_string();
-    user.types(&block(BACKUP, "backup create"), &[("/var/lib/marblerun/seal", &seal), ("/backups", &backups)]);
+    user.types(&block(BACKUP, "backup create /var/lib"), &[("/var/lib/marblerun/seal", &seal), ("/backups", &backups)]);
     let file = std::fs::read_dir(&backups).unwrap().next().unwrap().unwrap().path().display().to_string();
     let verified = user.types(&block(BACKUP, "backup verify"), &[("/backups/FILE", &file)]);
     assert!(verified.starts_with("OK") && verified.contains("root fingerprint"), "{verified}");

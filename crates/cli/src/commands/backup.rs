@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 use comfy_table::Table;
 use marblerun_api::bytes::Base64;
 use marblerun_recovery::Scheme;
-use marblerun_store::backup::{self, Condition, Facts, Quorum, VerifyWith};
+use marblerun_store::backup::{self, Condition, Created, Facts, Incoming, Proof, Quorum, VerifyWith};
 use marblerun_store::format::Signature;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
@@ -15,14 +15,18 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use crate::args::{BackupCommand, TokenKey};
+use crate::args::{BackupCommand, ClientCert, Global, TokenKey};
+use crate::identity::Credentials;
 use crate::output::{Output, warn};
-use crate::{files, recovery_key};
+use crate::{files, recovery_key, trust};
 
 /// Runs one of them.
-pub fn run(output: &Output<'_>, command: BackupCommand) -> Result<()> {
+pub async fn run(global: &Global, output: &Output<'_>, command: BackupCommand) -> Result<()> {
     match command {
-        BackupCommand::Create { seal_dir, destination } => create(output, &seal_dir, &destination),
+        BackupCommand::Create { source, destination, client } => {
+            let created = create(global, &source, &destination, &client).await?;
+            report(output, &created)
+        }
         BackupCommand::List { dir } => list(output, &dir),
         BackupCommand::Inspect { backup } => {
             let facts = backup::inspect(&backup)?;
@@ -40,8 +44,27 @@ pub fn run(output: &Output<'_>, command: BackupCommand) -> Result<()> {
     }
 }
 
-fn create(output: &Output<'_>, seal_dir: &Path, destination: &Path) -> Result<()> {
-    let created = backup::create(seal_dir, destination, jiff::Timestamp::now())?;
+/// From a seal directory, if there is one of that name, else from the Coordinator at that address.
+async fn create(global: &Global, source: &str, destination: &Path, client: &ClientCert) -> Result<Created> {
+    let now = jiff::Timestamp::now();
+    if Path::new(source).exists() {
+        return Ok(backup::create(Path::new(source), destination, now)?);
+    }
+    if source.contains('/') {
+        bail!("{source} does not exist, and is no address of a Coordinator either");
+    }
+    let identity = Credentials::of(client)?.load()?;
+    let client = trust::cached_client(global, source, Some(identity))?;
+    // A place first: the Coordinator records that it handed out a backup.
+    let mut incoming = Incoming::begin(destination)?;
+    client
+        .backup(|bytes| incoming.write(bytes).map_err(std::io::Error::other))
+        .await
+        .context("receiving the backup")?;
+    Ok(incoming.finish(now)?)
+}
+
+fn report(output: &Output<'_>, created: &Created) -> Result<()> {
     if created.facts.recovery.is_empty() {
         warn("the manifest names no recovery keys: this backup opens on the host of this Coordinator only");
     }
@@ -121,6 +144,19 @@ fn verify(
     secrets: &[PathBuf],
     root: Option<&Path>,
 ) -> Result<()> {
+    let with = opening(keys, token, recovery_data, secrets, root)?;
+    let proof = backup::verify(backup, &with)?;
+    report_proof(output, &proof)
+}
+
+/// What opens a backup, from files or a token.
+pub(super) fn opening(
+    keys: &[PathBuf],
+    token: &TokenKey,
+    recovery_data: Option<&Path>,
+    secrets: &[PathBuf],
+    root: Option<&Path>,
+) -> Result<VerifyWith> {
     let mut with = VerifyWith::default();
     with.device_keys.extend(recovery_key::on_token(token)?);
     if keys.is_empty() && secrets.is_empty() && with.device_keys.is_empty() {
@@ -146,7 +182,10 @@ fn verify(
             .with_context(|| format!("{} holds no certificate", path.display()))?;
         with.root_certificate = Some(der.to_vec());
     }
-    let proof = backup::verify(backup, &with)?;
+    Ok(with)
+}
+
+fn report_proof(output: &Output<'_>, proof: &Proof) -> Result<()> {
     if proof.header_altered {
         warn("the readable header is not the one inside; a Coordinator goes by the one inside");
     }

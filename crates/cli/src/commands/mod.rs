@@ -1,5 +1,6 @@
 //! The commands, one module each.
 
+mod audit;
 mod backup;
 mod certificate;
 mod demo;
@@ -25,7 +26,8 @@ pub async fn run(global: &Global, output: &Output<'_>, command: Command) -> Resu
         Command::Status { coordinator } => status::run(global, output, &coordinator).await,
         Command::Recover(args) => recover::run(global, output, args).await,
         Command::RecoverWithSignature(args) => recover::run_with_signature(global, output, args).await,
-        Command::Backup(command) => backup::run(output, command),
+        Command::Backup(command) => backup::run(global, output, command).await,
+        Command::Audit(command) => audit::run(global, output, command).await,
         Command::Demo(args) => demo::run(args).await,
         Command::Version => version(output),
         Command::Completion { shell } => reference::completion(shell),

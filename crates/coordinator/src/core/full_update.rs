@@ -8,10 +8,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::Timestamp;
 use marblerun_pki::Authority;
-use marblerun_state::{Change, Draft, PendingUpdate, Permission, State, User};
+use marblerun_state::{AuditEvent, Change, ChangeError, Draft, PendingUpdate, Permission, State, User};
 use sha2::{Digest as _, Sha256};
 
 use crate::core::answer::{PeerCertificate, UpdateAnswer};
+use crate::core::audit;
 use crate::core::candidate::{Candidate, Purpose};
 use crate::core::identity;
 use crate::core::installation::{self, Installation};
@@ -70,10 +71,11 @@ pub(super) fn commit(draft: &mut Draft, prepared: &Prepared, user: &str) -> Resu
     }
     let pending = proposal(&prepared.basis, &prepared.raw, user);
     let fingerprint = fingerprint(&prepared.raw);
+    tell(draft, AuditEvent::UpdateProposed, prepared.now, user, &fingerprint)?;
     if pending.missing_acknowledgments == 0 {
         let entry = Entry::UpdateInitiatedAlone { user, fingerprint: &fingerprint };
         draft.record(Change::Log(vec![line(entry, prepared.now)]))?;
-        return apply(draft, prepared, &fingerprint);
+        return apply(draft, prepared, user, &fingerprint);
     }
     let missing_users = missing_users(&pending);
     let progress = Progress {
@@ -148,6 +150,7 @@ pub(super) fn commit_acknowledgement(
         if after != *before {
             draft.record(Change::Log(vec![acknowledged]))?;
             draft.record(Change::PendingUpdate(Some(Arc::new(after.clone()))))?;
+            tell(draft, AuditEvent::UpdateAcknowledged, now, &user, &fingerprint)?;
         }
         return Ok(Ok(UpdateAnswer {
             missing_acknowledgments: after.missing_acknowledgments,
@@ -160,12 +163,17 @@ pub(super) fn commit_acknowledgement(
         Ok(prepared) => {
             draft.record(Change::Log(vec![acknowledged]))?;
             draft.record(Change::PendingUpdate(None))?;
-            apply(draft, prepared, &fingerprint).map(Ok)
+            tell(draft, AuditEvent::UpdateAcknowledged, now, &user, &fingerprint)?;
+            apply(draft, prepared, &user, &fingerprint).map(Ok)
         }
         Err(error) => {
             let failed = line(Entry::UpdateFailed { fingerprint: &fingerprint }, now);
             draft.record(Change::Log(vec![acknowledged, failed]))?;
             draft.record(Change::PendingUpdate(None))?;
+            tell(draft, AuditEvent::UpdateAcknowledged, now, &user, &fingerprint)?;
+            let entry = audit::about_manifest(AuditEvent::UpdateFailed, now, &user, draft.state(), &fingerprint)
+                .reason(error.code);
+            audit::record(draft, [entry])?;
             Ok(Err(error.clone()))
         }
     }
@@ -182,6 +190,7 @@ pub(super) fn cancel(draft: &mut Draft, peer: Option<&PeerCertificate>, now: Tim
     let entry = Entry::UpdateCancelled { user: &user, fingerprint: &fingerprint };
     draft.record(Change::Log(vec![line(entry, now)]))?;
     draft.record(Change::PendingUpdate(None))?;
+    tell(draft, AuditEvent::UpdateCancelled, now, &user, &fingerprint)?;
     Ok(())
 }
 
@@ -191,7 +200,8 @@ pub(super) fn view(state: &State) -> Result<(Vec<u8>, Vec<String>, i64), Error> 
     Ok((pending.raw.to_vec(), missing_users(pending), pending.missing_acknowledgments))
 }
 
-fn apply(draft: &mut Draft, prepared: &Prepared, fingerprint: &str) -> Result<UpdateAnswer, Step> {
+fn apply(draft: &mut Draft, prepared: &Prepared, user: &str, fingerprint: &str) -> Result<UpdateAnswer, Step> {
+    tell(draft, AuditEvent::UpdateApplied, prepared.now, user, fingerprint)?;
     draft.record(Change::Authority(Arc::clone(&prepared.authority)))?;
     record_all(draft, prepared.installation.changes.iter().cloned())?;
     draft.record(Change::Log(vec![line(Entry::UpdateApplied { fingerprint }, prepared.now)]))?;
@@ -200,6 +210,18 @@ fn apply(draft: &mut Draft, prepared: &Prepared, fingerprint: &str) -> Result<Up
         missing_users: None,
         recovery_secrets: prepared.installation.recovery_secrets.clone(),
     })
+}
+
+/// An entry in the audit trail about the proposed manifest, beside the one in force.
+fn tell(
+    draft: &mut Draft,
+    event: AuditEvent,
+    now: Timestamp,
+    user: &str,
+    fingerprint: &str,
+) -> Result<(), ChangeError> {
+    let entry = audit::about_manifest(event, now, user, draft.state(), fingerprint);
+    audit::record(draft, [entry])
 }
 
 /// The pending update of a fresh proposal, with the proposer's own acknowledgement. Who is asked, and how

@@ -23,6 +23,8 @@ use crate::untrusted::{for_log, lines_for_log};
 mod activation;
 mod admission;
 mod answer;
+mod audit;
+mod backup;
 mod candidate;
 mod counters;
 mod dry_run;
@@ -55,6 +57,8 @@ pub use answer::{
     Activated, ActivationError, ActivationRequest, ManifestAnswer, ManifestSetAnswer, PeerCertificate, QuoteAnswer,
     RecoverAnswer, RecoveryProgress, SecretUpload, UpdateAnswer,
 };
+pub use audit::AuditPage;
+pub use backup::BackupCopy;
 pub use identity::MarbleIdentity;
 pub use observer::{ActivationCounts, ActivationEvent, OTHER, Observer};
 pub use settings::{Clock, DEFAULT_MARBLE_GRACE, Settings};
@@ -77,6 +81,10 @@ pub struct Coordinator {
     checks: Arc<Semaphore>,
     /// As many activations that make RSA keys run at a time as there are cores.
     slow_activations: Arc<Semaphore>,
+    /// What is refused, for the audit trail.
+    keeper: Arc<audit::Keeper>,
+    /// Backups that are being handed out.
+    backups: Arc<Semaphore>,
 }
 
 impl Coordinator {
@@ -85,6 +93,8 @@ impl Coordinator {
     pub fn new(store: Store, settings: Settings) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let coordinator = Self {
+            keeper: audit::Keeper::new(store.clone()),
+            backups: Arc::new(Semaphore::new(backup::AT_A_TIME)),
             store,
             grace: grace::Grace::new(settings.marble_grace),
             settings: Arc::new(settings),
@@ -164,6 +174,16 @@ impl Coordinator {
     /// # Errors
     /// [`Error`].
     pub async fn set_manifest(&self, raw: Vec<u8>) -> Result<ManifestSetAnswer, Error> {
+        let set = self.try_to_set_manifest(raw, audit::ANYONE).await;
+        self.noted(None, "set_manifest", set)
+    }
+
+    /// As [`Coordinator::set_manifest`], at the start of this process.
+    pub(crate) async fn set_startup_manifest(&self, raw: Vec<u8>) -> Result<ManifestSetAnswer, Error> {
+        self.try_to_set_manifest(raw, audit::COORDINATOR).await
+    }
+
+    async fn try_to_set_manifest(&self, raw: Vec<u8>, actor: &'static str) -> Result<ManifestSetAnswer, Error> {
         // Before the bytes are looked at, and before others have to wait for them.
         set_manifest::require_acceptance(&self.snapshot())?;
         if self.settings.deny_recovery_reset && self.snapshot().phase() == Phase::Recovery {
@@ -176,7 +196,7 @@ impl Coordinator {
         let raw = Bytes::from(raw);
         let prepare = |state: Arc<State>| {
             let (raw, now) = (raw.clone(), self.settings.clock.now());
-            self.prepare(move || set_manifest::prepare(&state, raw, now))
+            self.prepare(move || set_manifest::prepare(&state, raw, actor, now))
         };
         let set = transaction::run(&self.store, set_manifest::COMMIT_PREFIX, prepare, set_manifest::commit).await;
         match &set {
@@ -215,7 +235,8 @@ impl Coordinator {
     /// # Errors
     /// [`Error`].
     pub async fn recover(&self, secret: Zeroizing<Vec<u8>>, signature: Vec<u8>) -> Result<RecoverAnswer, Error> {
-        self.recovery.recover(&self.store, secret, signature).await
+        let recovered = self.recovery.recover(&self.store, secret, signature).await;
+        self.noted(None, "recover", recovered)
     }
 
     /// Progress of the recovery, by name; `None` if no state waits for one.
@@ -256,7 +277,7 @@ impl Coordinator {
         user: Option<&PeerCertificate>,
         names: &[String],
     ) -> Result<BTreeMap<String, v2::Secret>, Error> {
-        secrets::read(&self.snapshot(), user, names)
+        self.noted(user, "read_secrets", secrets::read(&self.snapshot(), user, names))
     }
 
     /// Refuses whoever is no user of the manifest: the guard of user routes, run before the body is decoded.
@@ -283,7 +304,8 @@ impl Coordinator {
         let (peer, now) = (user.cloned(), self.settings.clock.now());
         let commit =
             move |draft: &mut Draft, judged: &secrets::Upload| secrets::record(draft, judged, peer.as_ref(), now);
-        transaction::run(&self.store, "", prepare, commit).await
+        let written = transaction::run(&self.store, "", prepare, commit).await;
+        self.noted(user, "write_secrets", written)
     }
 
     /// `GET update`: log lines.
@@ -303,7 +325,8 @@ impl Coordinator {
     /// # Errors
     /// [`Error`].
     pub async fn update(&self, user: Option<&PeerCertificate>, raw: Vec<u8>) -> Result<UpdateAnswer, Error> {
-        identity::user(&self.snapshot(), user)?;
+        let known = identity::user(&self.snapshot(), user).map(drop);
+        self.noted(user, "update", known)?;
         let raw = Bytes::from(raw);
         let prepare = |state: Arc<State>| {
             let (user, raw, now) = (user.cloned(), raw.clone(), self.settings.clock.now());
@@ -320,7 +343,7 @@ impl Coordinator {
             }
             Err(error) => log_details("update refused", error),
         }
-        updated
+        self.noted(user, "update", updated)
     }
 
     /// `GET update-manifest`: raw bytes and missing users.
@@ -340,7 +363,8 @@ impl Coordinator {
         user: Option<&PeerCertificate>,
         raw: Vec<u8>,
     ) -> Result<UpdateAnswer, Error> {
-        identity::user(&self.snapshot(), user)?;
+        let known = identity::user(&self.snapshot(), user).map(drop);
+        self.noted(user, "acknowledge_update", known)?;
         let raw = Bytes::from(raw);
         let prepare = |state: Arc<State>| {
             let (user, raw, now) = (user.cloned(), raw.clone(), self.settings.clock.now());
@@ -350,7 +374,9 @@ impl Coordinator {
         let commit = move |draft: &mut Draft, prepared: &full_update::Acknowledgement| {
             grace.over(draft, clock.now(), |draft| full_update::commit_acknowledgement(draft, prepared, peer.as_ref()))
         };
-        transaction::run(&self.store, update::COMMIT_PREFIX, prepare, commit).await?
+        let acknowledged = transaction::run(&self.store, update::COMMIT_PREFIX, prepare, commit).await;
+        // One that led to an update which failed was accepted all the same.
+        self.noted(user, "acknowledge_update", acknowledged)?
     }
 
     /// `POST update-cancel`.
@@ -358,9 +384,11 @@ impl Coordinator {
     /// # Errors
     /// [`Error`].
     pub async fn cancel_update(&self, user: Option<&PeerCertificate>) -> Result<(), Error> {
-        let (user, now) = (user.cloned(), self.settings.clock.now());
-        let commit = move |draft: &mut Draft, (): &()| full_update::cancel(draft, user.as_ref(), now);
-        transaction::run(&self.store, update::COMMIT_PREFIX, |_| std::future::ready(Ok(())), commit).await
+        let (peer, now) = (user.cloned(), self.settings.clock.now());
+        let commit = move |draft: &mut Draft, (): &()| full_update::cancel(draft, peer.as_ref(), now);
+        let cancelled =
+            transaction::run(&self.store, update::COMMIT_PREFIX, |_| std::future::ready(Ok(())), commit).await;
+        self.noted(user, "cancel_update", cancelled)
     }
 
     /// Refuses if a feature gate is off; run before the body is decoded.
@@ -418,7 +446,35 @@ impl Coordinator {
 
     /// Lets the transactions in progress finish and ends writing.
     pub async fn close(&self) {
+        self.keeper.flush(true).await;
         self.store.close().await;
+    }
+
+    /// Counts a refusal for the audit trail, by whom it was attempted.
+    fn noted<T>(
+        &self,
+        peer: Option<&PeerCertificate>,
+        subject: &'static str,
+        result: Result<T, Error>,
+    ) -> Result<T, Error> {
+        result.inspect_err(|error| {
+            let state = self.snapshot();
+            let user = identity::user(&state, peer).ok();
+            self.note(user.map(|user| user.name.as_str()), subject, error);
+        })
+    }
+
+    /// Counts a refusal of somebody who was not let in.
+    pub(crate) fn note_stranger(&self, route: &'static str, error: &Error) {
+        self.note(None, route, error);
+    }
+
+    fn note(&self, actor: Option<&str>, subject: &'static str, error: &Error) {
+        // What this program or its host could not do is nobody's attempt.
+        let failed = matches!(error.kind, ErrorKind::Internal | ErrorKind::Unavailable | ErrorKind::TooLarge);
+        if !failed {
+            self.keeper.note(actor, subject, error.code, self.settings.clock.now());
+        }
     }
 
     /// The templates of the manifest in force.

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use marblerun_manifest::model::Package;
 use marblerun_pki::{Authority, PkiError, Secret, reissue_shared};
-use marblerun_state::{Change, Draft, Permission, State, User};
+use marblerun_state::{AuditEvent, Change, Draft, Permission, State, User};
 
 use crate::core::answer::UpdateAnswer;
+use crate::core::audit;
 use crate::core::candidate::Candidate;
 use crate::core::generation::make_all;
 use crate::core::transaction::{Step, record_all};
@@ -48,7 +49,11 @@ pub(super) fn commit(draft: &mut Draft, prepared: &Prepared, user: &str) -> Resu
     }
     draft.record(Change::Authority(Arc::clone(&prepared.authority)))?;
     let mut lines = Vec::with_capacity(prepared.packages.len());
+    let mut entries = Vec::with_capacity(prepared.packages.len());
     for (name, package, version) in &prepared.packages {
+        let before = draft.state().package(name).and_then(|package| package.security_version);
+        let entry = audit::entry(AuditEvent::PackageUpdate, prepared.now, user, name);
+        entries.push(entry.before(before.map(|version| version.to_string())).after(version.to_string()));
         draft.record(Change::Package(name.clone(), Some(Arc::clone(package))))?;
         lines.push(line(Entry::SecurityVersion { user, package: name, version: *version }, prepared.now));
     }
@@ -57,6 +62,7 @@ pub(super) fn commit(draft: &mut Draft, prepared: &Prepared, user: &str) -> Resu
         prepared.certificates.iter().map(|(name, secret)| Change::Secret(name.clone(), Some(Arc::clone(secret)))),
     )?;
     draft.record(Change::Log(lines))?;
+    audit::record(draft, entries)?;
     Ok(UpdateAnswer::default())
 }
 

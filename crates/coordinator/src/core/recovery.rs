@@ -171,11 +171,11 @@ async fn add(
 }
 
 /// The check that decides: signatures by the recovery keys of the manifest inside the opened state.
-fn check_quorum(state: &State, uploads: &[Upload]) -> Result<(), String> {
+fn check_quorum(state: &State, uploads: &[Upload]) -> Result<Vec<String>, String> {
     let active = state.manifest().ok_or("the sealed state has no manifest")?;
     let manifest = &active.manifest;
     verify_quorum(&manifest.recovery_keys, manifest.config.recovery_threshold, uploads)
-        .map(|parties| tracing::info!(?parties, "recovery secrets verified"))
+        .inspect(|parties| tracing::info!(?parties, "recovery secrets verified"))
         .map_err(|error| error.to_string())
 }
 

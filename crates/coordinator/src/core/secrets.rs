@@ -6,10 +6,11 @@ use std::sync::Arc;
 use marblerun_api::bytes::Base64;
 use marblerun_api::v2;
 use marblerun_pki::{Secret, Upload as Value, UploadError, public_key_of};
-use marblerun_state::{ActiveManifest, Change, Draft, Permission, Phase, State};
+use marblerun_state::{ActiveManifest, AuditEvent, Change, Draft, Permission, Phase, State};
 use zeroize::Zeroizing;
 
 use crate::core::answer::{PeerCertificate, SecretUpload};
+use crate::core::audit;
 use crate::core::dry_run::DryRunSecrets;
 use crate::core::identity;
 use crate::core::parameters::CompiledManifest;
@@ -135,11 +136,20 @@ pub(super) fn record(
         return Err(Step::Stale);
     }
     let mut lines = Vec::with_capacity(judged.values.len());
+    let mut entries = Vec::with_capacity(judged.values.len());
+    let root_key = draft.state().authority().root_key.clone();
     for (name, secret) in &judged.values {
         let old = draft.state().secret(name).filter(|old| has_value(old)).cloned();
         if let Some(old) = old.as_ref().filter(|old| *old != secret) {
             draft.record(Change::PreviousSecret(name.clone(), Some(Arc::clone(old))))?;
         }
+        let digest = |secret: &Arc<Secret>| audit::secret_digest(&root_key, name, secret);
+        let entry = audit::entry(AuditEvent::SecretWritten, now, &judged.user, name);
+        let entry = entry.before(old.as_ref().and_then(digest));
+        entries.push(match digest(secret) {
+            Some(after) => entry.after(after),
+            None => entry,
+        });
         draft.record(Change::Secret(name.clone(), Some(Arc::clone(secret))))?;
         // As for every other secret, the first value is its own previous one.
         if old.is_none() && !draft.state().previous_secret(name).is_some_and(|previous| has_value(previous)) {
@@ -149,6 +159,7 @@ pub(super) fn record(
         lines.push(line(Entry::SecretSet { user: &judged.user, secret: name, kind }, now));
     }
     draft.record(Change::Log(lines))?;
+    audit::record(draft, entries)?;
     Ok(())
 }
 

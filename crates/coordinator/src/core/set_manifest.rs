@@ -6,9 +6,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use jiff::Timestamp;
 use marblerun_pki::Authority;
-use marblerun_state::{Change, Draft, Phase, State};
+use marblerun_state::{AuditEvent, Change, Draft, Phase, State};
+use sha2::{Digest as _, Sha256};
 
 use crate::core::answer::ManifestSetAnswer;
+use crate::core::audit;
 use crate::core::candidate::{Candidate, Purpose};
 use crate::core::installation::{self, Installation};
 use crate::core::transaction::{Step, record_all};
@@ -22,6 +24,9 @@ pub(super) struct Prepared {
     installation: Installation,
     authority: Arc<Authority>,
     warnings: Vec<String>,
+    /// Who sets it, for the audit trail.
+    actor: &'static str,
+    fingerprint: String,
     now: Timestamp,
 }
 
@@ -34,13 +39,14 @@ pub(super) fn require_acceptance(state: &State) -> Result<(), Error> {
 }
 
 /// The first half: all stages. Slow.
-pub(super) fn prepare(state: &State, raw: Bytes, now: Timestamp) -> Result<Prepared, Error> {
+pub(super) fn prepare(state: &State, raw: Bytes, actor: &'static str, now: Timestamp) -> Result<Prepared, Error> {
     require_acceptance(state)?;
     let candidate = Candidate::decode(raw, Purpose::Set)?;
     let warnings = candidate.check(Purpose::Set, now)?;
     let authority = Arc::clone(state.authority());
     let installation = installation::prepare(&candidate, None, &authority, now)?;
-    Ok(Prepared { installation, authority, warnings, now })
+    let fingerprint = hex::encode(Sha256::digest(&candidate.raw));
+    Ok(Prepared { installation, authority, warnings, actor, fingerprint, now })
 }
 
 /// The second half.
@@ -49,6 +55,16 @@ pub(super) fn commit(draft: &mut Draft, prepared: &Prepared) -> Result<ManifestS
     if !Arc::ptr_eq(draft.state().authority(), &prepared.authority) {
         return Err(Step::Stale);
     }
+    let waited = draft.state().phase() == Phase::Recovery;
+    let entry = audit::about_manifest(
+        AuditEvent::ManifestSet,
+        prepared.now,
+        prepared.actor,
+        draft.state(),
+        &prepared.fingerprint,
+    );
+    // What the state that waited had told stays with it, in the archive.
+    audit::record(draft, [if waited { entry.reason("recovery_given_up") } else { entry }])?;
     record_all(draft, prepared.installation.changes.iter().cloned())?;
     record_all(draft, [Change::LogReset, Change::Log(vec![line(Entry::ManifestSet, prepared.now)])])?;
     Ok(ManifestSetAnswer {

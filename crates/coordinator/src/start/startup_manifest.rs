@@ -101,7 +101,7 @@ impl StartupManifest {
         drop(state);
 
         let place = self.reserve_place()?;
-        let answer = coordinator.set_manifest(self.raw.clone()).await.map_err(|error| {
+        let answer = coordinator.set_startup_manifest(self.raw.clone()).await.map_err(|error| {
             if let Some(place) = &place {
                 // Nothing was written to it.
                 let _ = std::fs::remove_file(&place.unfinished);

@@ -8,6 +8,7 @@ use marblerun_coordinator::config::Config;
 use marblerun_coordinator::core::{Clock, Coordinator};
 use marblerun_coordinator::error::{Error, ErrorKind};
 use marblerun_coordinator::start::start;
+use marblerun_state::{AuditEvent, AuditKind};
 use marblerun_testkit::RecoveryKeyPair;
 use serde_json::json;
 use tempfile::TempDir;
@@ -118,7 +119,16 @@ async fn holders_come_in_any_order_and_once_each() {
     assert_eq!(coordinator.status().0, 1);
     let (secret, signature) = deployment.secret(0);
     assert_eq!(upload(&coordinator, &secret, &signature).await.unwrap(), 0);
-    assert_eq!(coordinator.snapshot().authority().root_certificate, deployment.root);
+    let state = coordinator.snapshot();
+    assert_eq!(state.authority().root_certificate, deployment.root);
+    let entry = state.audit(AuditKind::Changes).after(1).next().unwrap();
+    assert_eq!((entry.event, entry.actor.as_str()), (AuditEvent::Recovery, "party:party0,party:party2"));
+    assert_eq!((entry.before.as_deref(), entry.after.as_deref()), (Some("incarnation:1"), Some("incarnation:2")));
+    // What was refused meanwhile is told in the state that is back.
+    coordinator.record_refusals().await;
+    let state = coordinator.snapshot();
+    let refused = state.audit(AuditKind::Refusals).after(0).next().unwrap();
+    assert_eq!((refused.actor.as_str(), refused.subject.as_str()), ("anyone", "recover"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -169,6 +179,9 @@ async fn a_manifest_may_be_set_over_a_state_that_waits_and_the_old_state_is_kept
     coordinator.set_manifest(manifest).await.unwrap();
     assert_eq!(coordinator.status().0, 3);
     assert_eq!(coordinator.update_log().unwrap().len(), 1);
+    let state = coordinator.snapshot();
+    let entry = state.audit(AuditKind::Changes).after(0).next().unwrap();
+    assert_eq!((entry.event, entry.reason.as_deref()), (AuditEvent::ManifestSet, Some("recovery_given_up")));
     let kept = std::fs::read_dir(deployment.home.path().join("seal")).unwrap();
     assert!(kept.flatten().any(|entry| std::fs::read(entry.path()).is_ok_and(|bytes| bytes == sealed)), "archived");
 }

@@ -52,6 +52,10 @@ async fn a_startup_manifest_begins_a_deployment_and_touches_no_other() {
     let home = TempDir::new().unwrap();
     let first = started(home.path(), &[&startup("updbase-single.json")]).await.unwrap();
     assert_eq!(first.manifest().unwrap().raw, vector("updbase-single.json"));
+    let state = first.snapshot();
+    let entry = state.audit(marblerun_state::AuditKind::Changes).after(0).next().unwrap();
+    assert_eq!((entry.event.as_str(), entry.actor.as_str()), ("manifest_set", "coordinator"));
+    drop(state);
     let recovery_data = home.path().join("startup-recovery-data.json");
     let saved: Value = serde_json::from_slice(&std::fs::read(&recovery_data).unwrap()).unwrap();
     assert!(saved["RecoverySecrets"]["rec1"].is_string());

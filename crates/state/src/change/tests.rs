@@ -85,6 +85,24 @@ fn retired_root() -> impl Strategy<Value = RetiredRoot> {
     })
 }
 
+fn audit_entry() -> impl Strategy<Value = AuditEntry> {
+    let event = (1u32..=13).prop_map(|number| crate::AuditEvent::from_number(number).unwrap());
+    let texts = (name(), name(), option::of(name()), option::of(name()), option::of(name()));
+    (any::<u64>(), any::<u64>(), event, texts, any::<u64>()).prop_map(
+        |(sequence, time_ms, event, (actor, subject, before, after, reason), count)| AuditEntry {
+            sequence,
+            time_ms,
+            event,
+            actor,
+            subject,
+            before,
+            after,
+            reason,
+            count,
+        },
+    )
+}
+
 /// Every kind but the authority, which needs real keys.
 fn change() -> impl Strategy<Value = Change> {
     let lineage = (any::<[u8; 16]>(), any::<u64>(), any::<[u8; 16]>()).prop_map(
@@ -103,6 +121,8 @@ fn change() -> impl Strategy<Value = Change> {
         uuid,
         name,
     });
+    let trail = || prop_oneof![Just(AuditKind::Changes), Just(AuditKind::Refusals)];
+    let base = (any::<u64>(), any::<[u8; 32]>()).prop_map(|(sequence, hash)| AuditBase { sequence, hash });
     prop_oneof![
         lineage.prop_map(Change::Lineage),
         (root(), option::of(root())).prop_map(|(current, previous)| Change::RootSecret { current, previous }),
@@ -119,6 +139,8 @@ fn change() -> impl Strategy<Value = Change> {
         vec(entry().prop_map(Arc::new), 0..3).prop_map(Change::Recovery),
         (name(), option::of(wiped())).prop_map(|(n, v)| Change::Extra(n, v)),
         vec(retired_root().prop_map(Arc::new), 0..4).prop_map(Change::RetiredRoots),
+        (trail(), vec(audit_entry(), 0..4)).prop_map(|(kind, entries)| Change::Audit(kind, entries)),
+        (trail(), base).prop_map(|(kind, base)| Change::AuditBase(kind, base)),
     ]
 }
 
@@ -226,4 +248,12 @@ fn the_largest_manifest_fits_and_a_larger_change_is_refused() {
     let huge = Change::PendingUpdate(Some(Arc::new(pending)));
     assert!(huge.size_bound() > MAX_CHANGE);
     assert!(Change::decode(&huge.encode()).is_err());
+}
+
+#[test]
+fn an_unknown_event_or_trail_of_a_newer_program_is_refused() {
+    let audit = |trail: u8, event: u8| Change::decode(&[0xa2, 0x01, 0x06, 0x08, trail, 0x12, 0x02, 0x18, event]);
+    assert!(audit(1, 13).is_ok());
+    assert!(audit(1, 14).unwrap_err().to_string().contains("unknown audit event"));
+    assert!(audit(3, 13).unwrap_err().to_string().contains("unknown audit trail"));
 }

@@ -339,6 +339,10 @@ fn change() -> impl Strategy<Value = Change> {
         (name(), proptest::option::of(any::<[u8; 3]>()))
             .prop_map(|(name, value)| Change::Extra(name, value.map(|v| Zeroizing::new(v.to_vec())))),
         (0i64..10).prop_map(|count| Change::RetiredRoots((0..count).map(retired).collect())),
+        (1u64..4).prop_map(|sequence| {
+            let entry = crate::AuditEntry::new(crate::AuditEvent::Backup, 0, "a", "b");
+            Change::Audit(crate::AuditKind::Changes, vec![crate::AuditEntry { sequence, ..entry }])
+        }),
         any::<bool>().prop_map(|which| Change::Authority(Arc::clone(&AUTHORITIES[usize::from(which)]))),
     ]
 }

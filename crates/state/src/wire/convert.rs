@@ -8,11 +8,11 @@ use marblerun_recovery::{Party as RecoveryParty, RecoveryRoot, RecoverySet as Pu
 use zeroize::Zeroizing;
 
 use super::{
-    Activations, Authority, Change, Counter, Empty, Extra, Kind, Lineage, Log, Manifest, MaybePending, Name,
-    NamedPackage, NamedSecret, Package, Party, Pending, Recovery, RecoverySet, RequiredUser, RetiredRoot, RetiredRoots,
-    RootSecret, Secret,
+    Activations, Audit, AuditBase, AuditEntry, Authority, Change, Counter, Empty, Extra, Kind, Lineage, Log, Manifest,
+    MaybePending, Name, NamedPackage, NamedSecret, Package, Party, Pending, Recovery, RecoverySet, RequiredUser,
+    RetiredRoot, RetiredRoots, RootSecret, Secret,
 };
-use crate::{ChangeError, CounterKey, parts};
+use crate::{ChangeError, CounterKey, audit, parts};
 
 impl From<&crate::Change> for Change {
     fn from(change: &crate::Change) -> Self {
@@ -72,6 +72,12 @@ impl From<&crate::Change> for Change {
             }
             C::Extra(key, value) => {
                 Kind::Extra(Extra { key: key.clone(), value: value.as_ref().map(|value| value.to_vec()) })
+            }
+            C::Audit(kind, entries) => {
+                Kind::Audit(Audit { trail: *kind as u32, entries: entries.iter().map(AuditEntry::from).collect() })
+            }
+            C::AuditBase(kind, base) => {
+                Kind::AuditBase(AuditBase { trail: *kind as u32, sequence: base.sequence, hash: base.hash.to_vec() })
             }
         };
         Self { kind: Some(kind) }
@@ -136,6 +142,14 @@ impl TryFrom<Change> for crate::Change {
             Kind::Extra(mut extra) => {
                 Self::Extra(std::mem::take(&mut extra.key), extra.value.take().map(Zeroizing::new))
             }
+            Kind::Audit(trail) => Self::Audit(
+                audit_kind(trail.trail)?,
+                trail.entries.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?,
+            ),
+            Kind::AuditBase(base) => Self::AuditBase(
+                audit_kind(base.trail)?,
+                audit::AuditBase { sequence: base.sequence, hash: exact("hash of an audit entry", &base.hash)? },
+            ),
         })
     }
 }
@@ -332,5 +346,45 @@ impl TryFrom<RecoverySet> for parts::RecoveryEntry {
                 .collect::<Result<_, _>>()?,
         };
         Ok(Self { set, root: RecoveryRoot::new(Zeroizing::new(std::mem::take(&mut message.root))) })
+    }
+}
+
+fn audit_kind(number: u32) -> Result<audit::AuditKind, ChangeError> {
+    audit::AuditKind::from_number(number).ok_or_else(|| ChangeError(format!("unknown audit trail {number}")))
+}
+
+impl From<&audit::AuditEntry> for AuditEntry {
+    fn from(entry: &audit::AuditEntry) -> Self {
+        Self {
+            sequence: entry.sequence,
+            time_ms: entry.time_ms,
+            event: entry.event as u32,
+            actor: entry.actor.clone(),
+            subject: entry.subject.clone(),
+            before: entry.before.clone(),
+            after: entry.after.clone(),
+            reason: entry.reason.clone(),
+            count: entry.count,
+        }
+    }
+}
+
+impl TryFrom<AuditEntry> for audit::AuditEntry {
+    type Error = ChangeError;
+
+    fn try_from(entry: AuditEntry) -> Result<Self, ChangeError> {
+        let event = audit::AuditEvent::from_number(entry.event)
+            .ok_or_else(|| ChangeError(format!("unknown audit event {}", entry.event)))?;
+        Ok(Self {
+            sequence: entry.sequence,
+            time_ms: entry.time_ms,
+            event,
+            actor: entry.actor,
+            subject: entry.subject,
+            before: entry.before,
+            after: entry.after,
+            reason: entry.reason,
+            count: entry.count,
+        })
     }
 }

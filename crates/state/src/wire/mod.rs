@@ -13,7 +13,7 @@ mod convert;
 #[derive(Clone, PartialEq, prost::Message)]
 #[prost(skip_debug)]
 pub(crate) struct Change {
-    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16")]
+    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 20, 21")]
     kind: Option<Kind>,
 }
 
@@ -53,6 +53,10 @@ enum Kind {
     PreviousIsCurrent(Name),
     #[prost(message, tag = "16")]
     RetiredRoots(RetiredRoots),
+    #[prost(message, tag = "20")]
+    Audit(Audit),
+    #[prost(message, tag = "21")]
+    AuditBase(AuditBase),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -331,4 +335,47 @@ impl Drop for Extra {
     fn drop(&mut self) {
         self.value.zeroize();
     }
+}
+
+/// `trail`: 1 changes, 2 refusals.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Audit {
+    #[prost(uint32, tag = "1")]
+    trail: u32,
+    #[prost(message, repeated, tag = "2")]
+    entries: Vec<AuditEntry>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct AuditEntry {
+    #[prost(uint64, tag = "1")]
+    sequence: u64,
+    #[prost(uint64, tag = "2")]
+    time_ms: u64,
+    /// Number of `AuditEvent`.
+    #[prost(uint32, tag = "3")]
+    event: u32,
+    #[prost(string, tag = "4")]
+    actor: String,
+    #[prost(string, tag = "5")]
+    subject: String,
+    #[prost(string, optional, tag = "6")]
+    before: Option<String>,
+    #[prost(string, optional, tag = "7")]
+    after: Option<String>,
+    #[prost(string, optional, tag = "8")]
+    reason: Option<String>,
+    #[prost(uint64, tag = "9")]
+    count: u64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct AuditBase {
+    #[prost(uint32, tag = "1")]
+    trail: u32,
+    #[prost(uint64, tag = "2")]
+    sequence: u64,
+    /// 32 bytes.
+    #[prost(bytes = "vec", tag = "3")]
+    hash: Vec<u8>,
 }

@@ -1,9 +1,12 @@
 //! Copying a sealed file so that the copy is whole by its own marks, durable, and in place at once.
 
+use std::borrow::Borrow;
 use std::fs::{File, OpenOptions, remove_file, rename};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
+
+use marblerun_state::Lineage;
 
 use super::facts::{Facts, facts};
 use super::{BackupError, Condition};
@@ -18,24 +21,78 @@ pub(super) struct Extent {
     marks: Option<u64>,
     /// Of the last whole record, where there are records.
     pub(super) sequence: Option<u64>,
+    /// Which life of which deployment, by the readable header.
+    lineage: Option<Lineage>,
 }
 
 impl Extent {
     /// All that is whole. Of a file of the Go Coordinator, which has no marks: all there is.
     pub(super) fn whole(source: &File) -> Result<Self, Refusal> {
         match read_front(source)? {
-            Layout::Upstream(front) => Ok(Self { length: front.length, marks: None, sequence: None }),
+            Layout::Upstream(front) => Ok(Self { length: front.length, marks: None, sequence: None, lineage: None }),
             Layout::Sealed(_) => {
                 let Inspected { front, body, .. } = format::inspect(source)?;
-                let body = body?;
-                Ok(Self { length: body.end, marks: front.marks_page(), sequence: Some(body.sequence) })
+                let (body, marks) = (body?, front.marks_page());
+                let lineage = Some(front.header.lineage);
+                Ok(Self { length: body.end, marks, sequence: Some(body.sequence), lineage })
             }
         }
     }
 
     /// Every byte, whatever it is worth.
     pub(super) fn everything(source: &File) -> io::Result<Self> {
-        Ok(Self { length: source.metadata()?.len(), marks: None, sequence: None })
+        Ok(Self { length: source.metadata()?.len(), marks: None, sequence: None, lineage: None })
+    }
+}
+
+/// The bytes of a copy, read while the source grows. The marks of the copy say what the copy has: those of the
+/// source may have moved on meanwhile.
+pub struct Copying<F = File> {
+    source: F,
+    extent: Extent,
+    position: u64,
+}
+
+impl<F: Borrow<File>> Copying<F> {
+    pub(super) fn new(source: F, extent: Extent) -> Self {
+        Self { source, extent, position: 0 }
+    }
+
+    /// How many bytes there are in all.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.extent.length
+    }
+
+    /// Which life of which deployment, as the readable header says; `None` for a file of the Go Coordinator.
+    #[must_use]
+    pub fn lineage(&self) -> Option<&Lineage> {
+        self.extent.lineage.as_ref()
+    }
+}
+
+impl<F: Borrow<File>> Read for Copying<F> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.extent.length - self.position;
+        let wanted = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+        let Some(buffer) = buffer.get_mut(..wanted).filter(|buffer| !buffer.is_empty()) else { return Ok(0) };
+        let count = self.source.borrow().read_at(buffer, self.position)?;
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if let Some(page) = self.extent.marks {
+            let mark = Marks::empty(page).advance(self.extent.length);
+            // One mark, and none where the other would stand.
+            let marks = mark.bytes.iter().chain(&[0; 16]);
+            for (at, byte) in (mark.offset..).zip(marks) {
+                let index = at.checked_sub(self.position).and_then(|index| usize::try_from(index).ok());
+                if let Some(target) = index.filter(|index| *index < count).and_then(|index| buffer.get_mut(index)) {
+                    *target = *byte;
+                }
+            }
+        }
+        self.position += count as u64;
+        Ok(count)
     }
 }
 
@@ -73,26 +130,15 @@ impl Draft {
         Ok(draft)
     }
 
-    /// Copies from `source` and makes the copy durable. The marks of the copy say what the copy has: those of the
-    /// source may have moved on meanwhile.
+    /// Copies from `source` and makes the copy durable.
     pub(super) fn fill(&mut self, source: &File, extent: Extent) -> Result<(), BackupError> {
         self.try_fill(source, extent).map_err(BackupError::io("writing", &self.path))
     }
 
-    fn try_fill(&mut self, mut source: &File, extent: Extent) -> io::Result<()> {
-        source.seek(SeekFrom::Start(0))?;
+    fn try_fill(&mut self, source: &File, extent: Extent) -> io::Result<()> {
         self.file.set_len(0)?;
         self.file.seek(SeekFrom::Start(0))?;
-        let copied = io::copy(&mut source.take(extent.length), &mut self.file)?;
-        if copied != extent.length {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        if let Some(page) = extent.marks {
-            let mark = Marks::empty(page).advance(extent.length);
-            let other = page + mark.bytes.len() as u64;
-            self.file.write_all_at(&mark.bytes, mark.offset)?;
-            self.file.write_all_at(&[0; 16], other)?;
-        }
+        io::copy(&mut Copying::new(source, extent), &mut self.file)?;
         self.file.sync_all()
     }
 
@@ -105,6 +151,11 @@ impl Draft {
             Condition::Torn { .. } => Refusal::damaged("the copy differs from what was read before"),
         };
         Err(BackupError::NotWhole { path: path.to_path_buf(), refusal })
+    }
+
+    /// Where it is being written.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Renames it to `target`, replacing that, and makes the name durable.

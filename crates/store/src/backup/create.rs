@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::BackupError;
-use super::copy::{Draft, Extent};
+use super::copy::{Copying, Draft, Extent};
 use super::facts::Facts;
 use crate::format::SEALED_DATA;
 
@@ -51,6 +51,16 @@ pub fn create(seal_dir: &Path, destination: &Path, now: Timestamp) -> Result<Cre
     Ok(Created { path, facts })
 }
 
+/// The bytes of a backup of the state in `seal_dir`, for whoever writes them elsewhere. Holds all that was acknowledged
+/// before the call, as [`create`] does; what has arrived must be checked there ([`super::Incoming`]).
+///
+/// # Errors
+/// [`BackupError::NoState`], [`BackupError::NotWhole`], [`BackupError::Io`].
+pub fn copy_of(seal_dir: &Path) -> Result<Copying, BackupError> {
+    let (file, extent) = open_whole(seal_dir, &seal_dir.join(SEALED_DATA))?;
+    Ok(Copying::new(file, extent))
+}
+
 /// Opens the state and finds how far it is whole. The open file stays what it is, whatever is renamed over it.
 fn open_whole(seal_dir: &Path, source: &Path) -> Result<(File, Extent), BackupError> {
     let mut attempt = 1;
@@ -74,22 +84,22 @@ fn open_whole(seal_dir: &Path, source: &Path) -> Result<(File, Extent), BackupEr
 }
 
 /// `sealed_data.<time>.<sequence>`: sorts by time, and says where it comes from.
-fn name(sequence: Option<u64>, now: Timestamp) -> String {
+pub(super) fn name(sequence: Option<u64>, now: Timestamp) -> String {
     let what = sequence.map_or_else(|| "upstream".to_owned(), |sequence| sequence.to_string());
     format!("{SEALED_DATA}.{}.{what}", now.strftime("%Y%m%dT%H%M%SZ"))
 }
 
 /// Where the copy is written at first.
-fn beside(path: &Path) -> PathBuf {
+pub(super) fn beside(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!(".{name}.{}.part", std::process::id()))
 }
 
 /// The destination, taken by an empty file.
-struct Reserved(Option<PathBuf>);
+pub(super) struct Reserved(Option<PathBuf>);
 
 impl Reserved {
-    fn take(path: &Path) -> Result<Self, BackupError> {
+    pub(super) fn take(path: &Path) -> Result<Self, BackupError> {
         match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
             Ok(_) => Ok(Self(Some(path.to_path_buf()))),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -99,7 +109,7 @@ impl Reserved {
         }
     }
 
-    fn keep(mut self) {
+    pub(super) fn keep(mut self) {
         self.0 = None;
     }
 }

@@ -8,16 +8,19 @@ mod copy;
 mod create;
 mod error;
 mod facts;
+mod receive;
 mod restore;
 mod verify;
 
 use std::path::{Path, PathBuf};
 
-pub use create::{Created, create};
+pub use copy::Copying;
+pub use create::{Created, copy_of, create};
 pub use error::BackupError;
 pub use facts::{Condition, Facts, Sealed, inspect, list};
+pub use receive::Incoming;
 pub use restore::{Restored, restore};
-pub use verify::{Proof, Quorum, VerifyWith, verify};
+pub use verify::{Proof, Quorum, VerifyWith, open, verify};
 
 use crate::format::SEALED_DATA;
 

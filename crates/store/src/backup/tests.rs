@@ -2,6 +2,7 @@
 
 mod create;
 mod facts;
+mod receive;
 mod restore;
 mod verify;
 

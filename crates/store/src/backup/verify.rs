@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use super::facts::{Facts, facts, sha256};
 use super::{BackupError, Condition, sealed_data_at};
-use crate::format::{Layout, OpenOptions, open, read_front, upstream};
+use crate::format::{self, Layout, OpenOptions, read_front, upstream};
 
 /// What to open a backup with.
 #[derive(Default)]
@@ -68,6 +68,14 @@ pub enum Quorum {
 /// [`BackupError::NotWhole`]; [`BackupError::BadKey`], [`BackupError::NotOpened`], [`BackupError::QuorumRefused`] if it cannot be
 /// recovered with these keys; [`BackupError::NotAsExpected`] if it has another root certificate.
 pub fn verify(path: &Path, with: &VerifyWith) -> Result<Proof, BackupError> {
+    open(path, with).map(|(proof, _)| proof)
+}
+
+/// As [`verify`], and gives the state inside.
+///
+/// # Errors
+/// As [`verify`].
+pub fn open(path: &Path, with: &VerifyWith) -> Result<(Proof, State), BackupError> {
     let path = sealed_data_at(path);
     let file = File::open(&path).map_err(BackupError::io("opening", &path))?;
     let facts = facts(&file, &path)?;
@@ -88,7 +96,7 @@ pub fn verify(path: &Path, with: &VerifyWith) -> Result<Proof, BackupError> {
                 secrets.combine(&facts.recovery, &|root| front.dek_from_recovery_root(root).is_some())?;
             let dek = front.dek_from_recovery_root(root.expose());
             let dek = dek.ok_or_else(|| BackupError::NotOpened("the recovery slot does not open".into()))?;
-            let opened = open(&file, &dek, OpenOptions::default()).map_err(BackupError::not_whole(&path))?;
+            let opened = format::open(&file, &dek, OpenOptions::default()).map_err(BackupError::not_whole(&path))?;
             Inside {
                 sequence: Some(opened.tail.sequence),
                 time_ms: Some(opened.time_ms),
@@ -121,7 +129,7 @@ struct Inside {
 }
 
 impl Inside {
-    fn prove(self, facts: Facts, secrets: &Secrets, with: &VerifyWith) -> Result<Proof, BackupError> {
+    fn prove(self, facts: Facts, secrets: &Secrets, with: &VerifyWith) -> Result<(Proof, State), BackupError> {
         let root = &self.state.authority().root_certificate;
         let fingerprint = sha256(root);
         if with.root_certificate.as_ref().is_some_and(|expected| expected != root) {
@@ -141,7 +149,7 @@ impl Inside {
             let names = verify_quorum(&manifest.recovery_keys, manifest.config.recovery_threshold, &uploads);
             Quorum::Proven(names.map_err(|error| BackupError::QuorumRefused(error.to_string()))?)
         };
-        Ok(Proof {
+        let proof = Proof {
             facts,
             root_fingerprint: fingerprint,
             manifest_fingerprint: manifest.fingerprint,
@@ -149,7 +157,8 @@ impl Inside {
             time_ms: self.time_ms,
             header_altered: self.header_altered,
             quorum,
-        })
+        };
+        Ok((proof, self.state))
     }
 }
 

@@ -337,7 +337,7 @@ async fn closing_finishes_the_queue_and_refuses_what_comes_later() {
     assert!(script.closed.load(Ordering::SeqCst));
     store.close().await;
     assert_eq!(counted(&store.snapshot()), 2);
-    assert!(matches!(store.recover(root("any"), Box::new(|_| Ok(()))).await, Err(RecoverError::NotStored(_))));
+    assert!(matches!(store.recover(root("any"), Box::new(|_| Ok(Vec::new()))).await, Err(RecoverError::NotStored(_))));
 }
 
 #[tokio::test]
@@ -379,7 +379,7 @@ async fn a_recovered_state_is_published_and_a_refused_one_is_not() {
     let refused = store.recover(root("a"), Box::new(|_| Err("bad signature".to_owned()))).await;
     assert!(matches!(refused, Err(RecoverError::Refused(why)) if why == "bad signature"));
     assert!(Arc::ptr_eq(&before, &store.snapshot()));
-    store.recover(root("a"), Box::new(|_| Ok(()))).await.unwrap();
+    store.recover(root("a"), Box::new(|_| Ok(Vec::new()))).await.unwrap();
     assert!(!Arc::ptr_eq(&before, &store.snapshot()));
 }
 

@@ -11,9 +11,9 @@ use super::key::{KeyOnDisk, Unlocked, portable, remove_if_there};
 use super::live::Live;
 use super::names::{LOCK, NEW_DATA, NEW_KEY, Reason, is_trace};
 use super::new_file::Style;
-use super::recover::{new_incarnation, open_allowed};
+use super::recover::open_allowed;
 use super::waiting::FileWaitingRoom;
-use super::{FileBackend, Mode, Ports, Waiting, seal_mode};
+use super::{FileBackend, Mode, Ports, Waiting, lives, seal_mode};
 use crate::backend::WaitingRoom;
 use crate::disk::{Access, DiskFile, FileSystem, Readable};
 use crate::facts::Counters;
@@ -127,14 +127,14 @@ impl FileBackend {
             }
             self.notes.push(format!("served all the same (MARBLERUN_ROLLBACK=warn): {refusal}"));
             // Two lives of one deployment must be told apart. A lost witness alone says nothing about that.
-            repair.new_incarnation = verdict != Verdict::NoWitness;
+            repair.new_incarnation = (verdict != Verdict::NoWitness).then(|| refusal.code());
         }
         if loss_accepted {
             repair.because(format!(
                 "sealed_data was damaged and is continued from sequence {}; what came after it is lost",
                 opened.tail.sequence
             ));
-            repair.new_incarnation = true;
+            repair.new_incarnation = Some("damaged");
             repair.keep = Some((Reason::Damaged, 0));
         }
         if let Some(torn) = opened.torn {
@@ -157,9 +157,13 @@ impl FileBackend {
         let mut key = unlocked.into_key(&*self.config.sealer, seal_mode(&opened.state));
         // From here on the inner header is the truth.
         key.header_slots = portable(&opened.header);
-        let state = if repair.new_incarnation {
+        let state = if let Some(reason) = repair.new_incarnation {
             repair.because("an older or damaged state is continued".to_owned());
-            new_incarnation(opened.state).map_err(|what| Refusal::Damaged { what, offset: None, intact: None })?
+            lives::accepted(opened.state, reason, self.ports.clock.now_ms()).map_err(|what| Refusal::Damaged {
+                what,
+                offset: None,
+                intact: None,
+            })?
         } else {
             opened.state
         };
@@ -201,7 +205,8 @@ struct Repair {
     reasons: Vec<String>,
     notes: Vec<String>,
     keep: Option<(Reason, u64)>,
-    new_incarnation: bool,
+    /// What is accepted with it.
+    new_incarnation: Option<&'static str>,
 }
 
 impl Repair {

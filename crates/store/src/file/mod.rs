@@ -11,6 +11,7 @@ mod establish;
 mod footprint;
 mod key;
 mod live;
+mod lives;
 mod load;
 mod names;
 mod new_file;

@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use marblerun_recovery::RecoveryRoot;
 use marblerun_sealing::SealMode;
-use marblerun_state::{Change, Lineage, State};
+use marblerun_state::State;
 
 use super::archive::{Archived, prune};
 use super::establish::Foundation;
 use super::footprint::Footprint;
 use super::names::Reason;
 use super::new_file::NotPlaced;
-use super::{FileBackend, Mode, seal_mode, upstream};
+use super::{FileBackend, Mode, lives, seal_mode, upstream};
 use crate::disk::{Access, Readable};
 use crate::format::{self, Dek, Layout, OpenOptions, Opened, Refusal, SEALED_DATA, Source, read_front};
 use crate::{RecoverError, RecoveryCheck};
@@ -35,7 +35,11 @@ impl FileBackend {
             Layout::Upstream(front) => {
                 let state =
                     upstream::read(&*file, &front, root.expose()).map_err(|error| cannot_open(error.message))?;
-                decide(check, &state)?;
+                let parties = decide(check, &state)?;
+                let now_ms = self.ports.clock.now_ms();
+                let state = lives::imported(state, now_ms)
+                    .and_then(|state| lives::imported_by(state, &parties, now_ms))
+                    .map_err(RecoverError::NotStored)?;
                 self.import(Arc::new(state), &*file).map_err(|error| RecoverError::NotStored(error.message))?;
                 return Ok(Arc::clone(&self.state));
             }
@@ -45,8 +49,9 @@ impl FileBackend {
         };
         let (opened, loss_accepted) = open_allowed(&source, &dek, self.config.accept_loss_after, None)
             .map_err(|refusal| cannot_open(refusal.to_string()))?;
-        decide(check, &opened.state)?;
-        let state = new_incarnation(opened.state).map_err(RecoverError::NotStored)?;
+        let parties = decide(check, &opened.state)?;
+        let state =
+            lives::recovered(opened.state, &parties, self.ports.clock.now_ms()).map_err(RecoverError::NotStored)?;
         let (reason, from) = match opened.torn {
             _ if loss_accepted => (Some(Reason::Damaged), 0),
             Some(torn) => (Some(Reason::Torn), torn.offset),
@@ -109,15 +114,7 @@ pub(super) fn open_allowed(
     }
 }
 
-/// The next life of a deployment.
-pub(super) fn new_incarnation(mut state: State) -> Result<State, String> {
-    let lineage = *state.lineage();
-    let next = Lineage { incarnation: lineage.incarnation + 1, incarnation_id: upstream::random()?, ..lineage };
-    state.apply(&Change::Lineage(next)).map_err(|error| error.to_string())?;
-    Ok(state)
-}
-
-fn decide(check: RecoveryCheck, state: &State) -> Result<(), RecoverError> {
+fn decide(check: RecoveryCheck, state: &State) -> Result<Vec<String>, RecoverError> {
     catch_unwind(AssertUnwindSafe(|| check(state)))
         .unwrap_or_else(|_| Err("the check of the recovered state failed internally".to_owned()))
         .map_err(RecoverError::Refused)

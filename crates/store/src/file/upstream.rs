@@ -13,7 +13,7 @@ use super::footprint::Footprint;
 use super::key::KeyOnDisk;
 use super::names::{ArchiveName, Reason};
 use super::new_file::NotPlaced;
-use super::{FileBackend, Mode, Waiting, seal_mode};
+use super::{FileBackend, Mode, Waiting, lives, seal_mode};
 use crate::disk::{DiskFile, FileSystem, Readable};
 use crate::format::upstream::UpstreamFront;
 use crate::format::{self, Refusal, SEALED_KEY};
@@ -61,6 +61,10 @@ impl FileBackend {
     /// Imports at start, with the key that lies beside the file.
     pub(super) fn import_at_start(&mut self, file: &dyn DiskFile, front: &UpstreamFront, on_disk: &KeyOnDisk) {
         let result = find_state(&*self.ports.fs, self.config.sealer.simulated(), file, front, on_disk)
+            .and_then(|state| {
+                lives::imported(state, self.ports.clock.now_ms())
+                    .map_err(|message| NotImported { code: "not_imported", message })
+            })
             .and_then(|state| self.import(Arc::new(state), file));
         if let Err(not_imported) = result {
             let NotImported { code, message } = not_imported;

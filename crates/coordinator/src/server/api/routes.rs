@@ -100,5 +100,8 @@ pub(in crate::server) fn router() -> Router {
         .route(get(), "/api/v3/recovery", V3, Anyone, NO_BODY, v3::recovery)
         .route(get(), "/api/v3/recovery/secrets", V3, Users, NO_BODY, v3::recovery_secrets)
         .route(get(), "/api/v3/packages", V3, Anyone, NO_BODY, v3::packages)
+        .route(get(), "/api/v3/audit", V3, Users, NO_BODY, v3::audit)
+        .route(get(), "/api/v3/audit/head", V3, Users, NO_BODY, v3::audit_head)
+        .route(get(), "/api/v3/backup", V3, Users, NO_BODY, v3::backup)
         .route(get(), "/api/v3/openapi.json", V3, Anyone, NO_BODY, v3::openapi)
 }

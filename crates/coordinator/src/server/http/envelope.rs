@@ -5,14 +5,14 @@
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
-use http_body_util::Full;
 use marblerun_api::v3::Problem;
 use serde::Serialize;
 
+use super::answer_body::AnswerBody;
 use crate::error::Error;
 
-/// A whole answer; bodies are held in memory.
-pub(in crate::server) type Answer = Response<Full<Bytes>>;
+/// A whole answer.
+pub(in crate::server) type Answer = Response<AnswerBody>;
 
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -101,7 +101,16 @@ fn line(status: StatusCode, json: Vec<u8>) -> Answer {
 }
 
 fn answer(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(body.into()));
+    with_body(status, content_type, AnswerBody::from(body.into()))
+}
+
+/// A body that is too large to be held in memory.
+pub(in crate::server) fn stream(content_type: &'static str, body: AnswerBody) -> Answer {
+    with_body(StatusCode::OK, content_type, body)
+}
+
+fn with_body(status: StatusCode, content_type: &'static str, body: AnswerBody) -> Answer {
+    let mut answer = Response::new(body);
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));

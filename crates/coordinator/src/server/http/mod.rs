@@ -3,6 +3,7 @@
 //! A request goes through [`service`] (path, route, metrics, log), its [`guard`], its [`body`] rule and its
 //! handler in [`super::api`]; a refusal leaves in the [`dialect`] of its API version.
 
+pub(in crate::server) mod answer_body;
 pub(in crate::server) mod body;
 pub(in crate::server) mod dialect;
 pub(in crate::server) mod envelope;

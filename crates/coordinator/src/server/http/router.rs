@@ -15,6 +15,7 @@ use super::dialect::{Dialect, Refusal};
 use super::envelope::Answer;
 use super::guard::Guard;
 use crate::core::{Coordinator, PeerCertificate};
+use crate::error::ErrorKind;
 use crate::server::App;
 
 /// A request that passed its guard, with its body.
@@ -108,7 +109,7 @@ impl Router {
             let guard = guard.clone();
             Box::pin(async move {
                 let request_id = incoming.request_id.clone();
-                match admit(app, &*guard, rule, dialect, incoming).await {
+                match admit(app, &*guard, rule, dialect, path, incoming).await {
                     Ok(call) => handler(call).await.unwrap_or_else(|refusal| dialect.refuse(&refusal, &request_id)),
                     Err(answer) => *answer,
                 }
@@ -140,12 +141,16 @@ async fn admit<G: Guard>(
     guard: &G,
     rule: BodyRule,
     dialect: Dialect,
+    path: &'static str,
     incoming: Incoming,
 ) -> Result<Call<G::Pass>, Box<Answer>> {
     let Incoming { head, body, peer, request_id } = incoming;
     let pass = match guard.admit(&app.coordinator, peer.as_ref()) {
         Ok(pass) => pass,
         Err(error) => {
+            if error.kind == ErrorKind::Unauthorized {
+                app.coordinator.note_stranger(path, &error);
+            }
             body::discard_refused(body).await;
             return Err(Box::new(dialect.refuse(&error.into(), &request_id)));
         }

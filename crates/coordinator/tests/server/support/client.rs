@@ -156,6 +156,19 @@ pub async fn request(address: SocketAddr, user: Option<&Identity>, bytes: &[u8])
     exchange(connect(address, user, &[]).await.unwrap(), bytes).await
 }
 
+/// As [`request`], for an answer that is no text: its head, and its body.
+pub async fn request_bytes(address: SocketAddr, user: Option<&Identity>, request: &str) -> (String, Vec<u8>) {
+    let mut stream = connect(address, user, &[]).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream.flush().await.unwrap();
+    let mut answer = Vec::new();
+    // A server that closes without a TLS goodbye has still said how long its answer is.
+    let _ = stream.read_to_end(&mut answer).await;
+    let end = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap() + 4;
+    let body = answer.split_off(end);
+    (String::from_utf8(answer).unwrap(), body)
+}
+
 /// Sends bytes without TLS and reads to the end.
 pub async fn plain(address: SocketAddr, bytes: &[u8]) -> Reply {
     exchange(TcpStream::connect(address).await.unwrap(), bytes).await

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
-pub use client::{Identity, Reply, Session, connect, request};
+pub use client::{Identity, Reply, Session, connect, request, request_bytes};
 
 /// A running Coordinator.
 pub struct Server {

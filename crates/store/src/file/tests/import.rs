@@ -1,6 +1,7 @@
 //! Upstream's files become ours, and stay what they were beside them.
 
 use marblerun_recovery::RecoveryRoot;
+use marblerun_state::{AuditEvent, AuditKind, State};
 use zeroize::Zeroizing;
 
 use super::rig::Rig;
@@ -31,6 +32,11 @@ fn fingerprint(certificate: &[u8]) -> String {
     hex::encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, certificate))
 }
 
+/// What the audit trail tells.
+fn told(state: &State) -> Vec<AuditEvent> {
+    state.audit(AuditKind::Changes).after(0).map(|entry| entry.event).collect()
+}
+
 fn root(key: &[u8]) -> RecoveryRoot {
     RecoveryRoot::new(Zeroizing::new(key.to_vec()))
 }
@@ -45,6 +51,7 @@ fn upstreams_files_are_taken_over_and_kept() {
         assert_eq!(rig.disk.peek("sealed_data.0.imported").unwrap(), files[0]);
         assert_eq!(rig.disk.peek("sealed_key.0.imported").unwrap(), files[1]);
         assert!(rig.disk.peek("sealed_data").unwrap().starts_with(b"MRSEAL\r\n"));
+        assert_eq!(told(&session.state), [AuditEvent::Imported]);
         session.commit([count(5)]).unwrap();
         session.close();
 
@@ -77,7 +84,9 @@ fn without_its_key_upstreams_file_is_recovered_and_then_taken_over() {
     assert_eq!(session.mode(), StoreMode::Durable);
     assert_eq!(rig.disk.peek("sealed_data.0.imported").unwrap(), SINGLE[0]);
     session.close();
-    assert_eq!(rig.after_kill().open().mode(), StoreMode::Durable);
+    let session = rig.after_kill().open();
+    assert_eq!(session.mode(), StoreMode::Durable);
+    assert_eq!(told(&session.state), [AuditEvent::Imported, AuditEvent::Recovery]);
 }
 
 #[test]

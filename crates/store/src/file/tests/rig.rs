@@ -152,7 +152,7 @@ impl Session {
     }
 
     pub(super) fn recover(&mut self, root: &marblerun_recovery::RecoveryRoot) -> Result<(), RecoverError> {
-        self.state = self.backend.recover(root, Box::new(|_| Ok(())))?;
+        self.state = self.backend.recover(root, Box::new(|_| Ok(Vec::new())))?;
         self.backend.tend();
         Ok(())
     }

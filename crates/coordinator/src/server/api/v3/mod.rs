@@ -1,5 +1,6 @@
 //! The client API v3: what is ours alone. Health for probes, status for people and programs.
 
+mod audit;
 mod openapi;
 
 use http::StatusCode;
@@ -17,6 +18,7 @@ use crate::server::http::guard::UserPass;
 use crate::server::http::router::Call;
 use crate::server::ready;
 
+pub(super) use audit::{audit, backup, head as audit_head};
 pub(super) use openapi::openapi;
 
 type Result = std::result::Result<Answer, Refusal>;

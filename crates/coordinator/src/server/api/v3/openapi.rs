@@ -24,7 +24,10 @@ use crate::server::http::router::Call;
         super::check_manifest,
         super::recovery,
         super::recovery_secrets,
-        super::packages
+        super::packages,
+        super::audit::audit,
+        super::audit::head,
+        super::audit::backup,
     ),
     components(schemas(v3::Problem))
 )]

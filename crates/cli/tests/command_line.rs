@@ -27,7 +27,9 @@ fn closed_port() -> String {
 
 #[test]
 fn a_group_alone_prints_help_to_stdout_and_succeeds() {
-    for args in [&[][..], &["manifest"], &["certificate"], &["secret"], &["backup"], &["manifest", "--help"]] {
+    for args in
+        [&[][..], &["manifest"], &["certificate"], &["secret"], &["backup"], &["state"], &["manifest", "--help"]]
+    {
         let output = marblerun(args);
         assert_eq!(output.status.code(), Some(0), "{args:?}");
         assert!(text(&output.stdout).contains("Usage:"), "{args:?}");
@@ -77,6 +79,10 @@ fn with_json_every_failure_is_exactly_one_document_on_stdout() {
         &["backup", "inspect", &missing, "-o", "json"],
         &["backup", "verify", &junk, "-o", "json"],
         &["backup", "list", &missing, "-o", "json"],
+        &["state", "inspect", &junk, "-o", "json"],
+        &["state", "inspect", &missing, "--sealed-key", "-o", "json"],
+        &["state", "export", &junk, "--to", "upstream", "-o", "json"],
+        &["state", "export", &junk, "--to", "elsewhere", "-o", "json"],
     ] {
         let output = marblerun(args);
         assert_eq!(output.status.code(), Some(1), "{args:?}");

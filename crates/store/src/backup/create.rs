@@ -88,16 +88,16 @@ fn name(facts: &Facts, now: Timestamp) -> String {
 }
 
 /// Where the copy is written at first.
-fn beside(path: &Path) -> PathBuf {
+pub(super) fn beside(path: &Path) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!(".{name}.{}.part", std::process::id()))
 }
 
 /// The destination, taken by an empty file.
-struct Reserved(Option<PathBuf>);
+pub(super) struct Reserved(Option<PathBuf>);
 
 impl Reserved {
-    fn take(path: &Path) -> Result<Self, BackupError> {
+    pub(super) fn take(path: &Path) -> Result<Self, BackupError> {
         match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
             Ok(_) => Ok(Self(Some(path.to_path_buf()))),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -107,7 +107,7 @@ impl Reserved {
         }
     }
 
-    fn keep(mut self) {
+    pub(super) fn keep(mut self) {
         self.0 = None;
     }
 }

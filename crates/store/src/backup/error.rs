@@ -65,6 +65,9 @@ pub enum BackupError {
     /// It opens, but its recovery keys would not be accepted.
     #[error("the backup opens, but a Coordinator would refuse the recovery: {0}")]
     QuorumRefused(String),
+    /// The state has no form that the Go Coordinator would open.
+    #[error("the state cannot be exported: {0}")]
+    NotExportable(String),
     /// It opens, but is not what it should be.
     #[error("{0}")]
     NotAsExpected(String),
@@ -84,6 +87,7 @@ impl BackupError {
             Self::BadKey(_) => "bad_key",
             Self::NotOpened(_) => "not_opened",
             Self::QuorumRefused(_) => "quorum_refused",
+            Self::NotExportable(_) => "not_exportable",
             Self::NotAsExpected(_) => "not_as_expected",
         }
     }

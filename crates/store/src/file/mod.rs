@@ -14,6 +14,7 @@ mod live;
 mod load;
 mod names;
 mod new_file;
+pub(crate) mod offline;
 mod ports;
 mod recover;
 mod rotate;

@@ -123,7 +123,7 @@ pub struct SecretFacts {
     pub shared: bool,
     /// Uploaded by a user.
     pub user_defined: bool,
-    /// Whether there is a generation before the last change, with another value.
+    /// Whether there is a generation before the last change, with a value, and another one.
     pub has_previous: bool,
 }
 
@@ -265,19 +265,20 @@ pub fn scheme_name(scheme: Scheme) -> &'static str {
 }
 
 fn secret_facts(state: &State, name: &str, secret: &Secret) -> SecretFacts {
-    let has_value = secret.private.is_some() || secret.public.is_some() || secret.certificate.is_some();
+    let has_value =
+        |secret: &Secret| secret.private.is_some() || secret.public.is_some() || secret.certificate.is_some();
     SecretFacts {
         name: name.to_owned(),
         r#type: secret.kind.as_str(),
         size: secret.size,
-        value: match (secret.shared || secret.user_defined, has_value) {
+        value: match (secret.shared || secret.user_defined, has_value(secret)) {
             (false, _) => "per-marble",
             (true, true) => "set",
             (true, false) => "unset",
         },
         shared: secret.shared,
         user_defined: secret.user_defined,
-        has_previous: state.previous_secret(name).is_some_and(|previous| **previous != *secret),
+        has_previous: state.previous_secret(name).is_some_and(|old| **old != *secret && has_value(old)),
     }
 }
 

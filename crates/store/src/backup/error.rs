@@ -62,6 +62,9 @@ pub enum BackupError {
     /// The keys given do not open the backup.
     #[error("the keys given do not open the backup: {0}")]
     NotOpened(String),
+    /// The key of this host does not open it.
+    #[error("{0}")]
+    HostKey(Refusal),
     /// It opens, but its recovery keys would not be accepted.
     #[error("the backup opens, but a Coordinator would refuse the recovery: {0}")]
     QuorumRefused(String),
@@ -81,7 +84,7 @@ impl BackupError {
             Self::Io { .. } => "io",
             Self::NoState { .. } => "no_state",
             Self::Exists { .. } => "exists",
-            Self::NotWhole { refusal, .. } => refusal.code(),
+            Self::NotWhole { refusal, .. } | Self::HostKey(refusal) => refusal.code(),
             Self::WouldReplace { code, .. } => code,
             Self::Replaced { .. } => "replaced",
             Self::BadKey(_) => "bad_key",

@@ -49,7 +49,7 @@ pub enum OpenedBy {
 ///
 /// # Errors
 /// [`BackupError::NoState`], [`BackupError::Io`], [`BackupError::NotWhole`]; [`BackupError::BadKey`],
-/// [`BackupError::NotOpened`] if nothing at hand opens it; [`BackupError::NotAsExpected`] if what is inside is no state,
+/// [`BackupError::NotOpened`], [`BackupError::HostKey`] if what is at hand does not open it; [`BackupError::NotAsExpected`] if what is inside is no state,
 /// or has another root certificate than the one asked for.
 pub fn open_state(path: &Path, with: &VerifyWith, host: Option<&dyn KeySealer>) -> Result<OpenedState, BackupError> {
     let has_keys = !with.private_keys.is_empty() || !with.secrets.is_empty();
@@ -58,7 +58,7 @@ pub fn open_state(path: &Path, with: &VerifyWith, host: Option<&dyn KeySealer>) 
         Some(host) if path.is_dir() => {
             // A Coordinator that runs may change its key between the reading of the one file and of the other.
             let open = || Candidate::find(path)?.open_with_host(path, host, with);
-            open().or_else(|error| if matches!(error, BackupError::NotOpened(_)) { open() } else { Err(error) })
+            open().or_else(|error| if matches!(error, BackupError::HostKey(_)) { open() } else { Err(error) })
         }
         _ => Err(BackupError::BadKey(
             "say what opens it: the recovery key of each party that is needed, or decrypted recovery secrets".into(),
@@ -117,16 +117,15 @@ impl Candidate {
     }
 
     fn open_with_host(self, dir: &Path, host: &dyn KeySealer, with: &VerifyWith) -> Result<OpenedState, BackupError> {
-        let no_key = |refusal: Refusal| BackupError::NotOpened(refusal.to_string());
         let content = match read_front(&self.file).map_err(BackupError::not_whole(&self.path))? {
             Layout::Sealed(front) => {
-                let (dek, witness) = offline::unlock(dir, host, &front).map_err(no_key)?;
+                let (dek, witness) = offline::unlock(dir, host, &front).map_err(BackupError::HostKey)?;
                 self.sealed(&dek, Some(witness.as_ref()))?
             }
             Layout::Upstream(front) => {
-                let key = offline::upstream_key(dir).map_err(no_key)?;
+                let key = offline::upstream_key(dir).map_err(BackupError::HostKey)?;
                 if let Err(Refusal::WrongKey) = upstream::open(&self.file, &front, &key) {
-                    return Err(no_key(Refusal::WrongKey));
+                    return Err(BackupError::HostKey(Refusal::WrongKey));
                 }
                 self.upstream(&front, RecoveryRoot::new(key))?
             }

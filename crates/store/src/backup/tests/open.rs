@@ -49,7 +49,7 @@ fn the_key_of_another_host_does_not_open_it() {
     other.new_slot(SealMode::ProductKey).unwrap();
     for stranger in [&other as &dyn KeySealer, &Plain] {
         let (code, message) = fails(&seal.dir, &none(), Some(stranger));
-        assert_eq!(code, "not_opened");
+        assert_eq!(code, "no_key");
         assert!(message.contains("recovery keys"), "{message}");
     }
     fs::remove_file(seal.dir.join(SEALED_KEY)).unwrap();

@@ -352,18 +352,9 @@ pub enum BackupCommand {
     Verify {
         /// Backup file, or seal directory
         backup: PathBuf,
-        /// PEM file of a recovery private key; once for each party
-        #[arg(short, long, value_name = "FILE")]
-        key: Vec<PathBuf>,
-        /// Recovery data that `manifest set` answered (JSON); needed if the backup does not hold the encrypted secrets
-        #[arg(long, value_name = "FILE")]
-        recoverydata: Option<PathBuf>,
-        /// Decrypted recovery secret (raw bytes); once for each party
-        #[arg(long, value_name = "FILE")]
-        secret: Vec<PathBuf>,
-        /// Root certificate (PEM) that the backup must belong to
-        #[arg(long, value_name = "FILE")]
-        root: Option<PathBuf>,
+        /// What opens it.
+        #[command(flatten)]
+        at_hand: AtHand,
     },
     /// Put a backup in place. What it replaces is kept beside it
     Restore {
@@ -413,21 +404,29 @@ pub enum StateCommand {
     },
 }
 
-/// What opens a state offline.
+/// Recovery keys and secrets at hand, and what they must fit.
 #[derive(Debug, Args, Clone)]
-pub struct OpenArgs {
+pub struct AtHand {
     /// PEM file of a recovery private key; once for each party
     #[arg(short, long, value_name = "FILE")]
     pub key: Vec<PathBuf>,
-    /// Recovery data that `manifest set` answered (JSON); needed if the state does not hold the encrypted secrets
+    /// Recovery data that `manifest set` answered (JSON); needed if the backup does not hold the encrypted secrets
     #[arg(long, value_name = "FILE")]
     pub recoverydata: Option<PathBuf>,
     /// Decrypted recovery secret (raw bytes); once for each party
     #[arg(long, value_name = "FILE")]
     pub secret: Vec<PathBuf>,
-    /// Root certificate (PEM) that the state must belong to
+    /// Root certificate (PEM) that it must belong to
     #[arg(long, value_name = "FILE")]
     pub root: Option<PathBuf>,
+}
+
+/// What opens a state offline.
+#[derive(Debug, Args, Clone)]
+pub struct OpenArgs {
+    /// Recovery keys and secrets.
+    #[command(flatten)]
+    pub at_hand: AtHand,
     /// Simulation: the file that plays the host's seal key
     #[arg(long, value_name = "FILE", env = "MARBLERUN_SIMULATION_HOST_KEY")]
     pub simulation_host_key: Option<PathBuf>,

@@ -11,7 +11,7 @@ use aws_lc_rs::aead::{AES_128_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, Unbound
 use marblerun_api::bytes::Base64;
 use marblerun_api::v2::UserSecret;
 use marblerun_client::{Client, Identity};
-use marblerun_testkit::{Coordinator, FakeMarble, RecoveryKeyPair, TestUser, binary, load};
+use marblerun_testkit::{Coordinator, FakeMarble, RecoveryKeyPair, TestUser, binary, fixtures, load};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use serde_json::{Value, json};
@@ -94,34 +94,18 @@ async fn goes_through_unchanged(name: &str, fixture: &Path) {
     assert_eq!(told["openedBy"], "sealed_key");
 }
 
-fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/upstream-state")
-}
-
 #[tokio::test]
 async fn a_state_of_upstream_is_exported_as_it_was_imported_to_the_byte() {
-    for name in [
-        "single",
-        "no-recovery-keys",
-        "multi-xor-2",
-        "shamir-2of3",
-        "uniquekey",
-        "legacy-16byte-key",
-        "rotation/1-before",
-        "rotation/2-after",
-    ] {
-        goes_through_unchanged(name, &fixtures().join(name)).await;
+    for (name, fixture) in fixtures::upstream_states() {
+        goes_through_unchanged(name, &fixture).await;
     }
 }
 
 #[tokio::test]
 async fn the_richest_state_of_upstream_is_exported_as_it_was_imported() {
-    let rich = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures/upstream-state/rich");
-    if !rich.is_dir() {
-        eprintln!("SKIPPED: {} is not there, so the state with every kind of store key is not tested", rich.display());
-        return;
+    if let Some(rich) = fixtures::rich_upstream_state() {
+        goes_through_unchanged("rich", &rich).await;
     }
-    goes_through_unchanged("rich", &rich).await;
 }
 
 /// A deployment of ours with something of everything a state can hold.

@@ -1,7 +1,7 @@
 //! `marblerun backup create|list|inspect|verify|restore`, for standalone seal directories.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use comfy_table::Table;
@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use crate::args::BackupCommand;
+use crate::args::{AtHand, BackupCommand};
 use crate::files;
 use crate::output::{Output, warn};
 
@@ -32,9 +32,7 @@ pub fn run(output: &Output<'_>, command: BackupCommand) -> Result<()> {
                 _ => Ok(()),
             }
         }
-        BackupCommand::Verify { backup, key, recoverydata, secret, root } => {
-            verify(output, &backup, &key, recoverydata.as_deref(), &secret, root.as_deref())
-        }
+        BackupCommand::Verify { backup, at_hand } => verify(output, &backup, &at_hand),
         BackupCommand::Restore { backup, seal_dir, force } => restore(output, &backup, &seal_dir, force),
     }
 }
@@ -101,18 +99,11 @@ struct RecoveryData {
     secrets: BTreeMap<String, Base64>,
 }
 
-fn verify(
-    output: &Output<'_>,
-    backup: &Path,
-    keys: &[PathBuf],
-    recovery_data: Option<&Path>,
-    secrets: &[PathBuf],
-    root: Option<&Path>,
-) -> Result<()> {
-    if keys.is_empty() && secrets.is_empty() {
+fn verify(output: &Output<'_>, backup: &Path, at_hand: &AtHand) -> Result<()> {
+    if at_hand.is_empty() {
         bail!("say what opens the backup: --key FILE for each party that is needed, or --secret FILE");
     }
-    let with = at_hand(keys, recovery_data, secrets, root)?;
+    let with = at_hand.read()?;
     let proof = backup::verify(backup, &with)?;
     if proof.header_altered {
         warn("the readable header is not the one inside; a Coordinator goes by the one inside");
@@ -151,33 +142,35 @@ fn verify(
     })
 }
 
-/// Reads what opens a backup.
-pub(super) fn at_hand(
-    keys: &[PathBuf],
-    recovery_data: Option<&Path>,
-    secrets: &[PathBuf],
-    root: Option<&Path>,
-) -> Result<VerifyWith> {
-    let mut with = VerifyWith::default();
-    for path in keys {
-        let pem =
-            String::from_utf8(files::read(path)?).ok().with_context(|| format!("{} is not PEM", path.display()))?;
-        with.private_keys.push(Zeroizing::new(pem));
+impl AtHand {
+    /// Whether there is nothing that could open anything.
+    pub(super) fn is_empty(&self) -> bool {
+        self.key.is_empty() && self.secret.is_empty()
     }
-    for path in secrets {
-        with.secrets.push(Zeroizing::new(files::read(path)?));
+
+    /// Reads the files.
+    pub(super) fn read(&self) -> Result<VerifyWith> {
+        let mut with = VerifyWith::default();
+        for path in &self.key {
+            let pem =
+                String::from_utf8(files::read(path)?).ok().with_context(|| format!("{} is not PEM", path.display()))?;
+            with.private_keys.push(Zeroizing::new(pem));
+        }
+        for path in &self.secret {
+            with.secrets.push(Zeroizing::new(files::read(path)?));
+        }
+        if let Some(path) = &self.recoverydata {
+            let data: RecoveryData = serde_json::from_slice(&files::read(path)?)
+                .with_context(|| format!("{} is not recovery data as 'manifest set' writes it", path.display()))?;
+            with.recovery_data = data.secrets.into_iter().map(|(name, Base64(bytes))| (name, bytes)).collect();
+        }
+        if let Some(path) = &self.root {
+            let der = CertificateDer::from_pem_slice(&files::read(path)?)
+                .with_context(|| format!("{} holds no certificate", path.display()))?;
+            with.root_certificate = Some(der.to_vec());
+        }
+        Ok(with)
     }
-    if let Some(path) = recovery_data {
-        let data: RecoveryData = serde_json::from_slice(&files::read(path)?)
-            .with_context(|| format!("{} is not recovery data as 'manifest set' writes it", path.display()))?;
-        with.recovery_data = data.secrets.into_iter().map(|(name, Base64(bytes))| (name, bytes)).collect();
-    }
-    if let Some(path) = root {
-        let der = CertificateDer::from_pem_slice(&files::read(path)?)
-            .with_context(|| format!("{} holds no certificate", path.display()))?;
-        with.root_certificate = Some(der.to_vec());
-    }
-    Ok(with)
 }
 
 /// Unix milliseconds as RFC 3339.

@@ -9,7 +9,7 @@ use marblerun_store::backup::{
 };
 use serde_json::{Value, json};
 
-use super::backup::{at_hand, time, to_json, to_text};
+use super::backup::{time, to_json, to_text};
 use crate::args::{ExportFormat, OpenArgs, StateCommand};
 use crate::output::{Output, warn};
 
@@ -27,8 +27,8 @@ pub fn run(output: &Output<'_>, command: StateCommand) -> Result<()> {
 }
 
 fn inspect(output: &Output<'_>, source: &Path, open: &OpenArgs, sealed_key: bool) -> Result<()> {
-    if !sealed_key && open.key.is_empty() && open.secret.is_empty() {
-        if open.recoverydata.is_some() {
+    if !sealed_key && open.at_hand.is_empty() {
+        if open.at_hand.recoverydata.is_some() {
             bail!("recovery data alone opens nothing: add --key FILE for each party that is needed");
         }
         return header(output, source);
@@ -114,7 +114,7 @@ fn export(output: &Output<'_>, source: &Path, open: &OpenArgs, bare_key: bool) -
 
 /// Opens it with the keys at hand, or, if that is wanted, with its own `sealed_key`.
 fn unseal(source: &Path, open: &OpenArgs, by_sealed_key: bool) -> Result<OpenedState> {
-    let with = at_hand(&open.key, open.recoverydata.as_deref(), &open.secret, open.root.as_deref())?;
+    let with = open.at_hand.read()?;
     let host: Box<dyn KeySealer> = match &open.simulation_host_key {
         Some(path) if !path.as_os_str().is_empty() => Box::new(HostKeyFile::new(path)),
         _ => Box::new(Plain),

@@ -106,6 +106,13 @@ pub fn warn(text: &str) {
     eprintln!("Warning: {text}");
 }
 
+/// A line of a description: a label, and a value in which nothing can steer a terminal. What a sealed file says is
+/// somebody else's text.
+pub fn row(label: &str, value: &str) -> String {
+    let value: String = value.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect();
+    format!("  {label:<22} {value}")
+}
+
 /// How long a command may take before it shows that it is at work.
 const PATIENCE: Duration = Duration::from_secs(1);
 
@@ -142,5 +149,19 @@ impl Drop for Busy {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_in_a_sealed_file_cannot_steer_a_terminal_or_forge_a_line() {
+        assert_eq!(
+            row("recovery", "a\u{1b}[2J\n  condition b"),
+            "  recovery               a\u{fffd}[2J\u{fffd}  condition b"
+        );
+        assert_eq!(row("user", "é < &"), "  user                   é < &");
     }
 }

@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::args::{AtHand, BackupCommand};
 use crate::files;
-use crate::output::{Output, warn};
+use crate::output::{self, Output, warn};
 
 /// Runs one of them.
 pub fn run(output: &Output<'_>, command: BackupCommand) -> Result<()> {
@@ -122,7 +122,7 @@ fn verify(output: &Output<'_>, backup: &Path, at_hand: &AtHand) -> Result<()> {
     });
     output.result(&value, || {
         let mut lines = vec!["OK: the backup opens, and what is inside fits together".to_owned()];
-        let mut row = |label: &str, value: String| lines.push(format!("  {label:<22} {value}"));
+        let mut row = |label: &str, value: String| lines.push(output::row(label, &value));
         row("root fingerprint", hex::encode(proof.root_fingerprint));
         row("manifest fingerprint", hex::encode(proof.manifest_fingerprint));
         if let (Some(sequence), Some(milliseconds)) = (proof.sequence, proof.time_ms) {
@@ -250,7 +250,7 @@ fn upstream_header(facts: &Facts) -> String {
 /// What a file tells without a key, for people.
 pub(super) fn to_text(facts: &Facts) -> String {
     let mut lines = vec![format!("{} ({} bytes)", facts.path.display(), facts.bytes)];
-    let mut row = |label: &str, value: String| lines.push(format!("  {label:<22} {value}"));
+    let mut row = |label: &str, value: String| lines.push(output::row(label, &value));
     row(
         "condition",
         match &facts.condition {

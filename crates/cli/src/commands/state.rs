@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::backup::{time, to_json, to_text};
 use crate::args::{ExportFormat, OpenArgs, StateCommand};
-use crate::output::{Output, warn};
+use crate::output::{self, Output, warn};
 
 /// Most counters that are listed for people; `--format json` has all.
 const SHOWN_COUNTERS: usize = 20;
@@ -62,7 +62,8 @@ fn header(output: &Output<'_>, source: &Path) -> Result<()> {
                 "upstream_bare" => "of the Go Coordinator without enclave:",
                 _ => "cannot be used here:",
             };
-            text.push_str(&format!("\n  {:<22} {what} {}", "sealed_key", details.join(", ")));
+            text.push('\n');
+            text.push_str(&output::row("sealed_key", &format!("{what} {}", details.join(", "))));
         }
         text
     })?;
@@ -93,8 +94,8 @@ fn export(output: &Output<'_>, source: &Path, open: &OpenArgs, bare_key: bool) -
     output.result(&value, || {
         let mut lines = vec![format!("Exported {} to {}", source.display(), exported.sealed_data.display())];
         lines.extend(exported.sealed_key.iter().map(|path| format!("Its key, in the clear: {}", path.display())));
-        lines.push(format!("  {:<22} {}", "root fingerprint", contents.root_fingerprint));
-        lines.push(format!("  {:<22} {}", "manifest fingerprint", fingerprint.unwrap_or_default()));
+        lines.push(output::row("root fingerprint", &contents.root_fingerprint));
+        lines.push(output::row("manifest fingerprint", &fingerprint.unwrap_or_default()));
         lines.push(match (exported.sealed_key.is_some(), contents.recovery.first()) {
             (true, None) => {
                 "Put both files into the seal directory of the Go Coordinator (without enclave).".to_owned()
@@ -132,7 +133,7 @@ fn by(opened: &OpenedState) -> &'static str {
 fn describe(opened: &OpenedState, contents: &Contents) -> String {
     let mut lines =
         vec![format!("{} ({} bytes), opened with {}", opened.facts.path.display(), opened.facts.bytes, by(opened))];
-    let mut row = |label: &str, value: String| lines.push(format!("  {label:<22} {value}"));
+    let mut row = |label: &str, value: String| lines.push(output::row(label, &value));
     row("phase", contents.phase.to_owned());
     if let (Some(sequence), Some(milliseconds)) = (opened.sequence, opened.time_ms) {
         row("time", time(milliseconds.cast_signed()));

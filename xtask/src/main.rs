@@ -3,6 +3,7 @@
 
 #[cfg(feature = "bench")]
 mod bench;
+mod compatibility;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -151,7 +152,9 @@ fn docs() -> Result<()> {
     let mut command = cargo();
     command.current_dir(root()?).args(["test", "--locked", "--quiet", "reference_page"]);
     command.args(["--package", "marblerun-cli", "--package", "marblerun-coordinator"]);
-    run(command.env("MARBLERUN_UPDATE_DOCS", "1"))
+    run(command.env("MARBLERUN_UPDATE_DOCS", "1"))?;
+    // The last: it is checked against the pages above.
+    compatibility::write(&root()?)
 }
 
 fn check() -> Result<()> {

@@ -134,6 +134,9 @@ pub enum Command {
     /// Read and verify the audit trail: who did what to the deployment
     #[command(subcommand, arg_required_else_help = true)]
     Audit(AuditCommand),
+    /// Look into a sealed state, and export it, without a Coordinator
+    #[command(subcommand, arg_required_else_help = true)]
+    State(StateCommand),
     /// Run the whole story on this machine, in simulation: attest, provision, seal, lose the host, recover, restore
     Demo(DemoArgs),
     /// Tell the version of this program
@@ -421,21 +424,9 @@ pub enum BackupCommand {
     Verify {
         /// Backup file, or seal directory
         backup: PathBuf,
-        /// PEM file of a recovery private key; once for each party
-        #[arg(short, long, value_name = "FILE")]
-        key: Vec<PathBuf>,
-        /// And a key on a token.
+        /// What opens it.
         #[command(flatten)]
-        token: TokenKey,
-        /// Recovery data that `manifest set` answered (JSON); needed if the backup does not hold the encrypted secrets
-        #[arg(long, value_name = "FILE")]
-        recoverydata: Option<PathBuf>,
-        /// Decrypted recovery secret (raw bytes); once for each party
-        #[arg(long, value_name = "FILE")]
-        secret: Vec<PathBuf>,
-        /// Root certificate (PEM) that the backup must belong to
-        #[arg(long, value_name = "FILE")]
-        root: Option<PathBuf>,
+        at_hand: AtHand,
     },
     /// Put a backup in place. What it replaces is kept beside it
     Restore {
@@ -511,6 +502,80 @@ pub struct AuditKeys {
     /// With an address: label of the user's certificate on the token
     #[arg(long, value_name = "LABEL")]
     pub pkcs11_cert_label: Option<OsString>,
+}
+
+/// `state ..`
+#[derive(Debug, Subcommand)]
+pub enum StateCommand {
+    /// Tell what a state is, and, with what opens it, what is inside. Values of secrets are never shown
+    ///
+    /// SOURCE is a backup, a seal directory, or a sealed_data of upstream. Without a key the header alone is told, which
+    /// nothing proves. A seal directory opens by its own sealed_key with --sealed-key, in simulation.
+    Inspect {
+        /// Backup file, or seal directory
+        source: PathBuf,
+        /// What opens it.
+        #[command(flatten)]
+        open: OpenArgs,
+        /// Open a seal directory with its own sealed_key (simulation; see --simulation-host-key)
+        #[arg(long)]
+        sealed_key: bool,
+    },
+    /// Write a state in the form that upstream's Coordinator opens
+    ///
+    /// Writes sealed_data and sealed_key into the folder named with -o, which must not hold any yet. The same recovery
+    /// secrets open it there. A seal directory in simulation opens by its own sealed_key where no key is given.
+    Export {
+        /// Backup file, or seal directory
+        source: PathBuf,
+        /// For which program
+        #[arg(long, value_enum)]
+        to: ExportFormat,
+        /// What opens it.
+        #[command(flatten)]
+        open: OpenArgs,
+        /// Leave out sealed_key, which is the data encryption key in the clear: then it is opened by recovery alone
+        #[arg(long)]
+        no_sealed_key: bool,
+    },
+}
+
+/// Recovery keys and secrets at hand, and what they must fit.
+#[derive(Debug, Args, Clone)]
+pub struct AtHand {
+    /// PEM file of a recovery private key; once for each party
+    #[arg(short, long, value_name = "FILE")]
+    pub key: Vec<PathBuf>,
+    /// And a key on a token.
+    #[command(flatten)]
+    pub token: TokenKey,
+    /// Recovery data that `manifest set` answered (JSON); needed if the backup does not hold the encrypted secrets
+    #[arg(long, value_name = "FILE")]
+    pub recoverydata: Option<PathBuf>,
+    /// Decrypted recovery secret (raw bytes); once for each party
+    #[arg(long, value_name = "FILE")]
+    pub secret: Vec<PathBuf>,
+    /// Root certificate (PEM) that it must belong to
+    #[arg(long, value_name = "FILE")]
+    pub root: Option<PathBuf>,
+}
+
+/// What opens a state offline.
+#[derive(Debug, Args, Clone)]
+pub struct OpenArgs {
+    /// Recovery keys and secrets.
+    #[command(flatten)]
+    pub at_hand: AtHand,
+    /// Simulation: the file that plays the host's seal key
+    #[arg(long, value_name = "FILE", env = "MARBLERUN_SIMULATION_HOST_KEY")]
+    pub simulation_host_key: Option<PathBuf>,
+}
+
+/// Forms a state is exported to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// The Go Coordinator, 1.9
+    Upstream,
 }
 
 /// `demo`

@@ -53,18 +53,25 @@ impl<'a> Output<'a> {
 
     /// The result of a command: `text` for people, or `value` as JSON. Goes to the file named with `--output`, if any.
     pub fn result<T: Serialize>(&self, value: &T, text: impl FnOnce() -> String) -> Result<()> {
+        self.result_to(self.file.filter(|path| *path != "-"), value, text)
+    }
+
+    /// As [`Output::result`], of a command for which `--output` names where something else goes.
+    pub fn report<T: Serialize>(&self, value: &T, text: impl FnOnce() -> String) -> Result<()> {
+        self.result_to(None, value, text)
+    }
+
+    fn result_to<T: Serialize>(&self, file: Option<&str>, value: &T, text: impl FnOnce() -> String) -> Result<()> {
         let mut text = if self.json { serde_json::to_string_pretty(value)? } else { text() };
         if text.is_empty() {
             return Ok(());
         }
         text.push('\n');
-        match self.file {
-            Some(path) if path != "-" => files::write_private(path.as_ref(), text.as_bytes()),
-            _ => {
-                self.printed.set(self.json);
-                write_stdout(text.as_bytes())
-            }
+        if let Some(path) = file {
+            return files::write_private(path.as_ref(), text.as_bytes());
         }
+        self.printed.set(self.json);
+        write_stdout(text.as_bytes())
     }
 
     /// The failure of a command: always a line on stderr, and the JSON document if none has been printed.
@@ -130,6 +137,13 @@ pub fn ask_secret(prompt: &str) -> std::io::Result<Option<Zeroizing<String>>> {
     Ok(Some(Zeroizing::new(terminal.read_secure_line()?)))
 }
 
+/// A line of a description: a label, and a value in which nothing can steer a terminal. What a sealed file says is
+/// somebody else's text.
+pub fn row(label: &str, value: &str) -> String {
+    let value: String = value.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect();
+    format!("  {label:<22} {value}")
+}
+
 /// How long a command may take before it shows that it is at work.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Between two pictures of the spinner.
@@ -171,5 +185,19 @@ impl Drop for Busy {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_in_a_sealed_file_cannot_steer_a_terminal_or_forge_a_line() {
+        assert_eq!(
+            row("recovery", "a\u{1b}[2J\n  condition b"),
+            "  recovery               a\u{fffd}[2J\u{fffd}  condition b"
+        );
+        assert_eq!(row("user", "é < &"), "  user                   é < &");
     }
 }

@@ -27,9 +27,16 @@ fn closed_port() -> String {
 
 #[test]
 fn a_group_alone_prints_help_to_stdout_and_succeeds() {
-    for args in
-        [&[][..], &["manifest"], &["certificate"], &["secret"], &["backup"], &["audit"], &["manifest", "--help"]]
-    {
+    for args in [
+        &[][..],
+        &["manifest"],
+        &["certificate"],
+        &["secret"],
+        &["backup"],
+        &["audit"],
+        &["state"],
+        &["manifest", "--help"],
+    ] {
         let output = marblerun(args);
         assert_eq!(output.status.code(), Some(0), "{args:?}");
         assert!(text(&output.stdout).contains("Usage:"), "{args:?}");
@@ -85,6 +92,10 @@ fn with_json_every_failure_is_exactly_one_document_on_stdout() {
         &["audit", "verify", &nobody, "-i", "-o", "json"],
         &["audit", "verify", &junk, "-o", "json"],
         &["audit", "verify", &junk, &missing, "-o", "json"],
+        &["state", "inspect", &junk, "-o", "json"],
+        &["state", "inspect", &missing, "--sealed-key", "-o", "json"],
+        &["state", "export", &junk, "--to", "upstream", "-o", "json"],
+        &["state", "export", &junk, "--to", "elsewhere", "-o", "json"],
     ] {
         let output = marblerun(args);
         assert_eq!(output.status.code(), Some(1), "{args:?}");

@@ -144,6 +144,11 @@ impl State {
         self.counters.get(key).copied().unwrap_or(0)
     }
 
+    /// All monotonic counters that were ever set.
+    pub fn counters(&self) -> impl Iterator<Item = (&CounterKey, u64)> {
+        self.counters.iter().map(|(key, value)| (key, *value))
+    }
+
     /// Number of monotonic counters of one Marble instance.
     #[must_use]
     pub fn counters_of(&self, marble_type: &str, uuid: &[u8; 16]) -> usize {

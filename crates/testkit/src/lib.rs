@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod coordinator;
+pub mod fixtures;
 pub mod load;
 mod marble;
 mod soft_token;

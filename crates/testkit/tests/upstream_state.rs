@@ -5,18 +5,15 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use marblerun_testkit::Coordinator;
+use marblerun_testkit::fixtures::{rich_upstream_state, upstream_state, upstream_states};
 use serde_json::Value;
-
-fn fixtures() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/upstream-state")
-}
 
 fn expected(dir: &Path) -> Value {
     let read = |dir: &Path| -> Value { serde_json::from_slice(&fs::read(dir.join("expected.json")).unwrap()).unwrap() };
     let mut expected = read(dir);
     if dir.ends_with("legacy-16byte-key") {
         // The plaintext of `single` under a 16-byte key, which is what its only party uploads.
-        let single = read(&fixtures().join("single"));
+        let single = read(&upstream_state("single"));
         for name in ["root_cert_sha256", "manifest_fingerprint"] {
             expected[name] = single[name].clone();
         }
@@ -87,33 +84,14 @@ async fn recovers(dir: PathBuf, parties: &[&str]) {
 
 #[tokio::test]
 async fn a_directory_of_upstream_opens_by_itself() {
-    for name in [
-        "single",
-        "no-recovery-keys",
-        "multi-xor-2",
-        "shamir-2of3",
-        "uniquekey",
-        "legacy-16byte-key",
-        "rotation/1-before",
-        "rotation/2-after",
-    ] {
-        opens_by_itself(fixtures().join(name)).await;
+    for (_, fixture) in upstream_states() {
+        opens_by_itself(fixture).await;
     }
-}
-
-/// The one with every kind of key, read from beside the project, if it is there.
-fn rich() -> Option<PathBuf> {
-    let rich = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/fixtures/upstream-state/rich");
-    if rich.is_dir() {
-        return Some(rich);
-    }
-    eprintln!("SKIPPED: {} is not there, so the state with every kind of key is not tested", rich.display());
-    None
 }
 
 #[tokio::test]
 async fn the_richest_state_of_upstream_opens_by_itself_and_recovers() {
-    let Some(rich) = rich() else { return };
+    let Some(rich) = rich_upstream_state() else { return };
     opens_by_itself(rich.clone()).await;
     let party = expected(&rich)["recovery_secrets_hex"].as_object().unwrap().keys().next().unwrap().clone();
     recovers(rich, &[&party]).await;
@@ -122,7 +100,7 @@ async fn the_richest_state_of_upstream_opens_by_itself_and_recovers() {
 /// As with upstream: recovery data are answered all the same, and nothing is ever on disk.
 #[tokio::test]
 async fn a_manifest_that_disables_sealing_leaves_nothing_behind() {
-    let manifest = fs::read(fixtures().join("disabled/manifest.json")).unwrap();
+    let manifest = fs::read(upstream_state("disabled").join("manifest.json")).unwrap();
     let home = tempfile::tempdir().unwrap();
     let seal = home.path().join("seal");
     let coordinator = Coordinator::builder(&seal).start().await.unwrap();
@@ -138,30 +116,30 @@ async fn a_manifest_that_disables_sealing_leaves_nothing_behind() {
 
 #[tokio::test]
 async fn a_backup_of_upstream_recovers_with_one_key() {
-    recovers(fixtures().join("single"), &[&first_party("single")]).await;
-    recovers(fixtures().join("uniquekey"), &[&first_party("uniquekey")]).await;
+    recovers(upstream_state("single"), &[&first_party("single")]).await;
+    recovers(upstream_state("uniquekey"), &[&first_party("uniquekey")]).await;
 }
 
 #[tokio::test]
 async fn a_backup_of_upstream_recovers_with_all_of_two_keys_in_any_order() {
-    recovers(fixtures().join("multi-xor-2"), &["alice", "bob"]).await;
-    recovers(fixtures().join("rotation/2-after"), &["bob", "alice"]).await;
+    recovers(upstream_state("multi-xor-2"), &["alice", "bob"]).await;
+    recovers(upstream_state("rotation/2-after"), &["bob", "alice"]).await;
 }
 
 #[tokio::test]
 async fn a_backup_of_upstream_recovers_with_any_two_of_three_keys() {
     for parties in [["alice", "bob"], ["carol", "alice"], ["bob", "carol"]] {
-        recovers(fixtures().join("shamir-2of3"), &parties).await;
+        recovers(upstream_state("shamir-2of3"), &parties).await;
     }
 }
 
 /// A state from before 1.9 has a 16-byte key.
 #[tokio::test]
 async fn a_backup_from_before_1_9_recovers() {
-    recovers(fixtures().join("legacy-16byte-key"), &[&first_party("legacy-16byte-key")]).await;
+    recovers(upstream_state("legacy-16byte-key"), &[&first_party("legacy-16byte-key")]).await;
 }
 
 fn first_party(name: &str) -> String {
-    let expected = expected(&fixtures().join(name));
+    let expected = expected(&upstream_state(name));
     expected["recovery_secrets_hex"].as_object().unwrap().keys().next().unwrap().clone()
 }

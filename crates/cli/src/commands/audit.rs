@@ -12,7 +12,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 
-use crate::args::{AuditCommand, AuditKeys, ClientCert, Global};
+use crate::args::{AtHand, AuditCommand, AuditKeys, ClientCert, Global};
 use crate::identity::Credentials;
 use crate::output::{Output, warn};
 use crate::{files, trust};
@@ -90,8 +90,14 @@ impl Found {
         if keys.cert.is_some() {
             bail!("{} is a file or folder, which is opened with recovery keys: --cert has no use", path.display());
         }
-        let with = super::backup::opening(&keys.key, &keys.token, keys.recoverydata.as_deref(), &keys.secret, root)?;
-        let (proof, state) = backup::open(path, &with)?;
+        let at_hand = keys.of_backup(root);
+        if at_hand.is_empty() {
+            bail!(
+                "say what opens {}: --key FILE for each party that is needed, --pkcs11-config FILE, or --secret FILE",
+                path.display()
+            );
+        }
+        let (proof, state) = backup::open(path, &at_hand.read()?)?;
         if root.is_none() {
             let fingerprint = hex::encode(proof.root_fingerprint);
             warn(&format!(
@@ -105,6 +111,17 @@ impl Found {
 }
 
 impl AuditKeys {
+    /// Those of recovery parties, for a backup.
+    fn of_backup(&self, root: Option<&Path>) -> AtHand {
+        AtHand {
+            key: self.key.clone(),
+            token: self.token.clone(),
+            recoverydata: self.recoverydata.clone(),
+            secret: self.secret.clone(),
+            root: root.map(Path::to_path_buf),
+        }
+    }
+
     /// Those of a user, for a Coordinator.
     fn of_user(&self) -> Result<ClientCert> {
         let key = match self.key.as_slice() {

@@ -1,13 +1,12 @@
 //! `marblerun backup create|list|inspect|verify|restore`, for standalone seal directories.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use comfy_table::Table;
 use marblerun_api::bytes::Base64;
-use marblerun_recovery::Scheme;
-use marblerun_store::backup::{self, Condition, Created, Facts, Incoming, Proof, Quorum, VerifyWith};
+use marblerun_store::backup::{self, Condition, Created, Facts, Incoming, Quorum, VerifyWith, scheme_name};
 use marblerun_store::format::Signature;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
@@ -15,9 +14,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use crate::args::{BackupCommand, ClientCert, Global, TokenKey};
+use crate::args::{AtHand, BackupCommand, ClientCert, Global};
 use crate::identity::Credentials;
-use crate::output::{Output, warn};
+use crate::output::{self, Output, warn};
 use crate::{files, recovery_key, trust};
 
 /// Runs one of them.
@@ -37,9 +36,7 @@ pub async fn run(global: &Global, output: &Output<'_>, command: BackupCommand) -
                 _ => Ok(()),
             }
         }
-        BackupCommand::Verify { backup, key, token, recoverydata, secret, root } => {
-            verify(output, &backup, &key, &token, recoverydata.as_deref(), &secret, root.as_deref())
-        }
+        BackupCommand::Verify { backup, at_hand } => verify(output, &backup, &at_hand),
         BackupCommand::Restore { backup, seal_dir, force } => restore(output, &backup, &seal_dir, force),
     }
 }
@@ -135,57 +132,13 @@ struct RecoveryData {
     secrets: BTreeMap<String, Base64>,
 }
 
-fn verify(
-    output: &Output<'_>,
-    backup: &Path,
-    keys: &[PathBuf],
-    token: &TokenKey,
-    recovery_data: Option<&Path>,
-    secrets: &[PathBuf],
-    root: Option<&Path>,
-) -> Result<()> {
-    let with = opening(keys, token, recovery_data, secrets, root)?;
-    let proof = backup::verify(backup, &with)?;
-    report_proof(output, &proof)
-}
-
-/// What opens a backup, from files or a token.
-pub(super) fn opening(
-    keys: &[PathBuf],
-    token: &TokenKey,
-    recovery_data: Option<&Path>,
-    secrets: &[PathBuf],
-    root: Option<&Path>,
-) -> Result<VerifyWith> {
-    let mut with = VerifyWith::default();
-    with.device_keys.extend(recovery_key::on_token(token)?);
-    if keys.is_empty() && secrets.is_empty() && with.device_keys.is_empty() {
+fn verify(output: &Output<'_>, backup: &Path, at_hand: &AtHand) -> Result<()> {
+    if at_hand.is_empty() {
         bail!(
             "say what opens the backup: --key FILE for each party that is needed, --pkcs11-config FILE, or --secret FILE"
         );
     }
-    for path in keys {
-        let pem =
-            String::from_utf8(files::read(path)?).ok().with_context(|| format!("{} is not PEM", path.display()))?;
-        with.private_keys.push(Zeroizing::new(pem));
-    }
-    for path in secrets {
-        with.secrets.push(Zeroizing::new(files::read(path)?));
-    }
-    if let Some(path) = recovery_data {
-        let data: RecoveryData = serde_json::from_slice(&files::read(path)?)
-            .with_context(|| format!("{} is not recovery data as 'manifest set' writes it", path.display()))?;
-        with.recovery_data = data.secrets.into_iter().map(|(name, Base64(bytes))| (name, bytes)).collect();
-    }
-    if let Some(path) = root {
-        let der = CertificateDer::from_pem_slice(&files::read(path)?)
-            .with_context(|| format!("{} holds no certificate", path.display()))?;
-        with.root_certificate = Some(der.to_vec());
-    }
-    Ok(with)
-}
-
-fn report_proof(output: &Output<'_>, proof: &Proof) -> Result<()> {
+    let proof = backup::verify(backup, &at_hand.read()?)?;
     if proof.header_altered {
         warn("the readable header is not the one inside; a Coordinator goes by the one inside");
     }
@@ -203,7 +156,7 @@ fn report_proof(output: &Output<'_>, proof: &Proof) -> Result<()> {
     });
     output.result(&value, || {
         let mut lines = vec!["OK: the backup opens, and what is inside fits together".to_owned()];
-        let mut row = |label: &str, value: String| lines.push(format!("  {label:<22} {value}"));
+        let mut row = |label: &str, value: String| lines.push(output::row(label, &value));
         row("root fingerprint", hex::encode(proof.root_fingerprint));
         row("manifest fingerprint", hex::encode(proof.manifest_fingerprint));
         if let (Some(sequence), Some(milliseconds)) = (proof.sequence, proof.time_ms) {
@@ -223,8 +176,40 @@ fn report_proof(output: &Output<'_>, proof: &Proof) -> Result<()> {
     })
 }
 
+impl AtHand {
+    /// Whether there is nothing that could open anything.
+    pub(super) fn is_empty(&self) -> bool {
+        self.key.is_empty() && self.secret.is_empty() && self.token.pkcs11_config.is_none()
+    }
+
+    /// Reads the files.
+    pub(super) fn read(&self) -> Result<VerifyWith> {
+        let mut with = VerifyWith::default();
+        with.device_keys.extend(recovery_key::on_token(&self.token)?);
+        for path in &self.key {
+            let pem =
+                String::from_utf8(files::read(path)?).ok().with_context(|| format!("{} is not PEM", path.display()))?;
+            with.private_keys.push(Zeroizing::new(pem));
+        }
+        for path in &self.secret {
+            with.secrets.push(Zeroizing::new(files::read(path)?));
+        }
+        if let Some(path) = &self.recoverydata {
+            let data: RecoveryData = serde_json::from_slice(&files::read(path)?)
+                .with_context(|| format!("{} is not recovery data as 'manifest set' writes it", path.display()))?;
+            with.recovery_data = data.secrets.into_iter().map(|(name, Base64(bytes))| (name, bytes)).collect();
+        }
+        if let Some(path) = &self.root {
+            let der = CertificateDer::from_pem_slice(&files::read(path)?)
+                .with_context(|| format!("{} holds no certificate", path.display()))?;
+            with.root_certificate = Some(der.to_vec());
+        }
+        Ok(with)
+    }
+}
+
 /// Unix milliseconds as RFC 3339.
-fn time(milliseconds: i64) -> String {
+pub(super) fn time(milliseconds: i64) -> String {
     jiff::Timestamp::from_millisecond(milliseconds).map_or_else(|_| milliseconds.to_string(), |time| time.to_string())
 }
 
@@ -236,21 +221,15 @@ fn signature(signature: &Signature) -> &'static str {
     }
 }
 
-fn scheme(scheme: Scheme) -> &'static str {
-    match scheme {
-        Scheme::Single => "single",
-        Scheme::Xor => "all",
-        Scheme::Shamir => "threshold",
-    }
-}
-
-fn to_json(facts: &Facts) -> Value {
+/// What a file tells without a key, as JSON.
+pub(super) fn to_json(facts: &Facts) -> Value {
     let recovery: Vec<Value> = facts
         .recovery
         .iter()
         .map(|set| {
             json!({
-                "scheme": scheme(set.scheme),
+                // Upstream's header tells hashes alone.
+                "scheme": if set.threshold == 0 { "unknown" } else { scheme_name(set.scheme) },
                 "threshold": set.threshold,
                 "parties": set.parties.iter().map(|party| json!({
                     "name": party.name,
@@ -275,6 +254,15 @@ fn to_json(facts: &Facts) -> Value {
         map.insert("headerSignature".to_owned(), json!(signature(&sealed.signature)));
         map.insert("writer".to_owned(), json!(sealed.writer));
     }
+    if let (Some(layout), Value::Object(map)) = (&facts.upstream, &mut value) {
+        let hashes = facts.recovery.iter().flat_map(|set| &set.unassigned_commitments).map(hex::encode);
+        let layout = json!({
+            "headerBytes": layout.header.len(),
+            "sealedBytes": layout.sealed_bytes,
+            "recoveryHashes": hashes.collect::<Vec<_>>(),
+        });
+        map.insert("upstream".to_owned(), layout);
+    }
     value
 }
 
@@ -285,9 +273,19 @@ fn summary(facts: &Facts) -> String {
     }
 }
 
-fn to_text(facts: &Facts) -> String {
+/// What the recovery hash map of an upstream file says.
+fn upstream_header(facts: &Facts) -> String {
+    match facts.recovery.first().map(|set| set.unassigned_commitments.len()) {
+        None => "unreadable or lost; recovery searches without it".to_owned(),
+        Some(0) => "no recovery hash map: at most one recovery key".to_owned(),
+        Some(parties) => format!("recovery hash map of {parties} parties; how many of them are needed it does not say"),
+    }
+}
+
+/// What a file tells without a key, for people.
+pub(super) fn to_text(facts: &Facts) -> String {
     let mut lines = vec![format!("{} ({} bytes)", facts.path.display(), facts.bytes)];
-    let mut row = |label: &str, value: String| lines.push(format!("  {label:<22} {value}"));
+    let mut row = |label: &str, value: String| lines.push(output::row(label, &value));
     row(
         "condition",
         match &facts.condition {
@@ -307,7 +305,14 @@ fn to_text(facts: &Facts) -> String {
         row("header signature", signature(&sealed.signature).to_owned());
         row("written by", sealed.writer.clone());
     }
-    for set in &facts.recovery {
+    if let Some(layout) = &facts.upstream {
+        row("header", format!("{} bytes: {}", layout.header.len(), upstream_header(facts)));
+        row("sealed", format!("{} bytes: nonce, AES-GCM ciphertext, tag", layout.sealed_bytes));
+        for hash in facts.recovery.iter().flat_map(|set| &set.unassigned_commitments) {
+            row("recovery secret", format!("SHA-256 {}", hex::encode(hash)));
+        }
+    }
+    for set in facts.recovery.iter().filter(|_| facts.sealed.is_some()) {
         let names: Vec<&str> = set.parties.iter().map(|party| party.name.as_str()).collect();
         let of = names.len().max(set.unassigned_commitments.len());
         row("recovery", format!("{} of {of}: {}", set.threshold, names.join(", ")));

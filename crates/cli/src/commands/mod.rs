@@ -8,6 +8,7 @@ mod manifest;
 mod recover;
 mod reference;
 mod secret;
+mod state;
 mod status;
 
 use anyhow::Result;
@@ -28,6 +29,7 @@ pub async fn run(global: &Global, output: &Output<'_>, command: Command) -> Resu
         Command::RecoverWithSignature(args) => recover::run_with_signature(global, output, args).await,
         Command::Backup(command) => backup::run(global, output, command).await,
         Command::Audit(command) => audit::run(global, output, command).await,
+        Command::State(command) => state::run(output, command),
         Command::Demo(args) => demo::run(args).await,
         Command::Version => version(output),
         Command::Completion { shell } => reference::completion(shell),

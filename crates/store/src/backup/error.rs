@@ -62,9 +62,15 @@ pub enum BackupError {
     /// The keys given do not open the backup.
     #[error("the keys given do not open the backup: {0}")]
     NotOpened(String),
+    /// The key of this host does not open it.
+    #[error("{0}")]
+    HostKey(Refusal),
     /// It opens, but its recovery keys would not be accepted.
     #[error("the backup opens, but a Coordinator would refuse the recovery: {0}")]
     QuorumRefused(String),
+    /// The state has no form that the Go Coordinator would open.
+    #[error("the state cannot be exported: {0}")]
+    NotExportable(String),
     /// It opens, but is not what it should be.
     #[error("{0}")]
     NotAsExpected(String),
@@ -78,12 +84,13 @@ impl BackupError {
             Self::Io { .. } => "io",
             Self::NoState { .. } => "no_state",
             Self::Exists { .. } => "exists",
-            Self::NotWhole { refusal, .. } => refusal.code(),
+            Self::NotWhole { refusal, .. } | Self::HostKey(refusal) => refusal.code(),
             Self::WouldReplace { code, .. } => code,
             Self::Replaced { .. } => "replaced",
             Self::BadKey(_) => "bad_key",
             Self::NotOpened(_) => "not_opened",
             Self::QuorumRefused(_) => "quorum_refused",
+            Self::NotExportable(_) => "not_exportable",
             Self::NotAsExpected(_) => "not_as_expected",
         }
     }

@@ -21,6 +21,8 @@ pub struct Facts {
     pub condition: Condition,
     /// What its header says; `None` for a file of the Go Coordinator, and for one that cannot be read.
     pub sealed: Option<Sealed>,
+    /// What a file of the Go Coordinator tells; `None` for one of ours.
+    pub upstream: Option<UpstreamLayout>,
     /// Who can recover it. Of a file of the Go Coordinator: hashes alone.
     pub recovery: Vec<RecoverySet>,
 }
@@ -39,6 +41,15 @@ pub enum Condition {
     Upstream,
     /// Not usable as it is.
     Refused(Refusal),
+}
+
+/// The layout of a file of the Go Coordinator. Nothing protects its header.
+#[derive(Debug)]
+pub struct UpstreamLayout {
+    /// The readable header: `null`, or a map of SHA-256 of recovery secrets. Not JSON if it was damaged or lost.
+    pub header: Vec<u8>,
+    /// Bytes of nonce, ciphertext and tag behind it.
+    pub sealed_bytes: u64,
 }
 
 /// What the header of a file of ours says.
@@ -100,6 +111,13 @@ pub fn inspect(path: &Path) -> Result<Facts, BackupError> {
     facts(&source, &file)
 }
 
+/// Tells what lies under the name `sealed_key` in a seal directory: `missing`, `ours`, `upstream_bare` or `unusable`
+/// (sealed by hardware or a program that is not this one, or damaged), and what there is to tell of it.
+#[must_use]
+pub fn inspect_key(dir: &Path) -> (&'static str, Vec<String>) {
+    crate::file::offline::describe_key(dir)
+}
+
 /// The backups in a folder, oldest first: files of ours, by their first bytes, and those whose name says that they
 /// are backups. Damaged ones are listed as such.
 ///
@@ -137,10 +155,15 @@ pub(super) fn facts(source: &File, path: &Path) -> Result<Facts, BackupError> {
         bytes: metadata.len(),
         condition: Condition::Upstream,
         sealed: None,
+        upstream: None,
         recovery: Vec::new(),
     };
     match read_front(source) {
-        Ok(Layout::Upstream(front)) => facts.recovery.extend(RecoverySet::from_upstream_header(&front.header)),
+        Ok(Layout::Upstream(front)) => {
+            facts.recovery.extend(RecoverySet::from_upstream_header(&front.header));
+            let sealed_bytes = front.length.saturating_sub(front.sealed_at);
+            facts.upstream = Some(UpstreamLayout { header: front.header, sealed_bytes });
+        }
         Ok(Layout::Sealed(_)) => match format::inspect(source) {
             Ok(inspected) => describe(&mut facts, inspected),
             Err(refusal) => facts.condition = Condition::Refused(refusal),

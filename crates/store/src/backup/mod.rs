@@ -1,26 +1,38 @@
-//! Backups of standalone seal directories: create, list, inspect, verify, restore.
+//! Backups of standalone seal directories: create, list, inspect, verify, restore; and opening, describing and
+//! exporting what is in them, offline.
 //!
 //! A backup is one file: a copy of `sealed_data`, whole by its own marks. It never carries what opens it on its
 //! host alone, so it may be kept where the host's disk may not. Everything here works beside a running Coordinator,
 //! on both layouts: ours and that of the Go Coordinator.
 
+mod contents;
 mod copy;
 mod create;
 mod error;
+mod export;
 mod facts;
+mod keys;
+mod open;
 mod receive;
 mod restore;
 mod verify;
 
 use std::path::{Path, PathBuf};
 
+pub use contents::{
+    Contents, CounterFacts, ManifestFacts, MarbleFacts, PackageFacts, PendingFacts, RecoveryFacts, SecretFacts,
+    UserFacts, scheme_name,
+};
 pub use copy::Copying;
 pub use create::{Created, copy_of, create};
 pub use error::BackupError;
-pub use facts::{Condition, Facts, Sealed, inspect, list};
+pub use export::{Exported, export_to_upstream};
+pub use facts::{Condition, Facts, Sealed, UpstreamLayout, inspect, inspect_key, list};
+pub use keys::VerifyWith;
+pub use open::{OpenedBy, OpenedState, open_state};
 pub use receive::Incoming;
 pub use restore::{Restored, restore};
-pub use verify::{Proof, Quorum, VerifyWith, open, verify};
+pub use verify::{Proof, Quorum, open, verify};
 
 use crate::format::SEALED_DATA;
 

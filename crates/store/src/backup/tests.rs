@@ -1,7 +1,9 @@
 //! A seal directory as a Coordinator keeps it, and keys of its parties.
 
 mod create;
+mod export;
 mod facts;
+mod open;
 mod receive;
 mod restore;
 mod verify;

@@ -15,6 +15,7 @@ mod lives;
 mod load;
 mod names;
 mod new_file;
+pub(crate) mod offline;
 mod ports;
 mod recover;
 mod rotate;

@@ -21,7 +21,7 @@ pub struct Limits {
     pub shutdown: Duration,
     /// Connections of each TLS listener; further ones wait to be accepted.
     pub connections: usize,
-    /// Memory of all request bodies together.
+    /// Memory of all request bodies of the client API together; those of the Marble API have a quarter of it besides.
     pub body_memory: usize,
     /// Memory of all large answers of the client API together, until they are sent.
     pub answer_memory: usize,

@@ -25,7 +25,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::config::ListenAddress;
 use crate::core::Coordinator;
 use connection::{Protocol, Stop};
-use http::body::Budget;
+use http::budget::{BodyBudget, Budget};
 use http::router::Router;
 use http::service::Sender;
 pub use limits::Limits;
@@ -119,7 +119,10 @@ struct App {
     router: Router,
     facts: Facts,
     limits: Limits,
-    budget: Budget,
+    /// Of the client API.
+    bodies: BodyBudget,
+    /// Of the Marble API: uploads to the other do not keep Marbles from being activated.
+    mesh_bodies: BodyBudget,
     answers: Budget,
 }
 
@@ -157,7 +160,8 @@ impl Servers {
         let app = App {
             metrics: Metrics::new(&config.facts, &coordinator, &api::UPSTREAM_PATHS),
             router: api::router(),
-            budget: Budget::new(config.limits.body_memory),
+            bodies: BodyBudget::new(config.limits.body_memory),
+            mesh_bodies: BodyBudget::new(config.limits.body_memory / 4),
             answers: Budget::new(config.limits.answer_memory),
             limits: config.limits,
             facts: config.facts,

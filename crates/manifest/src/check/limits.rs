@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::{Report, Stage, usage};
-use crate::model::Manifest;
+use crate::model::{Manifest, SecretKind};
 
 /// Most entries of one section.
 pub const MAX_ENTRIES: usize = 20_000;
@@ -20,6 +20,9 @@ pub const MAX_NAME: usize = 4_096;
 pub(super) const MAX_TEXT: usize = 4_096;
 /// Longest RSA key in bits; generating a longer one takes many minutes.
 pub const MAX_RSA_BITS: u64 = 16_384;
+/// Most work for the RSA keys that are generated when the manifest is set, in units of a 1024-bit key: it grows with the
+/// fourth power of the size. On one core, about a quarter of an hour.
+pub const MAX_RSA_WORK: u64 = 100_000;
 /// Longest shared symmetric key in bits.
 pub const MAX_SHARED_KEY_BITS: u64 = 65_536;
 /// Longest symmetric key of one Marble in bits: what HKDF-SHA256 can derive (RFC 5869: 255 blocks of 32 bytes).
@@ -76,6 +79,20 @@ pub(super) fn check(manifest: &Manifest, report: &mut Report) {
             format!("the Marbles have {connections} connections together; at most {MAX_CONNECTIONS} are supported");
         report.error(Stage::Check, "too-many-connections", "Marbles", text);
     }
+    if rsa_work(manifest) > MAX_RSA_WORK {
+        let text = "generating the shared RSA keys together would take too long: at most 6,250 keys of 2048 bits are \
+                    supported, 1,234 of 3072, or 390 of 4096. Use fewer or shorter ones, or cert-ecdsa";
+        report.error(Stage::Check, "too-many-rsa-keys", "Secrets", text);
+    }
+}
+
+/// Keys of single Marbles are generated when those are activated.
+fn rsa_work(manifest: &Manifest) -> u64 {
+    let generated = manifest.secrets.values().filter(|secret| secret.shared && !secret.user_defined);
+    generated
+        .filter(|secret| SecretKind::from_name(&secret.kind) == Some(SecretKind::CertRsa))
+        .map(|secret| secret.size.div_ceil(1024).saturating_pow(4))
+        .fold(0, u64::saturating_add)
 }
 
 fn permissions(manifest: &Manifest) -> usize {

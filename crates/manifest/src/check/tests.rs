@@ -484,6 +484,17 @@ fn what_refers_to_what_is_bounded_where_it_multiplies() {
     assert_eq!(codes(&manifest), [""; 0], "1,000 connections of 1,000 tags");
     put(&mut manifest, "/Marbles/web/TLS", json!(vec!["t"; 1_001]));
     assert_eq!(codes(&manifest), ["too-many-connections"]);
+
+    let mut manifest = good();
+    for number in 0..390 {
+        let key = json!({"Type": "cert-rsa", "Size": 4096, "Shared": true, "Cert": {}});
+        put(&mut manifest, &format!("/Secrets/rsa{number}"), key);
+    }
+    assert_eq!(codes(&manifest), [""; 0], "99,840 units of work");
+    put(&mut manifest, "/Secrets/last", json!({"Type": "cert-rsa", "Size": 4096, "Cert": {}}));
+    assert_eq!(codes(&manifest), [""; 0], "one of a single Marble is not generated now");
+    put(&mut manifest, "/Secrets/last/Shared", json!(true));
+    assert_eq!(codes(&manifest), ["too-many-rsa-keys"]);
 }
 
 #[test]

@@ -1,17 +1,17 @@
 //! Request bodies: bounded in size, in time, and all together.
 //!
 //! Bodies carry secrets, so what they are collected in is wiped. Nothing is reserved on the word of a
-//! `Content-Length`; memory is taken as bytes arrive and counted against one budget for all requests.
+//! `Content-Length`; memory is taken as bytes arrive and counted against one budget for all requests of a listener.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body::Body;
 use http_body_util::BodyExt as _;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 use zeroize::Zeroizing;
+
+use super::budget::{BodyBudget, BodyShare, NoRoom};
 
 /// How much of a body a route takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,57 +50,13 @@ pub(in crate::server) enum BodyError {
 pub(in crate::server) struct ReadBody {
     /// The bytes.
     pub(in crate::server) bytes: Zeroizing<Vec<u8>>,
-    share: Share,
+    share: BodyShare,
 }
-
-/// Memory that all bodies together may take.
-#[derive(Debug, Clone)]
-pub(in crate::server) struct Budget(Arc<Semaphore>);
-
-/// What one body takes of a budget; given back when this is dropped.
-#[derive(Debug)]
-pub(in crate::server) struct Share {
-    budget: Budget,
-    room: usize,
-    permits: Vec<OwnedSemaphorePermit>,
-}
-
-/// Budgets are counted in pieces, so that a permit stands for more than a byte.
-const PIECE: usize = 16 * 1024;
 
 /// How much of a refused body is read and thrown away, so that the client sees the refusal and not a reset connection.
 const DRAIN_AFTER_REFUSAL: usize = 256 * 1024;
 const DRAIN_TOO_LARGE: usize = 32 * 1024 * 1024;
 const DRAIN_TIME: Duration = Duration::from_secs(5);
-
-impl Budget {
-    pub(in crate::server) fn new(bytes: usize) -> Self {
-        Self(Arc::new(Semaphore::new((bytes / PIECE).max(1))))
-    }
-
-    /// A share that is empty yet.
-    pub(in crate::server) fn share(&self) -> Share {
-        Share { budget: self.clone(), room: 0, permits: Vec::new() }
-    }
-}
-
-impl Share {
-    /// Room for some more bytes; never waits, so that two half-read bodies cannot wait for each other.
-    ///
-    /// # Errors
-    /// [`BodyError::Busy`].
-    pub(in crate::server) fn grow(&mut self, bytes: usize) -> Result<(), BodyError> {
-        if self.room < bytes {
-            let pieces = bytes.div_ceil(PIECE);
-            let wanted = u32::try_from(pieces).map_err(|_| BodyError::Busy)?;
-            let permit = self.budget.0.clone().try_acquire_many_owned(wanted).map_err(|_| BodyError::Busy)?;
-            self.permits.push(permit);
-            self.room += pieces * PIECE;
-        }
-        self.room -= bytes;
-        Ok(())
-    }
-}
 
 /// Reads a body under a rule.
 ///
@@ -110,7 +66,7 @@ pub(in crate::server) async fn read<B>(
     mut body: B,
     rule: BodyRule,
     times: BodyTimes,
-    budget: &Budget,
+    budget: &BodyBudget,
 ) -> Result<ReadBody, BodyError>
 where
     B: Body<Data = Bytes> + Unpin,
@@ -139,7 +95,7 @@ where
         };
         let Ok(data) = frame.into_data() else { continue };
         let wanted = data.get(..data.len().min(limit - read.bytes.len())).unwrap_or_default();
-        read.share.grow(wanted.len())?;
+        read.share.grow(wanted.len()).map_err(|NoRoom| BodyError::Busy)?;
         append(&mut read.bytes, wanted);
         if wanted.len() < data.len() {
             discard(&mut body, if refuse { DRAIN_TOO_LARGE } else { DRAIN_AFTER_REFUSAL }).await;

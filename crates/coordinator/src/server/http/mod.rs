@@ -5,6 +5,7 @@
 
 pub(in crate::server) mod answer_body;
 pub(in crate::server) mod body;
+pub(in crate::server) mod budget;
 pub(in crate::server) mod dialect;
 pub(in crate::server) mod envelope;
 pub(in crate::server) mod guard;

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http_body_util::BodyExt as _;
 
 use super::answer_body::AnswerBody;
-use super::body::{Budget, Share};
+use super::budget::{Budget, Share};
 use super::envelope::Answer;
 
 /// Smaller answers are never refused: connections and their requests are limited in number.

@@ -155,7 +155,7 @@ async fn admit<G: Guard>(
             return Err(Box::new(dialect.refuse(&error.into(), &request_id)));
         }
     };
-    let mut read = body::read(body, rule, app.limits.body_times(), &app.budget)
+    let mut read = body::read(body, rule, app.limits.body_times(), &app.bodies)
         .await
         .map_err(|error| Box::new(dialect.refuse_body(error, &request_id)))?;
     let query = head.uri.query().unwrap_or_default().to_owned();

@@ -43,7 +43,7 @@ where
     if request.uri().path() != ACTIVATE {
         return unknown(request.uri().path()).into_http();
     }
-    let (total, share) = (app.limits.body_total, Arc::new(Mutex::new(app.budget.share())));
+    let (total, share) = (app.limits.body_total, Arc::new(Mutex::new(app.mesh_bodies.share())));
     let mut server = MarbleServer::new(Activation { app, sender }).max_decoding_message_size(MAX_MESSAGE);
     let request = request.map(|body| RequestBody::new(body, MAX_MESSAGE, total, share.clone()));
     let answer = server.call(request).await;

@@ -1,6 +1,6 @@
 //! The body of a gRPC request, watched while tonic reads it: a message that announces more than the limit is
 //! refused in the words of upstream before any of it is read, a slow one is cut off, and what is read counts against
-//! the budget that all request bodies have together.
+//! the budget that all request bodies of this listener have together.
 
 use std::future::Future as _;
 use std::pin::Pin;
@@ -13,7 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Sleep, sleep};
 use tonic::Status;
 
-use crate::server::http::body::Share;
+use crate::server::http::budget::BodyShare;
 
 /// A gRPC message starts with a compression flag and its length, four bytes big endian.
 const PREFIX: usize = 5;
@@ -24,12 +24,12 @@ pub(super) struct RequestBody<B> {
     limit: usize,
     prefix: Vec<u8>,
     deadline: Pin<Box<Sleep>>,
-    share: Arc<Mutex<Share>>,
+    share: Arc<Mutex<BodyShare>>,
 }
 
 impl<B> RequestBody<B> {
     /// `share` outlives the body, as the message that was read from it does.
-    pub(super) fn new(body: B, limit: usize, time: Duration, share: Arc<Mutex<Share>>) -> Self {
+    pub(super) fn new(body: B, limit: usize, time: Duration, share: Arc<Mutex<BodyShare>>) -> Self {
         Self { body, limit, prefix: Vec::with_capacity(PREFIX), deadline: Box::pin(sleep(time)), share }
     }
 

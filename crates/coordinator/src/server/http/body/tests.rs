@@ -4,12 +4,13 @@ use futures_util::stream;
 use http_body::Frame;
 use http_body_util::{Full, StreamBody};
 
+use super::super::budget::PIECE;
 use super::*;
 
 const TIMES: BodyTimes = BodyTimes { stall: Duration::from_secs(1), total: Duration::from_secs(3) };
 
-fn budget() -> Budget {
-    Budget::new(1024 * 1024)
+fn budget() -> BodyBudget {
+    BodyBudget::new(1024 * 1024)
 }
 
 /// A body of unknown length that arrives in pieces, each after a pause.
@@ -62,13 +63,24 @@ async fn an_upload_that_breaks_off_is_told_from_one_that_ends() {
 
 #[tokio::test(start_paused = true)]
 async fn all_bodies_together_stay_within_the_budget_and_give_it_back() {
-    let budget = Budget::new(4 * PIECE);
-    let body = || pieces(3, PIECE, Duration::ZERO);
+    let budget = BodyBudget::new(16 * PIECE);
+    let body = || pieces(10, PIECE, Duration::ZERO);
     let rule = BodyRule::AtMost(100 * PIECE);
     let first = read(body(), rule, TIMES, &budget).await.unwrap();
     assert_eq!(read(body(), rule, TIMES, &budget).await.err(), Some(BodyError::Busy));
     drop(first);
     assert!(read(body(), rule, TIMES, &budget).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_uploads_leave_room_for_small_requests() {
+    let budget = BodyBudget::new(64 * PIECE);
+    let large = || pieces(28, PIECE, Duration::ZERO);
+    let rule = BodyRule::AtMost(100 * PIECE);
+    let _first = read(large(), rule, TIMES, &budget).await.unwrap();
+    let _second = read(large(), rule, TIMES, &budget).await.unwrap();
+    assert_eq!(read(large(), rule, TIMES, &budget).await.err(), Some(BodyError::Busy));
+    assert!(read(pieces(2, PIECE, Duration::ZERO), rule, TIMES, &budget).await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]

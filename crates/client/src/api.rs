@@ -14,7 +14,7 @@ use crate::{ClientError, Endpoint, Identity, Trust};
 /// A client of one Coordinator. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Client {
-    rest: Rest,
+    pub(crate) rest: Rest,
 }
 
 /// Collects what a [`Client`] needs.

@@ -24,6 +24,7 @@ mod endpoint;
 mod error;
 mod rest;
 mod tls;
+mod v3;
 
 pub use api::{Client, ClientBuilder, UpdateResult};
 pub use attest::{AttestOptions, Attested, EraConfig, attest, chain_pem, parse_chain};

@@ -114,7 +114,9 @@ impl Rest {
         }
         let envelope: Value = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
         let text = |name: &str| envelope.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let data = envelope.get("data").cloned().unwrap_or(Value::Null);
+        // v3 has no envelope.
+        let is_plain = url.starts_with(&self.endpoint.url("/api/v3/"));
+        let data = if is_plain { envelope.clone() } else { envelope.get("data").cloned().unwrap_or(Value::Null) };
         match code {
             StatusCode::OK => Ok(if data.is_null() { Data::Nothing } else { Data::Json(data) }),
             StatusCode::UNAUTHORIZED => Err(ClientError::Unauthorized { method, url, message: text("message") }),
@@ -124,7 +126,7 @@ impl Rest {
                 code: code.as_u16(),
                 reason: code.canonical_reason().unwrap_or_default().to_owned(),
                 status: text("status"),
-                message: text("message"),
+                message: text(if is_plain { "detail" } else { "message" }),
                 data: if data.is_null() { String::new() } else { data.to_string() },
             }))),
         }

@@ -1,8 +1,19 @@
 //! The command line, as `clap` types. Names and defaults are upstream's where upstream has them.
 
+mod access;
+mod context;
+mod update;
+
+use std::cell::OnceCell;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+pub use access::{AccessCommand, ExplainArgs};
+pub use context::{AddContext, ContextCommand};
+pub use update::UpdateCommand;
+
+use crate::context::Chosen;
 
 /// Manage confidential deployments with MarbleRun.
 #[derive(Debug, Parser)]
@@ -23,6 +34,8 @@ pub enum Format {
     Text,
     /// One JSON document on stdout.
     Json,
+    /// One YAML document on stdout.
+    Yaml,
 }
 
 /// Options of every command.
@@ -43,46 +56,77 @@ pub struct Global {
     /// Advisories to accept with status SWHardeningNeeded [default: all]
     #[arg(long, global = true, value_delimiter = ',', value_name = "ADVISORY")]
     pub accepted_advisories: Vec<String>,
-    /// Kubernetes namespace
-    #[arg(short, long, global = true, default_value = "marblerun")]
-    pub namespace: String,
+    /// Kubernetes namespace [default: the context's, else marblerun]
+    #[arg(short, long, global = true)]
+    pub namespace: Option<String>,
     /// Freshness value (these bytes) to be contained in the evidence
     #[arg(long, global = true, default_value = "")]
     pub nonce: String,
     /// Write the Coordinator's evidence to this file
     #[arg(long, global = true, value_name = "FILE")]
     pub save_sgx_quote: Option<PathBuf>,
-    /// How to print data. `--output json` means the same
+    /// How to print data. `--output json` and `--output yaml` mean the same
     #[arg(long, global = true, value_enum, value_name = "FORMAT")]
     pub format: Option<Format>,
-    /// Write data to this file; `-` is stdout. The words `json` and `text` choose the format instead (a file of that name: ./json)
+    /// Write data to this file; `-` is stdout. The words `json`, `yaml` and `text` choose the format instead (a file of that name: ./json)
     #[arg(short, long, global = true, value_name = "FILE|FORMAT")]
     pub output: Option<String>,
     /// Time limit of each call to the Coordinator, in seconds
     #[arg(long, global = true, default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub timeout: u64,
+    /// Context to use [default: the one chosen with `context use`]
+    #[arg(long, global = true, env = "MARBLERUN_CONTEXT", hide_env_values = true, value_name = "NAME")]
+    pub context: Option<String>,
+    /// Attest the Coordinator also where its cached certificate would do
+    #[arg(long, global = true)]
+    pub attest: bool,
+    /// Answer yes to all questions
+    #[arg(short, long, global = true)]
+    pub yes: bool,
+    /// Tell kinds of failure apart by the exit code
+    #[arg(long, global = true)]
+    pub exit_code: bool,
+    /// The context in use, once it has been looked up.
+    #[arg(skip)]
+    pub chosen: OnceCell<Option<Chosen>>,
 }
 
 impl Global {
-    /// Whether stdout must be one JSON document.
-    pub fn wants_json(&self) -> bool {
-        self.format == Some(Format::Json) || self.output.as_deref() == Some("json")
+    /// How stdout must be written.
+    pub fn format(&self) -> Format {
+        let named = self.output.as_deref().and_then(Format::from_name);
+        self.format.or(named).unwrap_or(Format::Text)
     }
 
     /// The file named with `--output`, if it names one.
     pub fn output_file(&self) -> Option<&str> {
-        self.output.as_deref().filter(|value| !matches!(*value, "json" | "text"))
+        self.output.as_deref().filter(|value| Format::from_name(value).is_none())
     }
+}
+
+impl Format {
+    /// The format of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::from_str(name, false).ok()
+    }
+}
+
+/// Where the Coordinator is.
+#[derive(Debug, Args, Clone, Default)]
+pub struct At {
+    /// Address of the client API, HOST:PORT [default: that of the context]
+    #[arg(env = "MARBLERUN_ENDPOINT", hide_env_values = true)]
+    pub coordinator: Option<String>,
 }
 
 /// A client certificate with its key.
 #[derive(Debug, Args, Clone)]
 pub struct ClientCert {
-    /// PEM file of the user's certificate, leaf first
-    #[arg(short, long, value_name = "FILE")]
+    /// PEM file of the user's certificate, leaf first [default: that of the context]
+    #[arg(short, long, value_name = "FILE", env = "MARBLERUN_CERT", hide_env_values = true)]
     pub cert: Option<PathBuf>,
-    /// PEM file of the user's private key
-    #[arg(short, long, value_name = "FILE")]
+    /// PEM file of the user's private key [default: that of the context]
+    #[arg(short, long, value_name = "FILE", env = "MARBLERUN_KEY", hide_env_values = true)]
     pub key: Option<PathBuf>,
 }
 
@@ -102,8 +146,9 @@ pub enum Command {
     ///
     /// 1: recovery mode. 2: ready to accept a manifest. 3: running, ready to accept Marbles.
     Status {
-        /// Address of the client API, HOST:PORT
-        coordinator: String,
+        /// Where.
+        #[command(flatten)]
+        at: At,
     },
     /// Upload a recovery secret to a Coordinator in recovery mode
     ///
@@ -117,8 +162,25 @@ pub enum Command {
     Backup(BackupCommand),
     /// Run the whole story on this machine, in simulation: attest, provision, seal, lose the host, recover, restore
     Demo(DemoArgs),
-    /// Tell the version of this program
-    Version,
+    /// Tell who may do what under a manifest, and why
+    #[command(subcommand, arg_required_else_help = true)]
+    Access(AccessCommand),
+    /// Keep names, addresses, certificates and credentials of Coordinators
+    #[command(subcommand, arg_required_else_help = true)]
+    Context(ContextCommand),
+    /// Print the identity of an enclave, as packages of manifests name it
+    ///
+    /// PATH is a signed EGo or Open Enclave program, a folder or file of Gramine, an Occlum image, or a signed SGX SDK enclave.
+    PackageInfo {
+        /// Program, signature file, or folder
+        path: PathBuf,
+    },
+    /// Tell the version of this program, and of the Coordinator
+    Version {
+        /// Where.
+        #[command(flatten)]
+        at: At,
+    },
     /// Write the completion script of a shell to stdout
     Completion {
         /// Shell
@@ -128,7 +190,6 @@ pub enum Command {
     #[command(hide = true)]
     GenerateReference,
     /// Write man pages into a folder
-    #[command(hide = true)]
     GenerateMan {
         /// Folder
         dir: PathBuf,
@@ -142,8 +203,9 @@ pub enum ManifestCommand {
     Set {
         /// Manifest, JSON or YAML
         manifest: PathBuf,
-        /// Address of the client API, HOST:PORT
-        coordinator: String,
+        /// Where.
+        #[command(flatten)]
+        at: At,
         /// Write the recovery data to this file
         #[arg(short, long, value_name = "FILE")]
         recoverydata: Option<PathBuf>,
@@ -153,8 +215,9 @@ pub enum ManifestCommand {
     },
     /// Get the manifest in force
     Get {
-        /// Address of the client API, HOST:PORT
-        coordinator: String,
+        /// Where.
+        #[command(flatten)]
+        at: At,
         /// Add the manifest's SHA-256
         #[arg(short, long)]
         signature: bool,
@@ -169,13 +232,15 @@ pub enum ManifestCommand {
     Verify {
         /// Manifest file, or 64 hex digits of its SHA-256
         manifest: String,
-        /// Address of the client API, HOST:PORT
-        coordinator: String,
+        /// Where.
+        #[command(flatten)]
+        at: At,
     },
     /// Print the update log
     Log {
-        /// Address of the client API, HOST:PORT
-        coordinator: String,
+        /// Where.
+        #[command(flatten)]
+        at: At,
     },
     /// Print the SHA-256 of a manifest
     Signature {
@@ -187,6 +252,9 @@ pub enum ManifestCommand {
         /// Manifest, JSON or YAML
         manifest: PathBuf,
     },
+    /// Update the manifest of a running deployment
+    #[command(subcommand, arg_required_else_help = true)]
+    Update(UpdateCommand),
 }
 
 /// `certificate ..`
@@ -194,18 +262,21 @@ pub enum ManifestCommand {
 pub enum CertificateCommand {
     /// The root certificate
     Root {
-        /// Address of the client API, HOST:PORT
-        coordinator: String,
+        /// Where.
+        #[command(flatten)]
+        at: At,
     },
     /// The intermediate certificate
     Intermediate {
-        /// Address of the client API, HOST:PORT
-        coordinator: String,
+        /// Where.
+        #[command(flatten)]
+        at: At,
     },
     /// Intermediate and root
     Chain {
-        /// Address of the client API, HOST:PORT
-        coordinator: String,
+        /// Where.
+        #[command(flatten)]
+        at: At,
     },
 }
 
@@ -223,12 +294,18 @@ pub struct SecretArgs {
 /// As [`ClientCert`], for a whole group of commands.
 #[derive(Debug, Args, Clone)]
 pub struct SecretClientCert {
-    /// PEM file of the user's certificate, leaf first
-    #[arg(short, long, value_name = "FILE", global = true)]
+    /// PEM file of the user's certificate, leaf first [default: that of the context]
+    #[arg(short, long, value_name = "FILE", global = true, env = "MARBLERUN_CERT", hide_env_values = true)]
     pub cert: Option<PathBuf>,
-    /// PEM file of the user's private key
-    #[arg(short, long, value_name = "FILE", global = true)]
+    /// PEM file of the user's private key [default: that of the context]
+    #[arg(short, long, value_name = "FILE", global = true, env = "MARBLERUN_KEY", hide_env_values = true)]
     pub key: Option<PathBuf>,
+}
+
+impl From<SecretClientCert> for ClientCert {
+    fn from(of_group: SecretClientCert) -> Self {
+        Self { cert: of_group.cert, key: of_group.key }
+    }
 }
 
 /// `secret ..`
@@ -238,8 +315,9 @@ pub enum SecretCommand {
     Set {
         /// JSON file: {"NAME": {"Key": BASE64} or {"Cert": BASE64, "Private": BASE64}}; with --from-pem a PEM file
         file: PathBuf,
-        /// Address of the client API, HOST:PORT
-        coordinator: String,
+        /// Where.
+        #[command(flatten)]
+        at: At,
         /// The file is PEM and holds the certificate secret of this name
         #[arg(long, value_name = "NAME")]
         from_pem: Option<String>,
@@ -247,9 +325,46 @@ pub enum SecretCommand {
     /// Read secrets
     Get {
         /// Names of secrets, then the address of the client API
-        #[arg(required = true, num_args = 2.., value_name = "NAME... COORDINATOR")]
+        ///
+        /// With a context or $MARBLERUN_ENDPOINT the address can be left out; a last word HOST:PORT is still taken as one.
+        #[arg(required = true, num_args = 1.., value_name = "NAME... COORDINATOR")]
         names_and_coordinator: Vec<String>,
+        /// Print values also on a terminal
+        #[arg(long)]
+        show: bool,
+        /// Print this part of one secret and nothing else
+        #[arg(long, value_enum, value_name = "PART")]
+        field: Option<SecretField>,
+        /// With --field: how to write it [default: pem for certificates and keys, base64 for values]
+        #[arg(long, value_enum, value_name = "ENCODING", requires = "field")]
+        encoding: Option<Encoding>,
     },
+}
+
+/// A part of a secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SecretField {
+    /// The value of a symmetric key or plain secret.
+    Value,
+    /// The certificate.
+    Cert,
+    /// The private key.
+    Key,
+    /// The public key.
+    Public,
+}
+
+/// How bytes are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Encoding {
+    /// As they are.
+    Raw,
+    /// Standard base64.
+    Base64,
+    /// Hexadecimal.
+    Hex,
+    /// PEM; not for plain values.
+    Pem,
 }
 
 /// Where a recovery private key comes from.
@@ -265,8 +380,9 @@ pub struct RecoveryKey {
 pub struct RecoverArgs {
     /// File with this party's recovery secret
     pub secret: PathBuf,
-    /// Address of the client API, HOST:PORT
-    pub coordinator: String,
+    /// Where.
+    #[command(flatten)]
+    pub at: At,
     /// The key.
     #[command(flatten)]
     pub key: RecoveryKey,
@@ -288,9 +404,9 @@ pub struct RecoverWithSignatureArgs {
     /// File with this party's recovery secret, plain or encrypted to the Coordinator's ephemeral key
     #[arg(required = true)]
     pub secret: Option<PathBuf>,
-    /// Address of the client API, HOST:PORT
-    #[arg(required = true)]
-    pub coordinator: Option<String>,
+    /// Where.
+    #[command(flatten)]
+    pub at: At,
     /// File with the signature over the plain secret
     #[arg(short, long, required = true, value_name = "FILE")]
     pub signature: Option<PathBuf>,
@@ -301,8 +417,9 @@ pub struct RecoverWithSignatureArgs {
 pub enum RecoverWithSignatureCommand {
     /// Get the Coordinator's ephemeral public key
     PublicKey {
-        /// Address of the client API, HOST:PORT
-        coordinator: String,
+        /// Where.
+        #[command(flatten)]
+        at: At,
     },
     /// Encrypt a recovery secret to the Coordinator's ephemeral public key
     EncryptSecret {

@@ -15,12 +15,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use crate::args::BackupCommand;
-use crate::files;
+use crate::args::{BackupCommand, Global};
 use crate::output::{Output, warn};
+use crate::{files, prompt};
 
 /// Runs one of them.
-pub fn run(output: &Output<'_>, command: BackupCommand) -> Result<()> {
+pub async fn run(global: &Global, output: &Output<'_>, command: BackupCommand) -> Result<()> {
     match command {
         BackupCommand::Create { seal_dir, destination } => create(output, &seal_dir, &destination),
         BackupCommand::List { dir } => list(output, &dir),
@@ -36,7 +36,18 @@ pub fn run(output: &Output<'_>, command: BackupCommand) -> Result<()> {
         BackupCommand::Verify { backup, key, recoverydata, secret, root } => {
             verify(output, &backup, &key, recoverydata.as_deref(), &secret, root.as_deref())
         }
-        BackupCommand::Restore { backup, seal_dir, force } => restore(output, &backup, &seal_dir, force),
+        BackupCommand::Restore { backup, seal_dir, force } => {
+            if force {
+                // Scripts say --force and are not asked.
+                let question = format!(
+                    "Put {} in place of whatever is in {}, even a newer state or another deployment?",
+                    backup.display(),
+                    seal_dir.display()
+                );
+                prompt::confirm(global, &question).await?;
+            }
+            restore(output, &backup, &seal_dir, force)
+        }
     }
 }
 

@@ -1,18 +1,24 @@
 //! The commands, one module each.
 
+mod access;
 mod backup;
 mod certificate;
+mod context;
 mod demo;
 mod manifest;
+mod package_info;
 mod recover;
 mod reference;
 mod secret;
 mod status;
+mod update;
+mod version;
 
 use anyhow::{Context as _, Result};
 use marblerun_client::Identity;
 
-use crate::args::{Command, Global};
+use crate::args::{ClientCert, Command, Global};
+use crate::failure::Failure;
 use crate::files;
 use crate::output::{Busy, Output};
 
@@ -24,31 +30,27 @@ pub async fn run(global: &Global, output: &Output<'_>, command: Command) -> Resu
         Command::Manifest(command) => manifest::run(global, output, command).await,
         Command::Certificate(command) => certificate::run(global, output, command).await,
         Command::Secret(args) => secret::run(global, output, args).await,
-        Command::Status { coordinator } => status::run(global, output, &coordinator).await,
+        Command::Status { at } => status::run(global, output, &at).await,
         Command::Recover(args) => recover::run(global, output, args).await,
         Command::RecoverWithSignature(args) => recover::run_with_signature(global, output, args).await,
-        Command::Backup(command) => backup::run(output, command),
+        Command::Backup(command) => backup::run(global, output, command).await,
         Command::Demo(args) => demo::run(args).await,
-        Command::Version => version(output),
+        Command::Access(command) => access::run(global, output, command).await,
+        Command::Context(command) => context::run(global, output, command).await,
+        Command::PackageInfo { path } => package_info::run(output, &path),
+        Command::Version { at } => version::run(global, output, &at).await,
         Command::Completion { shell } => reference::completion(shell),
         Command::GenerateReference => reference::markdown(),
         Command::GenerateMan { dir } => reference::man_pages(&dir),
     }
 }
 
-fn version(output: &Output<'_>) -> Result<()> {
-    let version = env!("CARGO_PKG_VERSION");
-    let commit = option_env!("MARBLERUN_COMMIT").unwrap_or("0000000000000000000000000000000000000000");
-    output.result(&serde_json::json!({"version": version, "commit": commit}), || {
-        format!("CLI Version: v{version} \nCommit: {commit}")
-    })
-}
-
-/// Reads a client certificate and key; both or none must be given.
-fn identity(cert: Option<&std::path::Path>, key: Option<&std::path::Path>) -> Result<Identity> {
+/// The user that a command acts for: of its flags or environment, else of the context. Certificate and key come together.
+fn identity(global: &Global, coordinator: &str, client: &ClientCert) -> Result<Identity> {
+    let (cert, key) = global.credentials_at(coordinator, client.cert.as_deref(), client.key.as_deref())?;
     let (Some(cert), Some(key)) = (cert, key) else {
-        anyhow::bail!("this needs a user's certificate and key: give both --cert and --key");
+        return Err(Failure::usage("this needs a user's certificate and key: give both --cert and --key"));
     };
-    Identity::from_pem(&files::read(cert)?, &files::read(key)?)
+    Identity::from_pem(&files::read(&cert)?, &files::read(&key)?)
         .with_context(|| format!("reading {} and {}", cert.display(), key.display()))
 }

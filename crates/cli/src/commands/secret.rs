@@ -1,39 +1,69 @@
 //! `marblerun secret set|get`.
 
+mod show;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use marblerun_api::bytes::Base64;
-use marblerun_api::v2::{Secret, UserSecret};
+use marblerun_api::v2::UserSecret;
+use marblerun_client::Client;
+use serde_json::Value;
 use x509_cert::Certificate;
 use x509_cert::der::{Decode as _, Encode as _};
 
-use crate::args::{Global, SecretArgs, SecretCommand};
-use crate::output::{Output, write_stdout};
+use crate::args::{ClientCert, Global, SecretArgs, SecretCommand};
+use crate::failure::Failure;
+use crate::output::{Output, warn};
 use crate::{files, trust};
 
 /// Runs one of them.
 pub async fn run(global: &Global, output: &Output<'_>, args: SecretArgs) -> Result<()> {
-    let cert = args.client.cert.as_deref();
-    let key = args.client.key.as_deref();
+    let client = ClientCert::from(args.client);
     match args.command {
-        SecretCommand::Set { file, coordinator, from_pem } => {
+        SecretCommand::Set { file, at, from_pem } => {
             let secrets = read_secrets(&file, from_pem)?;
-            let client = trust::cached_client(global, &coordinator, Some(super::identity(cert, key)?))?;
+            let client = connect(global, &global.coordinator(&at)?, &client).await?;
             let names: Vec<String> = secrets.keys().cloned().collect();
             client.set_secrets(secrets).await.context("setting secrets")?;
             output.result(&serde_json::json!({"set": names}), || "Secret successfully set".to_owned())
         }
-        SecretCommand::Get { mut names_and_coordinator } => {
-            let Some(coordinator) = names_and_coordinator.pop() else { bail!("the address is missing") };
-            let client = trust::cached_client(global, &coordinator, Some(super::identity(cert, key)?))?;
-            let secrets = client.secrets(&names_and_coordinator).await.context("retrieving secrets")?;
-            print(output, &secrets)
+        SecretCommand::Get { names_and_coordinator, show, field, encoding } => {
+            let (names, coordinator) = names_and_address(global, names_and_coordinator)?;
+            if field.is_some() && names.len() != 1 {
+                return Err(Failure::usage("--field prints a part of one secret: name one"));
+            }
+            let client = connect(global, &coordinator, &client).await?;
+            let secrets = client.secrets(&names).await.context("retrieving secrets: retrieving secrets")?;
+            match field {
+                Some(field) => show::part(output, &secrets, field, encoding, show),
+                None => show::all(output, &secrets, show),
+            }
         }
     }
+}
+
+async fn connect(global: &Global, coordinator: &str, client: &ClientCert) -> Result<Client> {
+    let identity = super::identity(global, coordinator, client)?;
+    let client = trust::cached_client(global, coordinator, Some(identity))?;
+    trust::attest_if_asked(global, coordinator).await?;
+    Ok(client)
+}
+
+/// The last word is the address. Where environment or context know one, only a word HOST:PORT is.
+fn names_and_address(global: &Global, mut words: Vec<String>) -> Result<(Vec<String>, String)> {
+    let endpoint = std::env::var("MARBLERUN_ENDPOINT").ok().filter(|address| !address.is_empty());
+    let is_known = endpoint.is_some() || global.chosen()?.is_some();
+    let is_address = |word: &String| {
+        word.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok())
+    };
+    let named = words.pop_if(|last| !is_known || is_address(last));
+    let coordinator = global.coordinator_or(named.or(endpoint).as_deref())?;
+    if words.is_empty() {
+        return Err(Failure::usage("name at least one secret, and after the names the address of the Coordinator"));
+    }
+    Ok((words, coordinator))
 }
 
 fn read_secrets(file: &Path, from_pem: Option<String>) -> Result<BTreeMap<String, UserSecret>> {
@@ -44,23 +74,30 @@ fn read_secrets(file: &Path, from_pem: Option<String>) -> Result<BTreeMap<String
     }
 }
 
-/// `{"NAME": {"Cert", "Private", "Key"}}`; field names in any case. `Cert` and `Private` may also be PEM text.
+/// `{"NAME": {"Cert", "Private", "Key"}}`; field names in any case. `Cert` and `Private` may also be PEM text. What
+/// `secret get -o FILE` wrote is taken too: there, the value of a key or plain secret is called `Private`.
 fn from_json(bytes: &[u8]) -> Result<BTreeMap<String, UserSecret>> {
-    let entries: BTreeMap<String, BTreeMap<String, Option<String>>> = serde_json::from_slice(bytes)?;
+    let entries: BTreeMap<String, Option<BTreeMap<String, Value>>> = serde_json::from_slice(bytes)?;
     entries
         .into_iter()
         .map(|(name, fields)| {
-            let mut secret = UserSecret::default();
-            for (field, text) in fields {
-                let Some(text) = text else { continue };
-                let value = || decode_part(&text).with_context(|| format!("{name}.{field}"));
-                if field.eq_ignore_ascii_case("Cert") {
-                    secret.cert = Some(Base64(value()?));
-                } else if field.eq_ignore_ascii_case("Private") {
-                    secret.private = Some(Base64(value()?));
-                } else if field.eq_ignore_ascii_case("Key") {
-                    secret.key = Some(Base64(value()?));
+            let fields = fields.unwrap_or_default();
+            let part = |wanted: &str| -> Result<Option<Base64>> {
+                // The last of several spellings counts.
+                let given = fields.iter().rev().find(|(field, _)| field.eq_ignore_ascii_case(wanted));
+                match given.map(|(_, value)| value) {
+                    None | Some(Value::Null) => Ok(None),
+                    Some(Value::String(text)) => {
+                        decode_part(text).map(|bytes| Some(Base64(bytes))).with_context(|| format!("{name}.{wanted}"))
+                    }
+                    Some(_) => bail!("{name}.{wanted} is not text"),
                 }
+            };
+            let mut secret = UserSecret { cert: part("Cert")?, private: part("Private")?, key: part("Key")? };
+            let kind =
+                fields.iter().find(|(field, _)| field.eq_ignore_ascii_case("Type")).and_then(|(_, kind)| kind.as_str());
+            if secret.key.is_none() && matches!(kind, Some("symmetric-key" | "plain")) {
+                secret.key = secret.private.take();
             }
             Ok((name, secret))
         })
@@ -78,6 +115,7 @@ fn decode_part(text: &str) -> Result<Vec<u8>> {
 /// A certificate (the first one) and its private key from PEM. Keys in older forms become PKCS#8.
 fn from_pem_data(pem: &[u8]) -> Result<UserSecret> {
     let mut secret = UserSecret::default();
+    let mut ignored = 0;
     let mut rest = pem;
     while let Some((item, after)) = next_block(rest)? {
         rest = after;
@@ -87,9 +125,12 @@ fn from_pem_data(pem: &[u8]) -> Result<UserSecret> {
                 if secret.cert.is_none() {
                     Certificate::from_der(&der).context("the certificate in the PEM data is malformed")?;
                     secret.cert = Some(Base64(der));
+                } else {
+                    ignored += 1;
                 }
             }
-            "EC PARAMETERS" => {}
+            // `openssl ecparam -genkey` writes the first, `secret get` the second.
+            "EC PARAMETERS" | "PUBLIC KEY" => {}
             "ENCRYPTED PRIVATE KEY" => bail!("the private key is encrypted; decrypt it first"),
             "RSA PRIVATE KEY" | "EC PRIVATE KEY" | "PRIVATE KEY" => {
                 secret.private = Some(Base64(to_pkcs8(&label, der)?));
@@ -100,7 +141,28 @@ fn from_pem_data(pem: &[u8]) -> Result<UserSecret> {
     if secret.cert.is_none() && secret.private.is_none() {
         bail!("found no certificate or private key in PEM data");
     }
+    if ignored > 0 {
+        warn("a secret holds one certificate: the first one is taken, and the rest of the chain is not");
+    }
+    check_pair(&secret)?;
     Ok(secret)
+}
+
+/// A key that is not the certificate's would be found out by the first Marble that needs it.
+fn check_pair(secret: &UserSecret) -> Result<()> {
+    let (Some(Base64(cert)), Some(Base64(private))) = (&secret.cert, &secret.private) else { return Ok(()) };
+    let key = rustls_pki_types::PrivatePkcs8KeyDer::from(private.as_slice()).clone_key();
+    let Ok(key) = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key.into()) else {
+        // Kinds of keys that TLS does not know cannot be checked here.
+        return Ok(());
+    };
+    let certified = Certificate::from_der(cert)?.tbs_certificate().subject_public_key_info().to_der()?;
+    match key.public_key() {
+        Some(public) if public.as_ref() != certified.as_slice() => {
+            bail!("the private key in the PEM data is not the one of the certificate")
+        }
+        _ => Ok(()),
+    }
 }
 
 type Block = (String, Vec<u8>);
@@ -132,49 +194,21 @@ fn to_pkcs8(label: &str, der: Vec<u8>) -> Result<Vec<u8>> {
             let key = der::asn1::OctetStringRef::new(&der)?;
             Ok(pkcs8::PrivateKeyInfoRef::new(algorithm, key).to_der()?)
         }
-        "EC PRIVATE KEY" => bail!("convert the EC key first: openssl pkcs8 -topk8 -nocrypt -in KEY -out KEY.pk8"),
+        "EC PRIVATE KEY" => {
+            let malformed = |e| anyhow::anyhow!("the EC private key in the PEM data is malformed: {e}");
+            let key = sec1::EcPrivateKey::from_der(&der).map_err(malformed)?;
+            let Some(sec1::EcParameters::NamedCurve(curve)) = key.parameters else {
+                bail!("the EC private key does not name its curve; convert it: openssl pkcs8 -topk8 -nocrypt")
+            };
+            let algorithm = spki::AlgorithmIdentifierRef {
+                oid: const_oid::db::rfc5912::ID_EC_PUBLIC_KEY,
+                parameters: Some(der::asn1::AnyRef::from(&curve)),
+            };
+            let key = der::asn1::OctetStringRef::new(&der)?;
+            Ok(pkcs8::PrivateKeyInfoRef::new(algorithm, key).to_der()?)
+        }
         _ => Ok(der),
     }
-}
-
-fn print(output: &Output<'_>, secrets: &BTreeMap<String, Secret>) -> Result<()> {
-    if output.is_json() {
-        return output.result(secrets, String::new);
-    }
-    if output.file().is_some() {
-        let json = serde_json::to_vec(secrets)?;
-        return output.data(&json, |file| Some(format!("Saved secrets to: {file}")));
-    }
-    let mut text = String::new();
-    for (name, secret) in secrets {
-        text.push_str(&format!("{name}:\n"));
-        let mut row = |label: &str, value: &str| text.push_str(&format!("\t{label:<14} {value}\n"));
-        let bytes = |part: &Option<Base64>| match part {
-            Some(Base64(bytes)) => STANDARD.encode(bytes),
-            None => "(not set)".to_owned(),
-        };
-        row("Type:", &secret.r#type);
-        match secret.r#type.as_str() {
-            "plain" => row("Data:", &bytes(&secret.public)),
-            "symmetric-key" => {
-                row("UserDefined:", &secret.user_defined.to_string());
-                row("Size:", &secret.size.to_string());
-                row("Key:", &bytes(&secret.public));
-            }
-            kind => {
-                row("UserDefined:", &secret.user_defined.to_string());
-                if kind != "cert-ed25519" {
-                    row("Size:", &secret.size.to_string());
-                }
-                row("Valid For:", &secret.valid_for.to_string());
-                row("Certificate:", &bytes(&secret.cert));
-                row("Public Key:", &bytes(&secret.public));
-                row("Private Key:", &bytes(&secret.private));
-            }
-        }
-        text.push('\n');
-    }
-    write_stdout(text.as_bytes())
 }
 
 #[cfg(test)]
@@ -187,6 +221,39 @@ mod tests {
         assert_eq!(secrets["a"].key, Some(Base64(b"hi".to_vec())));
         assert_eq!(secrets["b"].private, Some(Base64(vec![0, 1])));
         assert!(from_json(br#"{"a":{"Cert":"no base64!"}}"#).is_err());
+        assert!(from_json(br#"{"a":{"Key":5}}"#).is_err());
+        assert_eq!(from_json(br#"{"a":null}"#).unwrap()["a"], UserSecret::default());
+    }
+
+    #[test]
+    fn what_was_downloaded_can_be_uploaded() {
+        let downloaded = br#"{"k":{"Type":"symmetric-key","Size":128,"Shared":false,"UserDefined":true,"Cert":null,
+            "ValidFor":0,"Private":"aGk=","Public":"aGk="}}"#;
+        let secret = &from_json(downloaded).unwrap()["k"];
+        assert_eq!((&secret.key, &secret.private), (&Some(Base64(b"hi".to_vec())), &None));
+    }
+
+    const EC_KEY: &str = include_str!("../../tests/fixtures/ec.sec1.pem");
+    const EC_CERT: &str = include_str!("../../tests/fixtures/ec.crt");
+    const OTHER_CERT: &str = include_str!("../../tests/fixtures/other.crt");
+
+    #[test]
+    fn an_ec_key_as_openssl_writes_it_becomes_pkcs8_and_fits_its_certificate() {
+        let secret = from_pem_data(format!("{EC_KEY}{EC_CERT}").as_bytes()).unwrap();
+        let Base64(key) = secret.private.unwrap();
+        assert!(pkcs8::PrivateKeyInfoRef::from_der(&key).is_ok());
+    }
+
+    #[test]
+    fn of_a_chain_the_first_certificate_is_the_leaf() {
+        let secret = from_pem_data(format!("{EC_CERT}{OTHER_CERT}{EC_KEY}").as_bytes()).unwrap();
+        let only = from_pem_data(EC_CERT.as_bytes()).unwrap();
+        assert_eq!(secret.cert, only.cert);
+    }
+
+    #[test]
+    fn a_key_of_another_certificate_is_refused() {
+        assert!(from_pem_data(format!("{OTHER_CERT}{EC_KEY}").as_bytes()).is_err());
     }
 
     #[test]

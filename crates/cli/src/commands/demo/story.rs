@@ -332,6 +332,9 @@ impl<'a> Story<'a> {
             .args(args)
             .args(["--insecure", "--coordinator-cert"])
             .arg(self.dir.join("coordinator-cert.pem"))
+            // Whatever the user keeps of other Coordinators has no part in this.
+            .env("XDG_CONFIG_HOME", &self.dir)
+            .env_remove("MARBLERUN_CONTEXT")
             .stdin(Stdio::null())
             .output()?;
         checked(output, "marblerun")

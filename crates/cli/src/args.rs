@@ -7,7 +7,7 @@ mod update;
 use std::cell::OnceCell;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 pub use access::{AccessCommand, ExplainArgs};
 pub use context::{AddContext, ContextCommand};
@@ -115,7 +115,7 @@ impl Format {
 #[derive(Debug, Args, Clone, Default)]
 pub struct At {
     /// Address of the client API, HOST:PORT [default: that of the context]
-    #[arg(env = "MARBLERUN_ENDPOINT", hide_env_values = true)]
+    #[arg(env = "MARBLERUN_ENDPOINT", hide_env_values = true, value_hint = ValueHint::Hostname)]
     pub coordinator: Option<String>,
 }
 

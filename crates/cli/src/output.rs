@@ -6,7 +6,6 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anstream::eprintln;
 use anyhow::{Context as _, Result};
 use clap::builder::styling::{AnsiColor, Style};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -89,10 +88,10 @@ impl<'a> Output<'a> {
             print_error_document(self.format, kind, message, hint);
         }
         let (error, plain) = (ERROR.render(), ERROR.render_reset());
-        eprintln!("{error}Error:{plain} {message}");
+        note(&format!("{error}Error:{plain} {message}"));
         if let Some(hint) = hint {
             let (style, plain) = (HINT.render(), HINT.render_reset());
-            eprintln!("{style}Hint:{plain} {hint}");
+            note(&format!("{style}Hint:{plain} {hint}"));
         }
     }
 
@@ -149,12 +148,13 @@ pub fn write_stdout(bytes: &[u8]) -> Result<()> {
 /// Something the user should know. Always to stderr.
 pub fn warn(text: &str) {
     let (style, plain) = (WARNING.render(), WARNING.render_reset());
-    eprintln!("{style}Warning:{plain} {text}");
+    note(&format!("{style}Warning:{plain} {text}"));
 }
 
 /// A line that is no part of the data. Always to stderr.
 pub fn note(text: &str) {
-    eprintln!("{text}");
+    // If nobody can hear it, that is no reason to end.
+    let _ = writeln!(anstream::stderr(), "{text}");
 }
 
 // Shown on a terminal only, and not with NO_COLOR or TERM=dumb: `anstream` takes them out elsewhere.

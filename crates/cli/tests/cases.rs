@@ -18,8 +18,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use libtest_mimic::{Arguments, Trial};
 use marblerun_testkit::Coordinator;
-use rstest::rstest;
 
 /// A command and what must come of it.
 #[derive(Default, Clone)]
@@ -183,10 +183,28 @@ fn line_fits(pattern: &str, line: &str) -> bool {
     (0..=rest.len()).filter_map(|skipped| rest.get(skipped..)).any(|rest| line_fits(after, rest))
 }
 
-#[rstest]
-fn case(#[files("tests/cases/*.case")] path: PathBuf) {
+/// Plays every file, found when the tests are run: a new one needs no compiler.
+fn main() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/cases");
+    let mut trials = vec![Trial::test("a_wildcard_stands_for_any_part_of_a_line_and_dots_for_any_lines", || {
+        wildcards();
+        Ok(())
+    })];
+    for entry in fs::read_dir(&dir).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        trials.push(Trial::test(name, move || {
+            play(&path);
+            Ok(())
+        }));
+    }
+    trials.sort_by(|a, b| a.name().cmp(b.name()));
+    libtest_mimic::run(&Arguments::from_args(), trials).exit();
+}
+
+fn play(path: &Path) {
     let update = std::env::var_os("MARBLERUN_UPDATE_CASES").is_some();
-    let mut parts = parse(&fs::read_to_string(&path).unwrap());
+    let mut parts = parse(&fs::read_to_string(path).unwrap());
     let mut stage = Stage::new();
     for part in &mut parts {
         match part {
@@ -215,12 +233,11 @@ fn case(#[files("tests/cases/*.case")] path: PathBuf) {
         }
     }
     if update {
-        fs::write(&path, write(&parts)).unwrap();
+        fs::write(path, write(&parts)).unwrap();
     }
 }
 
-#[test]
-fn a_wildcard_stands_for_any_part_of_a_line_and_dots_for_any_lines() {
+fn wildcards() {
     let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
     for (expected, actual, fit) in [
         ("a [..] c", "a b c", true),

@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 pub use access::{AccessCommand, ExplainArgs};
 pub use context::{AddContext, ContextCommand};
-pub use update::UpdateCommand;
+pub use update::{Submission, UpdateCommand};
 
 use crate::context::Chosen;
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 
 use super::{At, ClientCert};
 
@@ -13,33 +13,11 @@ pub enum UpdateCommand {
     ///
     /// A manifest with nothing but packages and their SecurityVersion is in force at once. Any other one replaces the
     /// whole manifest, once as many owners have acknowledged it as the manifest in force asks for.
-    Apply {
-        /// Update, JSON or YAML
-        manifest: PathBuf,
-        /// Where.
-        #[command(flatten)]
-        at: At,
-        /// Who asks.
-        #[command(flatten)]
-        client: ClientCert,
-        /// Write new recovery data to this file
-        #[arg(short, long, value_name = "FILE")]
-        recoverydata: Option<PathBuf>,
-    },
+    Apply(Submission),
     /// Acknowledge the pending manifest
-    Acknowledge {
-        /// The pending manifest, exactly as it was proposed
-        manifest: PathBuf,
-        /// Where.
-        #[command(flatten)]
-        at: At,
-        /// Who asks.
-        #[command(flatten)]
-        client: ClientCert,
-        /// Write new recovery data to this file
-        #[arg(short, long, value_name = "FILE")]
-        recoverydata: Option<PathBuf>,
-    },
+    ///
+    /// MANIFEST must be the pending one, exactly as it was proposed: `manifest update get` prints it.
+    Acknowledge(Submission),
     /// Cancel the pending update. Acknowledgements given so far are lost
     Cancel {
         /// Where.
@@ -58,4 +36,20 @@ pub enum UpdateCommand {
         #[arg(long)]
         missing: bool,
     },
+}
+
+/// A manifest that is sent by a user.
+#[derive(Debug, Args)]
+pub struct Submission {
+    /// Manifest, JSON or YAML
+    pub manifest: PathBuf,
+    /// Where.
+    #[command(flatten)]
+    pub at: At,
+    /// Who asks.
+    #[command(flatten)]
+    pub client: ClientCert,
+    /// Write new recovery data to this file
+    #[arg(short, long, value_name = "FILE")]
+    pub recoverydata: Option<PathBuf>,
 }

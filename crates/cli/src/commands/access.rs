@@ -24,7 +24,9 @@ async fn explain(global: &Global, output: &Output<'_>, args: ExplainArgs) -> Res
     let raw = read(global, args.source.as_deref()).await?;
     let manifest = Manifest::decode(&raw).context("reading the manifest")?;
     let all = Access::of(&manifest);
-    let part = all.select(&manifest, &query).map_err(|error| Failure::usage(error.to_string()))?;
+    let select = |query: &Query| all.select(&manifest, query).map_err(|error| Failure::usage(error.to_string()));
+    let part = select(&query)?;
+    let of_anybody = select(&Query { user: None, ..query.clone() })?;
     // A single question can be answered with no.
     if part.grants.is_empty() && global.exit_code {
         output.set_code(Kind::Denied.exit_code());
@@ -33,7 +35,7 @@ async fn explain(global: &Global, output: &Output<'_>, args: ExplainArgs) -> Res
     if let Value::Object(map) = &mut value {
         map.insert("manifestFingerprint".to_owned(), json!(manifest_file::fingerprint(&raw)));
     }
-    output.result(&value, || text(&all, &part, &query))
+    output.result(&value, || text(&part, &of_anybody, &query))
 }
 
 fn query(args: &ExplainArgs) -> Result<Query> {
@@ -62,7 +64,7 @@ async fn read(global: &Global, source: Option<&str>) -> Result<Vec<u8>> {
     Ok(manifest_signature::fetch(&client, &trust).await.context("getting manifest")?.manifest.0)
 }
 
-fn text(all: &Access, part: &Access, query: &Query) -> String {
+fn text(part: &Access, of_anybody: &Access, query: &Query) -> String {
     let mut lines = Vec::new();
     let mut user = "";
     for grant in &part.grants {
@@ -76,7 +78,7 @@ fn text(all: &Access, part: &Access, query: &Query) -> String {
     match &query.user {
         Some(user) if part.grants.is_empty() => {
             lines.push(format!("{user} {}", refusal(query)));
-            lines.extend(others(all, query, user));
+            lines.extend(others(of_anybody, query));
         }
         _ => {
             lines.extend(part.powerless.iter().map(|user| format!("{user} may do nothing")));
@@ -111,21 +113,15 @@ fn refusal(query: &Query) -> String {
 }
 
 /// Who may do what a user may not.
-fn others(all: &Access, query: &Query, user: &str) -> Vec<String> {
+fn others(of_anybody: &Access, query: &Query) -> Vec<String> {
     if query.action.is_none() && query.resource.is_none() {
         return Vec::new();
     }
-    let fits = |action: Action, resource: &Option<String>| {
-        query.action.is_none_or(|asked| asked == action)
-            && query.resource.as_ref().is_none_or(|asked| resource.as_ref() == Some(asked))
-    };
-    let grants = all.grants.iter().filter(|grant| grant.user != user && fits(grant.action, &grant.resource));
-    let may = grants.map(|grant| {
+    let may = of_anybody.grants.iter().map(|grant| {
         let roles = grant.roles.join(", ");
         format!("  {} may {}, by role {roles}", grant.user, what(grant.action, grant.resource.as_deref()))
     });
-    let may_not = all.nobody.iter().filter(|nobody| fits(nobody.action, &nobody.resource));
-    may.chain(may_not.map(|it| format!("  nobody may {}", nobody(it).trim_start()))).collect()
+    may.chain(of_anybody.nobody.iter().map(|it| format!("  nobody may {}", nobody(it).trim_start()))).collect()
 }
 
 fn nobody(nobody: &Nobody) -> String {

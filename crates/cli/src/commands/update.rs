@@ -1,12 +1,10 @@
 //! `marblerun manifest update apply|acknowledge|cancel|get`.
 
-use std::path::{Path, PathBuf};
-
 use anyhow::{Context as _, Result};
 use marblerun_client::{Client, UpdateResult};
 use serde_json::{Map, Value, json};
 
-use crate::args::{At, ClientCert, Global, UpdateCommand};
+use crate::args::{At, ClientCert, Global, Submission, UpdateCommand};
 use crate::manifest_file;
 use crate::output::Output;
 use crate::prompt;
@@ -16,14 +14,8 @@ use crate::trust;
 /// Runs one of them.
 pub async fn run(global: &Global, output: &Output<'_>, command: UpdateCommand) -> Result<()> {
     match command {
-        UpdateCommand::Apply { manifest, at, client, recoverydata } => {
-            let submission = Submission::prepare(global, &manifest, &at, &client, recoverydata).await?;
-            submission.apply(output).await
-        }
-        UpdateCommand::Acknowledge { manifest, at, client, recoverydata } => {
-            let submission = Submission::prepare(global, &manifest, &at, &client, recoverydata).await?;
-            submission.acknowledge(output).await
-        }
+        UpdateCommand::Apply(args) => Ready::prepare(global, args).await?.apply(output).await,
+        UpdateCommand::Acknowledge(args) => Ready::prepare(global, args).await?.acknowledge(output).await,
         UpdateCommand::Cancel { at, client } => cancel(global, output, &at, &client).await,
         UpdateCommand::Get { at, missing } => get(global, output, &at, missing).await,
     }
@@ -37,25 +29,19 @@ async fn client(global: &Global, at: &At, identity: &ClientCert) -> Result<Clien
     Ok(client)
 }
 
-/// An update that is about to be sent, and a place for what may come back.
-struct Submission {
+/// A manifest that can be sent, and a place for what may come back.
+struct Ready {
     client: Client,
     raw: Vec<u8>,
     place: Place,
 }
 
-impl Submission {
-    async fn prepare(
-        global: &Global,
-        manifest: &Path,
-        at: &At,
-        identity: &ClientCert,
-        recoverydata: Option<PathBuf>,
-    ) -> Result<Self> {
-        let client = client(global, at, identity).await?;
-        let raw = manifest_file::load(manifest)?;
+impl Ready {
+    async fn prepare(global: &Global, args: Submission) -> Result<Self> {
+        let client = client(global, &args.at, &args.client).await?;
+        let raw = manifest_file::load(&args.manifest)?;
         // New recovery data is answered once, and not to who comes second.
-        let place = Place::prepare(recoverydata)?;
+        let place = Place::prepare(args.recoverydata)?;
         Ok(Self { client, raw, place })
     }
 

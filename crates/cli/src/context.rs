@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use marblerun_client::Endpoint;
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
 
-use crate::args::{At, Global};
+use crate::args::{At, ClientCert, Global};
 use crate::failure::Failure;
 use crate::files;
 
@@ -273,22 +273,18 @@ impl Global {
         Ok(self.context_at(coordinator)?.and_then(|chosen| chosen.context.policy.clone()))
     }
 
-    /// Files of a user's certificate and key for that address: those named, else the context's.
-    pub fn credentials_at(
-        &self,
-        coordinator: &str,
-        cert: Option<&Path>,
-        key: Option<&Path>,
-    ) -> Result<(Option<PathBuf>, Option<PathBuf>)> {
-        let named = (cert.map(Path::to_path_buf), key.map(Path::to_path_buf));
+    /// Who asks the Coordinator at that address: as the flags or environment say, else the context.
+    pub fn credentials_at(&self, coordinator: &str, given: &ClientCert) -> Result<ClientCert> {
+        let mut credentials = given.clone();
         // A certificate of one place with a key of another never fit.
-        if named.0.is_some() || named.1.is_some() {
-            return Ok(named);
+        if given.cert.is_none()
+            && given.key.is_none()
+            && let Some(chosen) = self.context_at(coordinator)?
+        {
+            credentials.cert.clone_from(&chosen.context.cert);
+            credentials.key.clone_from(&chosen.context.key);
         }
-        Ok(match self.context_at(coordinator)? {
-            Some(chosen) => (chosen.context.cert.clone(), chosen.context.key.clone()),
-            None => named,
-        })
+        Ok(credentials)
     }
 }
 

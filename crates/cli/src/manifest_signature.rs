@@ -37,5 +37,5 @@ fn check(answer: &v2::Manifest, trust: &Trust) -> Result<()> {
     let key = root.tbs_certificate().subject_public_key_info().subject_public_key.raw_bytes();
     UnparsedPublicKey::new(&ECDSA_P384_SHA256_ASN1, key)
         .verify(raw, signature)
-        .map_err(|_| Failure::trust("the signature of the manifest is not that of the Coordinator's root key"))
+        .map_err(|_| Failure::trust("the Coordinator's root did not sign the manifest that was answered"))
 }

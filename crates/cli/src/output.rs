@@ -2,8 +2,8 @@
 
 use std::cell::Cell;
 use std::io::{IsTerminal as _, Write as _};
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -162,21 +162,18 @@ const ERROR: Style = AnsiColor::Red.on_default().bold();
 const WARNING: Style = AnsiColor::Yellow.on_default().bold();
 const HINT: Style = AnsiColor::Cyan.on_default().bold();
 
+/// Held by who draws on the terminal.
+static TERMINAL: Mutex<()> = Mutex::new(());
+
+/// Keeps the terminal for a question.
+pub fn hold_terminal() -> MutexGuard<'static, ()> {
+    TERMINAL.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// How long a command may take before it shows that it is at work.
 const PATIENCE: Duration = Duration::from_secs(1);
-
-/// The spinner, while one turns.
-static SPINNER: OnceLock<ProgressBar> = OnceLock::new();
-/// Somebody is being asked: no spinner any more.
-static ASKED: AtomicBool = AtomicBool::new(false);
-
-/// Leaves the terminal to a question.
-pub fn stop_spinner() {
-    ASKED.store(true, Ordering::SeqCst);
-    if let Some(spinner) = SPINNER.get() {
-        spinner.finish_and_clear();
-    }
-}
+/// Between two pictures of the spinner.
+const TICK: Duration = Duration::from_millis(120);
 
 /// Shows on a terminal (stderr) that a command is at work and for how long, if it takes over a second.
 pub struct Busy {
@@ -189,16 +186,18 @@ impl Busy {
     pub fn start() -> Self {
         let (done, finished) = std::sync::mpsc::channel::<()>();
         let thread = std::thread::spawn(move || {
-            let ended = finished.recv_timeout(PATIENCE) != Err(std::sync::mpsc::RecvTimeoutError::Timeout);
-            if ended || ASKED.load(Ordering::SeqCst) {
+            if finished.recv_timeout(PATIENCE) != Err(RecvTimeoutError::Timeout) {
                 return;
             }
             let style = ProgressStyle::with_template("{spinner} working, {elapsed}");
-            let bar = SPINNER.get_or_init(|| ProgressBar::new_spinner().with_elapsed(PATIENCE));
+            let bar = ProgressBar::new_spinner().with_elapsed(PATIENCE);
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
-            bar.enable_steady_tick(Duration::from_millis(120));
-            // Until the command ends, either way.
-            let _ = finished.recv();
+            // Until the command ends, either way; not over a question.
+            while finished.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+                if let Ok(_guard) = TERMINAL.try_lock() {
+                    bar.tick();
+                }
+            }
             bar.finish_and_clear();
         });
         Self { done, thread: Some(thread) }

@@ -24,14 +24,15 @@ pub async fn confirm(global: &Global, question: &str) -> Result<Consent> {
     if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
         return Ok(Consent::NobodyToAsk);
     }
-    output::stop_spinner();
-    let question = format!("{question} [y/N] ");
+    // From the start of the line: a spinner may have been there.
+    let question = format!("\r{question} [y/N] ");
     // Reading a terminal blocks; Ctrl-C must get through.
     let answer = tokio::task::spawn_blocking(move || ask(&question)).await.context("reading the answer")??;
     if is_yes(&answer) { Ok(Consent::Given) } else { bail!("not confirmed; nothing was done") }
 }
 
 fn ask(question: &str) -> Result<String> {
+    let _terminal = output::hold_terminal();
     let mut stderr = std::io::stderr().lock();
     stderr.write_all(question.as_bytes()).and_then(|()| stderr.flush()).context("asking on the terminal")?;
     let mut answer = String::new();

@@ -49,7 +49,6 @@ pub struct Session {
     pub endpoint: Endpoint,
     /// Who.
     pub attested: Attested,
-    coordinator: String,
     timeout: Duration,
 }
 
@@ -67,7 +66,7 @@ impl Session {
         let options = AttestOptions { insecure, nonce: global.nonce.clone().into_bytes(), timeout };
         let attested = attest(&endpoint, &options).await?;
         check_pin(global, coordinator, &attested.root)?;
-        Ok(Self { endpoint, attested, coordinator: coordinator.to_owned(), timeout })
+        Ok(Self { endpoint, attested, timeout })
     }
 
     /// A client that pins the root of this session.
@@ -90,7 +89,7 @@ impl Session {
 
     /// Caches the chain for later commands. What was not attested never replaces what was.
     pub fn write_cache(&self, global: &Global) -> Result<()> {
-        let path = cache_path(global, &self.coordinator)?;
+        let path = cache_path(global, &self.endpoint.to_string())?;
         let insecure = !self.attested.verified;
         if insecure && let Some(cached) = read_cache(&path)? {
             if cached.insecure || cached.root == self.attested.root {

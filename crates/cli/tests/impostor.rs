@@ -153,8 +153,8 @@ fn a_manifest_that_the_root_did_not_sign_is_not_printed() {
     let (good, foreign) = (stage.signature("root", manifest), stage.signature("other", manifest));
     for (signature, stated, expected) in [
         (&good, fingerprint.clone(), None),
-        (&foreign, fingerprint.clone(), Some("is not that of the Coordinator's root key")),
-        (&good, "00".repeat(32), Some("does not have the fingerprint it states")),
+        (&foreign, fingerprint.clone(), Some("did not sign the manifest")),
+        (&good, "00".repeat(32), Some("does not have the fingerprint")),
     ] {
         let chain = stage.text("root-i.pem") + &stage.text("root.pem");
         let signature = signature.clone();

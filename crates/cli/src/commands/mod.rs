@@ -47,8 +47,7 @@ pub async fn run(global: &Global, output: &Output<'_>, command: Command) -> Resu
 
 /// The user that a command acts for: of its flags or environment, else of the context. Certificate and key come together.
 fn identity(global: &Global, coordinator: &str, client: &ClientCert) -> Result<Identity> {
-    let (cert, key) = global.credentials_at(coordinator, client.cert.as_deref(), client.key.as_deref())?;
-    let (Some(cert), Some(key)) = (cert, key) else {
+    let ClientCert { cert: Some(cert), key: Some(key) } = global.credentials_at(coordinator, client)? else {
         return Err(Failure::usage("this needs a user's certificate and key: give both --cert and --key"));
     };
     Identity::from_pem(&files::read(&cert)?, &files::read(&key)?)

@@ -567,8 +567,9 @@ pub enum AuditCommand {
     ///
     /// It is verified first; what does not verify is neither printed nor written.
     Log {
-        /// Address of the client API, HOST:PORT; or an export, a backup, a seal directory
-        source: String,
+        /// Address of the client API, HOST:PORT; or an export, a backup, a seal directory [default: that of the context]
+        #[arg(env = "MARBLERUN_ENDPOINT", hide_env_values = true)]
+        source: Option<String>,
         /// Begin behind this entry
         #[arg(long, default_value_t = 0, value_name = "SEQUENCE")]
         after: u64,
@@ -586,8 +587,8 @@ pub enum AuditCommand {
     ///
     /// Several exports in a row, oldest first, are verified together. Exports and backups need no Coordinator.
     Verify {
-        /// Address of the client API, HOST:PORT; or exports, a backup, a seal directory
-        #[arg(required = true, value_name = "SOURCE")]
+        /// Address of the client API, HOST:PORT; or exports, a backup, a seal directory [default: that of the context]
+        #[arg(value_name = "SOURCE", env = "MARBLERUN_ENDPOINT", hide_env_values = true)]
         sources: Vec<String>,
         /// Root certificate (PEM) whose key must have signed [default: the cached one; of a backup, the one inside]
         #[arg(long, value_name = "FILE")]

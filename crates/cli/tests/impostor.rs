@@ -32,10 +32,11 @@ impl Stage {
                  -subj /CN=Root -days 9 -sha384 -addext subjectAltName=IP:127.0.0.1"
             ));
             stage.openssl(&format!(
-                "req -new -newkey ec -pkeyopt ec_paramgen_curve:P-384 -nodes -keyout {name}-i.key -out {name}-i.csr -subj /CN=Intermediate"
+                "req -new -newkey ec -pkeyopt ec_paramgen_curve:P-384 -nodes -keyout {name}-i.key -out {name}-i.csr -subj /CN=Intermediate \
+                 -addext basicConstraints=critical,CA:TRUE"
             ));
             stage.openssl(&format!(
-                "x509 -req -in {name}-i.csr -CA {name}.pem -CAkey {name}.key -CAcreateserial -days 9 -sha384 -out {name}-i.pem"
+                "x509 -req -in {name}-i.csr -CA {name}.pem -CAkey {name}.key -CAcreateserial -copy_extensions copyall -days 9 -sha384 -out {name}-i.pem"
             ));
         }
         stage

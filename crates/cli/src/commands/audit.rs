@@ -23,11 +23,17 @@ const MAX_EXPORT: u64 = 256 << 20;
 pub async fn run(global: &Global, output: &Output<'_>, command: AuditCommand) -> Result<()> {
     match command {
         AuditCommand::Log { source, after, refused, root, keys } => {
+            let source = global.coordinator_or(source.as_deref())?;
             let trail = if refused { AuditTrail::Refusals } else { AuditTrail::Changes };
             let found = Found::read(global, &source, Some(trail), after, root.as_deref(), &keys).await?;
             log(output, &source, &found)
         }
-        AuditCommand::Verify { sources, root, keys } => verify(global, output, &sources, root.as_deref(), &keys).await,
+        AuditCommand::Verify { mut sources, root, keys } => {
+            if sources.is_empty() {
+                sources.push(global.coordinator_or(None)?);
+            }
+            verify(global, output, &sources, root.as_deref(), &keys).await
+        }
     }
 }
 

@@ -1,9 +1,20 @@
 //! The command line, as `clap` types. Names and defaults are upstream's where upstream has them.
 
+mod access;
+mod context;
+mod update;
+
+use std::cell::OnceCell;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+
+pub use access::{AccessCommand, ExplainArgs};
+pub use context::{AddContext, ContextCommand};
+pub use update::{Submission, UpdateCommand};
+
+use crate::context::Chosen;
 
 /// Manage confidential deployments with MarbleRun.
 #[derive(Debug, Parser)]
@@ -24,6 +35,8 @@ pub enum Format {
     Text,
     /// One JSON document on stdout.
     Json,
+    /// One YAML document on stdout.
+    Yaml,
 }
 
 /// Options of every command.
@@ -44,45 +57,76 @@ pub struct Global {
     /// Advisories to accept with status SWHardeningNeeded [default: all]
     #[arg(long, global = true, value_delimiter = ',', value_name = "ADVISORY")]
     pub accepted_advisories: Vec<String>,
-    /// Kubernetes namespace
-    #[arg(short, long, global = true, default_value = "marblerun")]
-    pub namespace: String,
+    /// Kubernetes namespace [default: the context's, else marblerun]
+    #[arg(short, long, global = true)]
+    pub namespace: Option<String>,
     /// Freshness value (these bytes) to be contained in the evidence
     #[arg(long, global = true, default_value = "")]
     pub nonce: String,
     /// Write the Coordinator's evidence to this file
     #[arg(long, global = true, value_name = "FILE")]
     pub save_sgx_quote: Option<PathBuf>,
-    /// How to print data. `--output json` means the same
+    /// How to print data. `--output json` and `--output yaml` mean the same
     #[arg(long, global = true, value_enum, value_name = "FORMAT")]
     pub format: Option<Format>,
-    /// Write data to this file; `-` is stdout. The words `json` and `text` choose the format instead (a file of that name: ./json)
+    /// Write data to this file; `-` is stdout. The words `json`, `yaml` and `text` choose the format instead (a file of that name: ./json)
     #[arg(short, long, global = true, value_name = "FILE|FORMAT")]
     pub output: Option<String>,
     /// Time limit of each call to the Coordinator, in seconds
     #[arg(long, global = true, default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub timeout: u64,
+    /// Context to use [default: the one chosen with `context use`]
+    #[arg(long, global = true, env = "MARBLERUN_CONTEXT", hide_env_values = true, value_name = "NAME")]
+    pub context: Option<String>,
+    /// Attest the Coordinator also where its cached certificate would do
+    #[arg(long, global = true)]
+    pub attest: bool,
+    /// Answer yes to all questions
+    #[arg(short, long, global = true)]
+    pub yes: bool,
+    /// Tell kinds of failure apart by the exit code
+    #[arg(long, global = true)]
+    pub exit_code: bool,
+    /// The context in use, once it has been looked up.
+    #[arg(skip)]
+    pub chosen: OnceCell<Option<Chosen>>,
 }
 
 impl Global {
-    /// Whether stdout must be one JSON document.
-    pub fn wants_json(&self) -> bool {
-        self.format == Some(Format::Json) || self.output.as_deref() == Some("json")
+    /// How stdout must be written.
+    pub fn format(&self) -> Format {
+        let named = self.output.as_deref().and_then(Format::from_name);
+        self.format.or(named).unwrap_or(Format::Text)
     }
 
     /// The file named with `--output`, if it names one.
     pub fn output_file(&self) -> Option<&str> {
-        self.output.as_deref().filter(|value| !matches!(*value, "json" | "text"))
+        self.output.as_deref().filter(|value| Format::from_name(value).is_none())
     }
 }
 
+impl Format {
+    /// The format of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::from_str(name, false).ok()
+    }
+}
+
+/// Where the Coordinator is.
+#[derive(Debug, Args, Clone, Default)]
+pub struct At {
+    /// Address of the client API, HOST:PORT (without PORT: 4433) [default: that of the context]
+    #[arg(env = "MARBLERUN_ENDPOINT", hide_env_values = true, value_hint = ValueHint::Hostname)]
+    pub coordinator: Option<String>,
+}
+
 /// A client certificate with its key: in files, or on a PKCS#11 token.
-#[derive(Debug, Args, Clone)]
+#[derive(Debug, Args, Clone, Default)]
 pub struct ClientCert {
-    /// PEM file of the user's certificate, leaf first
+    /// PEM file of the user's certificate, leaf first [env: MARBLERUN_CERT] [default: that of the context]
     #[arg(short, long, value_name = "FILE")]
     pub cert: Option<PathBuf>,
-    /// PEM file of the user's private key
+    /// PEM file of the user's private key [env: MARBLERUN_KEY] [default: that of the context]
     #[arg(short, long, value_name = "FILE")]
     pub key: Option<PathBuf>,
     /// JSON file that names a PKCS#11 module and token; instead of --cert and --key
@@ -118,8 +162,9 @@ pub enum Command {
     ///
     /// 1: recovery mode. 2: ready to accept a manifest. 3: running, ready to accept Marbles.
     Status {
-        /// Address of the client API, HOST:PORT (without PORT: 4433)
-        coordinator: String,
+        /// Where.
+        #[command(flatten)]
+        at: At,
     },
     /// Upload a recovery secret to a Coordinator in recovery mode
     ///
@@ -139,8 +184,25 @@ pub enum Command {
     State(StateCommand),
     /// Run the whole story on this machine, in simulation: attest, provision, seal, lose the host, recover, restore
     Demo(DemoArgs),
-    /// Tell the version of this program
-    Version,
+    /// Tell who may do what under a manifest, and why
+    #[command(subcommand, arg_required_else_help = true)]
+    Access(AccessCommand),
+    /// Keep names, addresses, certificates and credentials of Coordinators
+    #[command(subcommand, arg_required_else_help = true)]
+    Context(ContextCommand),
+    /// Print the identity of an enclave, as packages of manifests name it
+    ///
+    /// PATH is a signed EGo or Open Enclave program, a folder or file of Gramine, an Occlum image, or a signed SGX SDK enclave.
+    PackageInfo {
+        /// Program, signature file, or folder
+        path: PathBuf,
+    },
+    /// Tell the version of this program, and of the Coordinator
+    Version {
+        /// Where.
+        #[command(flatten)]
+        at: At,
+    },
     /// Write the completion script of a shell to stdout
     Completion {
         /// Shell
@@ -150,7 +212,6 @@ pub enum Command {
     #[command(hide = true)]
     GenerateReference,
     /// Write man pages into a folder
-    #[command(hide = true)]
     GenerateMan {
         /// Folder
         dir: PathBuf,
@@ -164,8 +225,9 @@ pub enum ManifestCommand {
     Set {
         /// Manifest, JSON or YAML
         manifest: PathBuf,
-        /// Address of the client API, HOST:PORT (without PORT: 4433)
-        coordinator: String,
+        /// Where.
+        #[command(flatten)]
+        at: At,
         /// Write the recovery data to this file
         #[arg(short, long, value_name = "FILE")]
         recoverydata: Option<PathBuf>,
@@ -175,8 +237,9 @@ pub enum ManifestCommand {
     },
     /// Get the manifest in force
     Get {
-        /// Address of the client API, HOST:PORT (without PORT: 4433)
-        coordinator: String,
+        /// Where.
+        #[command(flatten)]
+        at: At,
         /// Add the manifest's SHA-256
         #[arg(short, long)]
         signature: bool,
@@ -191,13 +254,15 @@ pub enum ManifestCommand {
     Verify {
         /// Manifest file, or 64 hex digits of its SHA-256
         manifest: String,
-        /// Address of the client API, HOST:PORT (without PORT: 4433)
-        coordinator: String,
+        /// Where.
+        #[command(flatten)]
+        at: At,
     },
     /// Print the update log
     Log {
-        /// Address of the client API, HOST:PORT (without PORT: 4433)
-        coordinator: String,
+        /// Where.
+        #[command(flatten)]
+        at: At,
     },
     /// Print the SHA-256 of a manifest
     Signature {
@@ -209,6 +274,9 @@ pub enum ManifestCommand {
         /// Manifest, JSON or YAML
         manifest: PathBuf,
     },
+    /// Update the manifest of a running deployment
+    #[command(subcommand, arg_required_else_help = true)]
+    Update(UpdateCommand),
 }
 
 /// `certificate ..`
@@ -216,18 +284,21 @@ pub enum ManifestCommand {
 pub enum CertificateCommand {
     /// The root certificate
     Root {
-        /// Address of the client API, HOST:PORT (without PORT: 4433)
-        coordinator: String,
+        /// Where.
+        #[command(flatten)]
+        at: At,
     },
     /// The intermediate certificate
     Intermediate {
-        /// Address of the client API, HOST:PORT (without PORT: 4433)
-        coordinator: String,
+        /// Where.
+        #[command(flatten)]
+        at: At,
     },
     /// Intermediate and root
     Chain {
-        /// Address of the client API, HOST:PORT (without PORT: 4433)
-        coordinator: String,
+        /// Where.
+        #[command(flatten)]
+        at: At,
     },
 }
 
@@ -245,10 +316,10 @@ pub struct SecretArgs {
 /// As [`ClientCert`], for a whole group of commands.
 #[derive(Debug, Args, Clone)]
 pub struct SecretClientCert {
-    /// PEM file of the user's certificate, leaf first
+    /// PEM file of the user's certificate, leaf first [env: MARBLERUN_CERT] [default: that of the context]
     #[arg(short, long, value_name = "FILE", global = true)]
     pub cert: Option<PathBuf>,
-    /// PEM file of the user's private key
+    /// PEM file of the user's private key [env: MARBLERUN_KEY] [default: that of the context]
     #[arg(short, long, value_name = "FILE", global = true)]
     pub key: Option<PathBuf>,
     /// JSON file that names a PKCS#11 module and token; instead of --cert and --key
@@ -290,8 +361,9 @@ pub enum SecretCommand {
     Set {
         /// JSON file: {"NAME": {"Key": BASE64} or {"Cert": BASE64, "Private": BASE64}}; with --from-pem a PEM file
         file: PathBuf,
-        /// Address of the client API, HOST:PORT (without PORT: 4433)
-        coordinator: String,
+        /// Where.
+        #[command(flatten)]
+        at: At,
         /// The file is PEM and holds the certificate secret of this name
         #[arg(long, value_name = "NAME")]
         from_pem: Option<String>,
@@ -299,9 +371,46 @@ pub enum SecretCommand {
     /// Read secrets
     Get {
         /// Names of secrets, then the address of the client API
-        #[arg(required = true, num_args = 2.., value_names = ["NAME", "NAME | COORDINATOR"])]
+        ///
+        /// With a context or $MARBLERUN_ENDPOINT the address can be left out; a last word HOST:PORT is still taken as one.
+        #[arg(required = true, num_args = 1.., value_name = "NAME... COORDINATOR")]
         names_and_coordinator: Vec<String>,
+        /// Print values also on a terminal
+        #[arg(long)]
+        show: bool,
+        /// Print this part of one secret and nothing else
+        #[arg(long, value_enum, value_name = "PART")]
+        field: Option<SecretField>,
+        /// With --field: how to write it [default: pem for certificates and keys, base64 for values]
+        #[arg(long, value_enum, value_name = "ENCODING", requires = "field")]
+        encoding: Option<Encoding>,
     },
+}
+
+/// A part of a secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SecretField {
+    /// The value of a symmetric key or plain secret.
+    Value,
+    /// The certificate.
+    Cert,
+    /// The private key.
+    Key,
+    /// The public key.
+    Public,
+}
+
+/// How bytes are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Encoding {
+    /// As they are.
+    Raw,
+    /// Standard base64.
+    Base64,
+    /// Hexadecimal.
+    Hex,
+    /// PEM; not for plain values.
+    Pem,
 }
 
 /// Where a recovery private key comes from.
@@ -334,8 +443,9 @@ pub struct TokenKey {
 pub struct RecoverArgs {
     /// File with this party's recovery secret
     pub secret: PathBuf,
-    /// Address of the client API, HOST:PORT (without PORT: 4433)
-    pub coordinator: String,
+    /// Where.
+    #[command(flatten)]
+    pub at: At,
     /// The key.
     #[command(flatten)]
     pub key: RecoveryKey,
@@ -357,9 +467,9 @@ pub struct RecoverWithSignatureArgs {
     /// File with this party's recovery secret, plain or encrypted to the Coordinator's ephemeral key
     #[arg(required = true)]
     pub secret: Option<PathBuf>,
-    /// Address of the client API, HOST:PORT (without PORT: 4433)
-    #[arg(required = true)]
-    pub coordinator: Option<String>,
+    /// Where.
+    #[command(flatten)]
+    pub at: At,
     /// File with the signature over the plain secret
     #[arg(short, long, required = true, value_name = "FILE")]
     pub signature: Option<PathBuf>,
@@ -370,8 +480,9 @@ pub struct RecoverWithSignatureArgs {
 pub enum RecoverWithSignatureCommand {
     /// Get the Coordinator's ephemeral public key
     PublicKey {
-        /// Address of the client API, HOST:PORT (without PORT: 4433)
-        coordinator: String,
+        /// Where.
+        #[command(flatten)]
+        at: At,
     },
     /// Encrypt a recovery secret to the Coordinator's ephemeral public key
     EncryptSecret {
@@ -399,7 +510,7 @@ pub enum RecoverWithSignatureCommand {
 pub enum BackupCommand {
     /// Back up the state of a Coordinator, also while it runs
     ///
-    /// From a Coordinator's address it takes a user who may update the manifest (--cert, --key).
+    /// From a Coordinator's address it takes a user who may update the manifest (--cert, --key, or those of a context).
     Create {
         /// Seal directory of the Coordinator (EDG_COORDINATOR_SEAL_DIR), or address of its client API, HOST:PORT
         #[arg(value_name = "SEAL_DIR|COORDINATOR")]
@@ -447,8 +558,9 @@ pub enum AuditCommand {
     ///
     /// It is verified first; what does not verify is neither printed nor written.
     Log {
-        /// Address of the client API, HOST:PORT; or an export, a backup, a seal directory
-        source: String,
+        /// Address of the client API, HOST:PORT; or an export, a backup, a seal directory [default: that of the context]
+        #[arg(env = "MARBLERUN_ENDPOINT", hide_env_values = true)]
+        source: Option<String>,
         /// Begin behind this entry
         #[arg(long, default_value_t = 0, value_name = "SEQUENCE")]
         after: u64,
@@ -466,8 +578,8 @@ pub enum AuditCommand {
     ///
     /// Several exports in a row, oldest first, are verified together. Exports and backups need no Coordinator.
     Verify {
-        /// Address of the client API, HOST:PORT; or exports, a backup, a seal directory
-        #[arg(required = true, value_name = "SOURCE")]
+        /// Address of the client API, HOST:PORT; or exports, a backup, a seal directory [default: that of the context]
+        #[arg(value_name = "SOURCE", env = "MARBLERUN_ENDPOINT", hide_env_values = true)]
         sources: Vec<String>,
         /// Root certificate (PEM) whose key must have signed [default: the cached one; of a backup, the one inside]
         #[arg(long, value_name = "FILE")]
@@ -481,10 +593,10 @@ pub enum AuditCommand {
 /// What opens a source of the audit trail.
 #[derive(Debug, Args, Clone)]
 pub struct AuditKeys {
-    /// With an address: PEM file of the user's certificate, leaf first
+    /// With an address: PEM file of the user's certificate, leaf first [env: MARBLERUN_CERT] [default: that of the context]
     #[arg(short, long, value_name = "FILE")]
     pub cert: Option<PathBuf>,
-    /// With an address: PEM file of the user's private key. With a backup: of a recovery private key, once for each party
+    /// With an address: PEM file of the user's private key [env: MARBLERUN_KEY] [default: that of the context]. With a backup: of a recovery private key, once for each party
     #[arg(short, long, value_name = "FILE")]
     pub key: Vec<PathBuf>,
     /// With a backup: recovery data that `manifest set` answered (JSON), if the backup does not hold the encrypted secrets

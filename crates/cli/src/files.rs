@@ -94,6 +94,14 @@ impl Reserved {
     }
 }
 
+/// Makes the folder that a file is to be in.
+pub fn make_folder_of(path: &Path) -> Result<()> {
+    match path.parent() {
+        Some(dir) => fs::create_dir_all(dir).with_context(|| format!("making folder {}", dir.display())),
+        None => Ok(()),
+    }
+}
+
 /// Writes a file that must not exist yet, mode 0600.
 pub fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
     if path.exists() {

@@ -1,6 +1,6 @@
 //! What to do next, where an error itself cannot know: it tells what a library or a Coordinator said.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use marblerun_client::{AttestError, ClientError, NoAnswer, Refusal};
 
@@ -9,14 +9,16 @@ use crate::identity::FlagError;
 /// What the Coordinator says where a request does not fit its state.
 const WRONG_STATE: [&str; 2] = ["server is not in expected state", "requested value not set"];
 
-/// The next step after that error, if there is one to name. `cache` is the certificate cache in use.
-pub fn hint(error: &anyhow::Error, cache: Option<&Path>) -> Option<String> {
+/// The next step after that error, if there is one to name. `cache_of`: the certificate cache for an address.
+pub fn hint(error: &anyhow::Error, cache_of: impl Fn(&str) -> Option<PathBuf>) -> Option<String> {
     if let Some(flags) = error.chain().find_map(|cause| cause.downcast_ref::<FlagError>()) {
         return Some(flags.hint.to_owned());
     }
     match error.chain().find_map(|cause| cause.downcast_ref::<ClientError>())? {
-        ClientError::Transport { why: NoAnswer::Untrusted, .. } => Some(after_another_root(cache)),
-        ClientError::Transport { why, .. } => after_no_answer(*why).map(str::to_owned),
+        ClientError::Transport { why: NoAnswer::Untrusted, url, .. } => {
+            Some(after_another_root(cache_of(address_of(url)).as_deref()))
+        }
+        ClientError::Transport { why, method, .. } => after_no_answer(*why, method).map(str::to_owned),
         ClientError::Unauthorized { .. } => {
             Some("certificate and key (--cert, --key, or those on a token) must be a user's whom the manifest in force names.".to_owned())
         }
@@ -30,17 +32,27 @@ pub fn hint(error: &anyhow::Error, cache: Option<&Path>) -> Option<String> {
     }
 }
 
+/// HOST:PORT of a URL.
+fn address_of(url: &str) -> &str {
+    let address = url.strip_prefix("https://").unwrap_or(url);
+    address.split_once('/').map_or(address, |(address, _)| address)
+}
+
 fn after_another_root(cache: Option<&Path>) -> String {
     let cache = cache.map(|path| format!(" ({})", path.display())).unwrap_or_default();
     format!(
         "the Coordinator's certificate is not the cached root{cache}. It may be another deployment, or be in recovery \
-         mode (then it has a temporary root): 'marblerun status -i ADDRESS' tells. If the change is right, \
+         mode (then it has a temporary root): 'marblerun status' tells. If the change is right, \
          'marblerun manifest verify' verifies it and renews the cache."
     )
 }
 
-fn after_no_answer(why: NoAnswer) -> Option<&'static str> {
+fn after_no_answer(why: NoAnswer, method: &str) -> Option<&'static str> {
     match why {
+        NoAnswer::Silent | NoAnswer::Other if method == "POST" => Some(
+            "if the connection broke after it was made, it is not known whether the Coordinator did what was asked: \
+             'marblerun status' and 'marblerun manifest log' tell. --timeout sets how many seconds to wait for an answer.",
+        ),
         NoAnswer::Unreachable => Some(
             "is the Coordinator running, and is this the address of its client API (EDG_COORDINATOR_CLIENT_ADDR, \
              port 4433 by default)?",
@@ -97,9 +109,34 @@ mod tests {
             ),
             ("GET", "/api/v2/recover/public-key", "server is not in expected state", "nothing to recover"),
         ] {
-            let hint = hint(&refused(method, path, message), None).unwrap();
+            let hint = hint(&refused(method, path, message), |_| None).unwrap();
             assert!(hint.contains(expected), "{method} {path}: {hint}");
         }
-        assert_eq!(hint(&refused("POST", "/api/v2/manifest", "checking manifest: no packages"), None), None);
+        assert_eq!(hint(&refused("POST", "/api/v2/manifest", "checking manifest: no packages"), |_| None), None);
+    }
+
+    fn unanswered(method: &'static str, why: NoAnswer) -> anyhow::Error {
+        let url = "https://localhost:4433/api/v2/update".to_owned();
+        ClientError::Transport { method, url, reason: "no answer".to_owned(), why }.into()
+    }
+
+    #[test]
+    fn after_a_change_without_an_answer_it_is_said_that_it_may_have_been_made() {
+        for (method, why, is_uncertain) in [
+            ("POST", NoAnswer::Silent, true),
+            ("POST", NoAnswer::Other, true),
+            ("POST", NoAnswer::Unreachable, false),
+            ("GET", NoAnswer::Silent, false),
+        ] {
+            let hint = hint(&unanswered(method, why), |_| None).unwrap();
+            assert_eq!(hint.contains("not known whether"), is_uncertain, "{method} {why:?}: {hint}");
+        }
+    }
+
+    #[test]
+    fn the_cache_that_is_told_is_the_one_for_the_address_that_was_asked() {
+        let error = unanswered("GET", NoAnswer::Untrusted);
+        let hint = hint(&error, |address| Some(PathBuf::from(format!("/cache/{address}")))).unwrap();
+        assert!(hint.contains("(/cache/localhost:4433)"), "{hint}");
     }
 }

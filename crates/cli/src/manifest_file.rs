@@ -1,8 +1,11 @@
-//! Manifest files: JSON goes as it is, YAML is converted as upstream's command converts it.
+//! Manifests: of files, where JSON goes as it is and YAML is converted as upstream's command converts it; and the one in
+//! force.
 
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use marblerun_api::v2;
+use marblerun_client::Client;
 
 use crate::files;
 use crate::output::warn;
@@ -19,6 +22,15 @@ pub fn load(path: &Path) -> Result<Vec<u8>> {
         }
     }
     Ok(json)
+}
+
+/// The manifest in force. Its fingerprint and signature have been checked.
+pub async fn in_force(client: &Client) -> Result<v2::Manifest> {
+    let answer = client.manifest().await.context("retrieving Coordinator manifest")?;
+    if !answer.manifest.0.is_empty() && answer.manifest_signature_root_ecdsa.0.is_empty() {
+        warn("the Coordinator did not sign its manifest (old versions do not)");
+    }
+    Ok(answer)
 }
 
 /// Lower-case hex SHA-256: what upstream calls the manifest's signature.

@@ -1,38 +1,57 @@
 //! What goes to stdout, what to stderr, and what to a file.
 
 use std::cell::Cell;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::sync::mpsc::RecvTimeoutError;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use clap::builder::styling::{AnsiColor, Style};
 use console::Term;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use crate::args::Global;
+use crate::args::{Format, Global};
+use crate::failure::Kind;
 use crate::files;
 
 /// Where and how a command prints.
 pub struct Output<'a> {
-    json: bool,
+    format: Format,
     file: Option<&'a str>,
-    /// Whether the one JSON document has been printed.
+    /// Whether the one document has been printed.
     printed: Cell<bool>,
+    /// Exit code of a success.
+    code: Cell<u8>,
 }
 
 impl<'a> Output<'a> {
     /// As the global options say.
     pub fn new(global: &'a Global) -> Self {
-        Self { json: global.wants_json(), file: global.output_file(), printed: Cell::new(false) }
+        Self { format: global.format(), file: global.output_file(), printed: Cell::new(false), code: Cell::new(0) }
     }
 
-    /// Whether stdout must be one JSON document.
-    pub fn is_json(&self) -> bool {
-        self.json
+    /// Whether stdout must be one document, JSON or YAML.
+    pub fn is_structured(&self) -> bool {
+        self.format != Format::Text
+    }
+
+    /// Whether data goes to a terminal, before somebody's eyes.
+    pub fn is_terminal(&self) -> bool {
+        matches!(self.file, None | Some("-")) && std::io::stdout().is_terminal()
+    }
+
+    /// What the command ends with if it succeeds.
+    pub fn set_code(&self, code: u8) {
+        self.code.set(code);
+    }
+
+    /// As set with [`Output::set_code`], else 0.
+    pub fn code(&self) -> u8 {
+        self.code.get()
     }
 
     /// The file named with `--output`.
@@ -42,16 +61,17 @@ impl<'a> Output<'a> {
 
     /// A line of progress that upstream prints to stdout and scripts may look for. Not part of the data.
     pub fn progress(&self, line: &str) {
-        // With `-o -` or JSON, stdout belongs to the data alone.
-        if self.json || self.file == Some("-") {
-            eprintln!("{line}");
+        // With `-o -`, JSON or YAML, stdout belongs to the data alone.
+        if self.is_structured() || self.file == Some("-") {
+            note(line);
         } else {
             // A reader that went away is told by the write of the data.
             let _ = write_stdout(format!("{line}\n").as_bytes());
         }
     }
 
-    /// The result of a command: `text` for people, or `value` as JSON. Goes to the file named with `--output`, if any.
+    /// The result of a command: `text` for people, or `value` as one document. Goes to the file named with `--output`, if
+    /// any.
     pub fn result<T: Serialize>(&self, value: &T, text: impl FnOnce() -> String) -> Result<()> {
         self.result_to(self.file.filter(|path| *path != "-"), value, text)
     }
@@ -62,26 +82,44 @@ impl<'a> Output<'a> {
     }
 
     fn result_to<T: Serialize>(&self, file: Option<&str>, value: &T, text: impl FnOnce() -> String) -> Result<()> {
-        let mut text = if self.json { serde_json::to_string_pretty(value)? } else { text() };
-        if text.is_empty() {
-            return Ok(());
-        }
-        text.push('\n');
+        let text = if self.is_structured() {
+            document(self.format, value)?
+        } else {
+            match text() {
+                text if text.is_empty() => return Ok(()),
+                text => {
+                    text + "
+"
+                }
+            }
+        };
         if let Some(path) = file {
             return files::write_private(path.as_ref(), text.as_bytes());
         }
-        self.printed.set(self.json);
+        self.printed.set(self.is_structured());
         write_stdout(text.as_bytes())
     }
 
-    /// The failure of a command: always a line on stderr, and the JSON document if none has been printed.
-    pub fn failure(&self, message: &str, hint: Option<&str>) {
-        if self.json && !self.printed.get() {
-            print_error_document(message, hint);
+    /// The failure of a command: always a line on stderr, and the document if none has been printed.
+    pub fn failure(&self, kind: Kind, message: &str, hint: Option<&str>) {
+        if self.is_structured() && !self.printed.get() {
+            print_error_document(self.format, kind, message, hint);
         }
-        eprintln!("Error: {message}");
+        let (error, plain) = (ERROR.render(), ERROR.render_reset());
+        note(&format!("{error}Error:{plain} {message}"));
         if let Some(hint) = hint {
-            eprintln!("Hint: {hint}");
+            let (style, plain) = (HINT.render(), HINT.render_reset());
+            note(&format!("{style}Hint:{plain} {hint}"));
+        }
+    }
+
+    /// Exactly these bytes, to the file or stdout.
+    pub fn exactly(&self, bytes: &[u8]) -> Result<()> {
+        match self.file {
+            Some(path) if path != "-" => {
+                files::write_private(path.as_ref(), bytes).with_context(|| format!("writing {path}"))
+            }
+            _ => write_stdout(bytes),
         }
     }
 
@@ -104,11 +142,19 @@ impl<'a> Output<'a> {
     }
 }
 
-/// The document that stands on stdout where JSON was asked for and the command failed.
-pub fn print_error_document(message: &str, hint: Option<&str>) {
-    let document = json!({"error": {"message": message, "hint": hint}});
+/// The document that stands on stdout where one was asked for and the command failed.
+pub fn print_error_document(format: Format, kind: Kind, message: &str, hint: Option<&str>) {
+    let error = json!({"error": {"kind": kind, "message": message, "hint": hint}});
     // Nothing is left to do if the reader is gone.
-    let _ = write_stdout(format!("{document}\n").as_bytes());
+    let _ = document(format, &error).and_then(|text| write_stdout(text.as_bytes()));
+}
+
+/// One document with a line end.
+fn document<T: Serialize>(format: Format, value: &T) -> Result<String> {
+    Ok(match format {
+        Format::Yaml => serde_saphyr::to_string(&serde_json::to_value(value)?)?,
+        Format::Json | Format::Text => serde_json::to_string_pretty(value)? + "\n",
+    })
 }
 
 /// Writes to stdout; unlike `print!`, a reader that went away is an error and not a panic.
@@ -119,11 +165,28 @@ pub fn write_stdout(bytes: &[u8]) -> Result<()> {
 
 /// Something the user should know. Always to stderr.
 pub fn warn(text: &str) {
-    eprintln!("Warning: {text}");
+    let (style, plain) = (WARNING.render(), WARNING.render_reset());
+    note(&format!("{style}Warning:{plain} {text}"));
 }
+
+/// A line that is no part of the data. Always to stderr.
+pub fn note(text: &str) {
+    // If nobody can hear it, that is no reason to end.
+    let _ = writeln!(anstream::stderr(), "{text}");
+}
+
+// Shown on a terminal only, and not with NO_COLOR or TERM=dumb: `anstream` takes them out elsewhere.
+const ERROR: Style = AnsiColor::Red.on_default().bold();
+const WARNING: Style = AnsiColor::Yellow.on_default().bold();
+const HINT: Style = AnsiColor::Cyan.on_default().bold();
 
 /// Held by who draws on the terminal.
 static TERMINAL: Mutex<()> = Mutex::new(());
+
+/// Keeps the terminal for a question.
+pub fn hold_terminal() -> MutexGuard<'static, ()> {
+    TERMINAL.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Asks for a secret on the terminal, without showing it. `None` if there is no terminal.
 pub fn ask_secret(prompt: &str) -> std::io::Result<Option<Zeroizing<String>>> {
@@ -131,7 +194,7 @@ pub fn ask_secret(prompt: &str) -> std::io::Result<Option<Zeroizing<String>>> {
     if !terminal.is_term() {
         return Ok(None);
     }
-    let _guard = TERMINAL.lock().unwrap_or_else(PoisonError::into_inner);
+    let _guard = hold_terminal();
     terminal.clear_line()?;
     terminal.write_str(prompt)?;
     Ok(Some(Zeroizing::new(terminal.read_secure_line()?)))

@@ -3,30 +3,33 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow};
 use marblerun_client::{AttestError, ClientError, EnclaveClaims, EraConfig, Policy, TcbStatus};
 
 use crate::args::Global;
+use crate::failure::Failure;
 use crate::files;
-use crate::output::warn;
+use crate::output::{note, warn};
 
 /// The file that is looked for where none is named.
 const DEFAULT_FILE: &str = "era-config.json";
 
 /// Reads the policy, so that a bad one is told before anything is sent. Never downloads one: what may be trusted would
-/// then be decided by whoever answers the download.
-pub fn load(global: &Global) -> Result<Policy> {
-    let path = match &global.era_config {
-        Some(path) => path.clone(),
+/// then be decided by whoever answers the download. `named`: the file, if flags or a context name one.
+pub fn load(global: &Global, named: Option<PathBuf>) -> Result<Policy> {
+    let path = match named {
+        Some(path) => path,
         None if Path::new(DEFAULT_FILE).exists() => {
-            eprintln!("Reusing existing config file");
+            note("Reusing existing config file");
             PathBuf::from(DEFAULT_FILE)
         }
-        None => bail!(
-            "there is no attestation policy: name the era configuration of the Coordinator with --era-config FILE, or put it \
+        None => {
+            return Err(Failure::trust(format!(
+                "there is no attestation policy: name the era configuration of the Coordinator with --era-config FILE, or put it \
              here as {DEFAULT_FILE}. It is published with the Coordinator that you run (coordinator-era.json) and is not \
              downloaded by itself. For a test deployment in simulation, --insecure skips verification"
-        ),
+            )));
+        }
     };
     let json = files::read(&path)?;
     let era = EraConfig::from_json(&json).with_context(|| format!("reading {}", path.display()))?;
@@ -71,7 +74,7 @@ pub fn explain(error: ClientError) -> anyhow::Error {
 /// Tells that the platform of an accepted Coordinator is not up to date.
 pub fn tell_platform(claims: &EnclaveClaims) {
     for line in platform_lines(claims) {
-        eprintln!("{line}");
+        note(&line);
     }
 }
 
@@ -103,7 +106,8 @@ mod tests {
         let file = dir.path().join("era.json");
         std::fs::write(&file, json).unwrap();
         let command = ["marblerun", "status", "localhost", "--era-config", file.to_str().unwrap()];
-        load(&Cli::try_parse_from(command.iter().chain(flags)).unwrap().global)
+        let global = Cli::try_parse_from(command.iter().chain(flags)).unwrap().global;
+        load(&global, global.era_config.clone())
     }
 
     fn era(more: &str) -> String {

@@ -7,29 +7,40 @@ use anyhow::{Context as _, Result, bail};
 use marblerun_client::{AttestOptions, Attested, Client, ClientError, Endpoint, Identity, NoAnswer, Trust, attest};
 
 use crate::args::Global;
+use crate::context::{self, Pin};
+use crate::failure::Failure;
 use crate::output::warn;
 use crate::{files, policy};
 
 /// First line of a cache that was filled without attestation. PEM readers skip it.
 const INSECURE_MARK: &str = "# Not attested: cached by a run with --insecure.\n";
 
-/// Path of the certificate cache.
-pub fn cache_path(global: &Global) -> Result<PathBuf> {
+/// Path of the certificate cache for the Coordinator at that address.
+pub fn cache_path(global: &Global, coordinator: &str) -> Result<PathBuf> {
     if let Some(path) = &global.coordinator_cert {
         if path.as_os_str().is_empty() {
-            bail!("--coordinator-cert must name a file");
+            return Err(Failure::usage("--coordinator-cert must name a file"));
         }
         return Ok(path.clone());
     }
-    let config = std::env::var_os("XDG_CONFIG_HOME")
-        .filter(|dir| !dir.is_empty())
-        .map(PathBuf::from)
-        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config")))
-        .context("neither $XDG_CONFIG_HOME nor $HOME is set; name the certificate cache with --coordinator-cert")?;
-    if config.is_relative() {
-        bail!("$XDG_CONFIG_HOME is a relative path; name the certificate cache with --coordinator-cert");
+    match global.context_at(coordinator)? {
+        Some(chosen) => context::cache_path(&chosen.name),
+        None => Ok(context::config_dir()?.join("coordinator-cert.pem")),
     }
-    Ok(config.join("marblerun/coordinator-cert.pem"))
+}
+
+/// Refuses a root that is not the one the context pins, however it was come by.
+fn check_pin(global: &Global, coordinator: &str, root: &[u8]) -> Result<()> {
+    let Some(chosen) = global.context_at(coordinator)? else { return Ok(()) };
+    match chosen.context.pin()? {
+        Some(pin) if !pin.accepts(root) => Err(Failure::trust(format!(
+            "the root certificate of the Coordinator (sha256:{}) is not the one that context {:?} pins ({})",
+            hex::encode(context::fingerprint(root)),
+            chosen.name,
+            pin.shown()
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// A Coordinator that was attested in this run (or taken unverified, with `--insecure`).
@@ -45,15 +56,17 @@ impl Session {
     /// Attests the Coordinator as the global options say.
     pub async fn attest(global: &Global, coordinator: &str) -> Result<Self> {
         let endpoint = Endpoint::parse(coordinator)?;
-        let expected = if global.insecure {
+        let expected = if global.is_insecure_at(coordinator)? {
             warn("skipping quote verification");
             AttestOptions::insecure()
         } else {
-            AttestOptions { policy: Some(policy::load(global)?), ..AttestOptions::default() }
+            let policy = policy::load(global, global.policy_at(coordinator)?)?;
+            AttestOptions { policy: Some(policy), ..AttestOptions::default() }
         };
         let timeout = Duration::from_secs(global.timeout);
         let options = AttestOptions { nonce: global.nonce.clone().into_bytes(), timeout, ..expected };
         let attested = attest(&endpoint, &options).await.map_err(policy::explain)?;
+        check_pin(global, coordinator, &attested.root)?;
         if let Some(claims) = &attested.claims {
             policy::tell_platform(claims);
         }
@@ -75,7 +88,7 @@ impl Session {
 
     /// Caches the chain for later commands. What was not attested never replaces what was.
     pub fn write_cache(&self, global: &Global) -> Result<()> {
-        let path = cache_path(global)?;
+        let path = cache_path(global, &self.endpoint.to_string())?;
         let insecure = !self.attested.verified;
         if insecure && let Some(cached) = read_cache(&path)? {
             if cached.insecure || cached.root == self.attested.root {
@@ -91,7 +104,7 @@ impl Session {
                 return Ok(());
             }
         }
-        make_folder_of(&path)?;
+        files::make_folder_of(&path)?;
         let chain = self.attested.chain_pem()?;
         let text = if insecure { format!("{INSECURE_MARK}{chain}") } else { chain };
         files::write_private(&path, text.as_bytes()).context("caching the Coordinator's certificates")
@@ -99,18 +112,11 @@ impl Session {
 }
 
 /// Makes sure that [`Session::write_cache`] will find a place, before anything is changed.
-pub fn prepare_cache(global: &Global) -> Result<()> {
-    let path = cache_path(global)?;
-    make_folder_of(&path)?;
+pub fn prepare_cache(global: &Global, coordinator: &str) -> Result<()> {
+    let path = cache_path(global, coordinator)?;
+    files::make_folder_of(&path)?;
     read_cache(&path)?;
     files::Reserved::new(&path).map(drop).context("the cache of the Coordinator's certificates")
-}
-
-fn make_folder_of(path: &Path) -> Result<()> {
-    match path.parent() {
-        Some(dir) => std::fs::create_dir_all(dir).with_context(|| format!("making folder {}", dir.display())),
-        None => Ok(()),
-    }
 }
 
 /// A cached chain.
@@ -133,15 +139,39 @@ pub fn read_cache(path: &Path) -> Result<Option<Cached>> {
     Ok(Some(Cached { root, insecure: pem.starts_with(INSECURE_MARK.as_bytes()) }))
 }
 
-/// Whether there is a cached root that was attested: what it signs is verified.
-pub fn is_cache_attested(global: &Global) -> Result<bool> {
-    Ok(read_cache(&cache_path(global)?)?.is_some_and(|cached| !cached.insecure))
+/// Whether there is a cached root that was attested, or one that the context pins: what it signs is verified.
+pub fn is_root_verified(global: &Global, coordinator: &str) -> Result<bool> {
+    let is_pinned = match global.context_at(coordinator)? {
+        Some(chosen) => chosen.context.pin()?.is_some(),
+        None => false,
+    };
+    Ok(is_pinned || read_cache(&cache_path(global, coordinator)?)?.is_some_and(|cached| !cached.insecure))
 }
 
 /// A client that pins the cached root. With `--insecure` and no cache: one that believes anyone.
 pub fn cached_client(global: &Global, coordinator: &str, identity: Option<Identity>) -> Result<Client> {
-    let trust = cached_trust(global)?;
+    let trust = cached_trust(global, coordinator)?;
     build(global, coordinator, trust, identity)
+}
+
+/// With `--attest`: attests the Coordinator now, and makes sure that it has the root that was cached.
+pub async fn attest_if_asked(global: &Global, coordinator: &str) -> Result<()> {
+    if !global.attest {
+        return Ok(());
+    }
+    let session = Session::attest(global, coordinator).await?;
+    match read_cache(&cache_path(global, coordinator)?)? {
+        Some(cached) if cached.root != session.attested.root => Err(root_changed()),
+        _ => Ok(()),
+    }
+}
+
+/// The attested root is not the one that was cached.
+pub fn root_changed() -> anyhow::Error {
+    Failure::trust(
+        "root certificate of Coordinator changed. Run 'marblerun manifest verify' to verify the instance and update \
+         the local cache",
+    )
 }
 
 /// Builds a client for that trust.
@@ -154,20 +184,36 @@ pub fn build(global: &Global, coordinator: &str, trust: Trust, identity: Option<
     Ok(builder.build()?)
 }
 
-fn cached_trust(global: &Global) -> Result<Trust> {
-    let path = cache_path(global)?;
-    match read_cache(&path)? {
-        Some(cached) => {
-            if cached.insecure && !global.insecure {
+/// A client that believes anyone. What it is told is not verified.
+pub fn build_anyone(global: &Global, coordinator: &str) -> Result<Client, ClientError> {
+    Client::builder(Endpoint::parse(coordinator)?)
+        .trust(Trust::Anyone)
+        .timeout(Duration::from_secs(global.timeout))
+        .build()
+}
+
+/// The root that cached mode relies on.
+pub fn cached_trust(global: &Global, coordinator: &str) -> Result<Trust> {
+    let path = cache_path(global, coordinator)?;
+    let insecure = global.is_insecure_at(coordinator)?;
+    let pin = match global.context_at(coordinator)? {
+        Some(chosen) => chosen.context.pin()?,
+        None => None,
+    };
+    match (read_cache(&path)?, pin) {
+        (Some(cached), pin) => {
+            check_pin(global, coordinator, &cached.root)?;
+            if cached.insecure && pin.is_none() && !insecure {
                 warn("the cached Coordinator certificate was never attested (it was cached by a run with --insecure)");
             }
             Ok(Trust::Pinned(cached.root))
         }
-        None if global.insecure => {
+        (None, Some(Pin::Certificate(root))) => Ok(Trust::Pinned(root)),
+        (None, None) if insecure => {
             warn("the Coordinator is not verified at all (--insecure, and no certificate is cached)");
             Ok(Trust::Anyone)
         }
-        None => bail!(
+        (None, _) => bail!(
             "open {}: no such file or directory. No Coordinator certificate is cached; \
              'marblerun manifest verify' verifies the Coordinator and caches it",
             path.display()
@@ -223,7 +269,7 @@ mod tests {
         session(false, None).write_cache(&global).unwrap();
         assert!(read_cache(&file).unwrap().unwrap().insecure);
         session(true, Some(b"evidence")).write_cache(&global).unwrap();
-        assert!(is_cache_attested(&global).unwrap());
+        assert!(is_root_verified(&global, "localhost").unwrap());
         let mut stranger = session(false, None);
         stranger.attested.root = stranger.attested.intermediate.clone();
         stranger.write_cache(&global).unwrap();

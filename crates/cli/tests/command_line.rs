@@ -56,7 +56,7 @@ fn a_wrong_command_line_fails_with_1_and_tells_on_stderr() {
     ] {
         let output = marblerun(args);
         assert_eq!(output.status.code(), Some(1), "{args:?}");
-        assert!(output.stdout.is_empty() && text(&output.stderr).starts_with("error: "), "{args:?}");
+        assert!(output.stdout.is_empty() && text(&output.stderr).to_lowercase().starts_with("error: "), "{args:?}");
     }
 }
 
@@ -82,6 +82,17 @@ fn with_json_every_failure_is_exactly_one_document_on_stdout() {
         &["certificate", "root", "-i", &nobody, "-o", "json"],
         &["secret", "get", "a", &nobody, "-i", "-o", "json"],
         &["recover", &junk, &nobody, "-i", "-o", "json"],
+        &["recover-with-signature", "public-key", &nobody, "-i", "-o", "json"],
+        &["manifest", "log", "-i", &nobody, "-o", "json"],
+        &["manifest", "update", "apply", &manifest, &nobody, "-i", "-o", "json"],
+        &["manifest", "update", "get", &nobody, "-i", "-o", "json"],
+        &["manifest", "update", "cancel", &nobody, "-i", "-o", "json"],
+        &["access", "explain", &junk, "-o", "json"],
+        &["access", "explain", &nobody, "-i", "-o", "json"],
+        &["package-info", &junk, "-o", "json"],
+        &["context", "use", "nosuch", "-o", "json"],
+        &["context", "show", "-o", "json"],
+        &["status", "--context", "nosuch", "-o", "json"],
         &["backup", "inspect", &junk, "-o", "json"],
         &["backup", "inspect", &missing, "-o", "json"],
         &["backup", "verify", &junk, "-o", "json"],
@@ -103,6 +114,63 @@ fn with_json_every_failure_is_exactly_one_document_on_stdout() {
             .unwrap_or_else(|error| panic!("{args:?}: {error}: {}", text(&output.stdout)));
         assert!(document.is_object(), "{args:?}");
         assert!(!output.stderr.is_empty(), "{args:?}: people see it too");
+    }
+}
+
+#[test]
+fn with_json_every_success_is_exactly_one_document_on_stdout() {
+    let dir = tempfile::tempdir().unwrap();
+    let manifest = dir.path().join("manifest.json");
+    let minimal = include_str!("../../manifest/tests/fixtures/manifests/minimal.json");
+    std::fs::write(&manifest, minimal).unwrap();
+    let manifest = manifest.to_str().unwrap();
+    for args in [
+        &["version"][..],
+        &["manifest", "signature", manifest],
+        &["manifest", "check", manifest],
+        &["access", "explain", manifest],
+        &["context", "list"],
+        &["context", "add", "a", "localhost:1"],
+        &["context", "use", "--none"],
+        &["backup", "list", dir.path().to_str().unwrap()],
+    ] {
+        let output = marblerun(&[args, &["--output", "json"]].concat());
+        assert_eq!(output.status.code(), Some(0), "{args:?}: {}", text(&output.stderr));
+        assert!(serde_json::from_slice::<Value>(&output.stdout).is_ok(), "{args:?}: {}", text(&output.stdout));
+    }
+}
+
+#[test]
+fn one_word_too_many_is_an_error_of_every_command() {
+    for (command, words) in [
+        ("manifest get", 1),
+        ("manifest log", 1),
+        ("manifest set", 2),
+        ("manifest verify", 2),
+        ("manifest signature", 1),
+        ("manifest check", 1),
+        ("manifest update apply", 2),
+        ("manifest update acknowledge", 2),
+        ("manifest update cancel", 1),
+        ("manifest update get", 1),
+        ("certificate root", 1),
+        ("certificate intermediate", 1),
+        ("certificate chain", 1),
+        ("secret set", 2),
+        ("status", 1),
+        ("recover", 2),
+        ("recover-with-signature public-key", 1),
+        ("recover-with-signature encrypt-secret", 1),
+        ("recover-with-signature sign-secret", 1),
+        ("package-info", 1),
+        ("access explain", 1),
+        ("version", 1),
+    ] {
+        let mut args: Vec<&str> = command.split(' ').collect();
+        args.extend(std::iter::repeat_n("a", words + 1));
+        let output = marblerun(&args);
+        assert_eq!(output.status.code(), Some(1), "{args:?}");
+        assert!(text(&output.stderr).contains("unexpected argument"), "{args:?}: {}", text(&output.stderr));
     }
 }
 

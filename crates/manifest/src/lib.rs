@@ -2,9 +2,11 @@
 //! with every finding at once, YAML as the command line reads it, templates, and the difference of two manifests.
 #![forbid(unsafe_code)]
 
+pub mod access;
 pub mod check;
 mod decode;
 pub mod diff;
+pub mod effective;
 pub mod gojson;
 pub mod model;
 mod path;

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result, bail};
 use marblerun_api::bytes::Base64;
 use marblerun_api::v3::AuditHead;
-use marblerun_client::{AuditProof, AuditSegment, AuditTrail, verify_audit};
+use marblerun_client::{AuditProof, AuditSegment, AuditTrail, Trust, verify_audit};
 use marblerun_state::{AuditKind, State};
 use marblerun_store::backup;
 use rustls_pki_types::CertificateDer;
@@ -13,7 +13,6 @@ use rustls_pki_types::pem::PemObject as _;
 use serde_json::{Value, json};
 
 use crate::args::{AtHand, AuditCommand, AuditKeys, ClientCert, Global};
-use crate::identity::Credentials;
 use crate::output::{Output, warn};
 use crate::{files, trust};
 
@@ -24,11 +23,17 @@ const MAX_EXPORT: u64 = 256 << 20;
 pub async fn run(global: &Global, output: &Output<'_>, command: AuditCommand) -> Result<()> {
     match command {
         AuditCommand::Log { source, after, refused, root, keys } => {
+            let source = global.coordinator_or(source.as_deref())?;
             let trail = if refused { AuditTrail::Refusals } else { AuditTrail::Changes };
             let found = Found::read(global, &source, Some(trail), after, root.as_deref(), &keys).await?;
             log(output, &source, &found)
         }
-        AuditCommand::Verify { sources, root, keys } => verify(global, output, &sources, root.as_deref(), &keys).await,
+        AuditCommand::Verify { mut sources, root, keys } => {
+            if sources.is_empty() {
+                sources.push(global.coordinator_or(None)?);
+            }
+            verify(global, output, &sources, root.as_deref(), &keys).await
+        }
     }
 }
 
@@ -57,7 +62,7 @@ impl Found {
             }
             let root = match expected {
                 Some(root) => root,
-                None => cached_root(global)?,
+                None => root_in_use(global)?,
             };
             return Ok(Self { segments: vec![segment], root });
         }
@@ -65,11 +70,12 @@ impl Found {
         if path.exists() {
             return Self::of_backup(path, &trails, after, root, keys);
         }
-        let identity = Credentials::of(&keys.of_user()?)?.load()?;
+        let identity = super::identity(global, source, &keys.of_user()?)?;
         let client = trust::cached_client(global, source, Some(identity))?;
+        trust::attest_if_asked(global, source).await?;
         let root = match expected {
             Some(root) => root,
-            None => cached_root(global)?,
+            None => cached_root(global, source)?,
         };
         let mut segments = Vec::new();
         for trail in trails {
@@ -194,7 +200,7 @@ async fn verify(
     } else {
         let root = match root {
             Some(root) => read_root(root)?,
-            None => cached_root(global)?,
+            None => root_in_use(global)?,
         };
         let mut segments = Vec::new();
         for source in sources {
@@ -279,17 +285,18 @@ fn read_root(path: &Path) -> Result<Vec<u8>> {
     Ok(der.to_vec())
 }
 
-/// The root that an earlier command attested.
-fn cached_root(global: &Global) -> Result<Vec<u8>> {
-    let path = trust::cache_path(global)?;
-    let cached = trust::read_cache(&path)?.with_context(|| {
-        format!(
-            "no root certificate to hold the signature against: give --root FILE ({} does not exist)",
-            path.display()
-        )
-    })?;
-    if cached.insecure && !global.insecure {
-        warn("the cached Coordinator certificate was never attested (it was cached by a run with --insecure)");
+/// The root that an earlier command attested, or that the context pins. With an export no address is named; then it is
+/// that of the context in use.
+fn root_in_use(global: &Global) -> Result<Vec<u8>> {
+    let address = global.chosen()?.map(|chosen| chosen.context.address.clone()).unwrap_or_default();
+    cached_root(global, &address)
+}
+
+/// As [`root_in_use`], of the Coordinator at that address.
+fn cached_root(global: &Global, coordinator: &str) -> Result<Vec<u8>> {
+    const NONE: &str = "no root certificate to hold the signature against: give --root FILE";
+    match trust::cached_trust(global, coordinator).context(NONE)? {
+        Trust::Pinned(root) => Ok(root),
+        Trust::Anyone => bail!(NONE),
     }
-    Ok(cached.root)
 }

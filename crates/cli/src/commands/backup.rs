@@ -15,9 +15,8 @@ use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use crate::args::{AtHand, BackupCommand, ClientCert, Global};
-use crate::identity::Credentials;
 use crate::output::{self, Output, warn};
-use crate::{files, recovery_key, trust};
+use crate::{files, prompt, recovery_key, trust};
 
 /// Runs one of them.
 pub async fn run(global: &Global, output: &Output<'_>, command: BackupCommand) -> Result<()> {
@@ -37,7 +36,18 @@ pub async fn run(global: &Global, output: &Output<'_>, command: BackupCommand) -
             }
         }
         BackupCommand::Verify { backup, at_hand } => verify(output, &backup, &at_hand),
-        BackupCommand::Restore { backup, seal_dir, force } => restore(output, &backup, &seal_dir, force),
+        BackupCommand::Restore { backup, seal_dir, force } => {
+            if force {
+                // Scripts say --force and are not asked.
+                let question = format!(
+                    "Put {} in place of whatever is in {}, even a newer state or another deployment?",
+                    backup.display(),
+                    seal_dir.display()
+                );
+                prompt::confirm(global, &question).await?;
+            }
+            restore(output, &backup, &seal_dir, force)
+        }
     }
 }
 
@@ -50,8 +60,9 @@ async fn create(global: &Global, source: &str, destination: &Path, client: &Clie
     if source.contains('/') {
         bail!("{source} does not exist, and is no address of a Coordinator either");
     }
-    let identity = Credentials::of(client)?.load()?;
+    let identity = super::identity(global, source, client)?;
     let client = trust::cached_client(global, source, Some(identity))?;
+    trust::attest_if_asked(global, source).await?;
     // A place first: the Coordinator records that it handed out a backup.
     let mut incoming = Incoming::begin(destination)?;
     client

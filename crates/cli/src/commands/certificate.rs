@@ -6,25 +6,25 @@ use x509_cert::der::pem::LineEnding;
 use x509_cert::der::{Decode as _, EncodePem as _};
 
 use crate::args::{CertificateCommand, Global};
+use crate::failure::Failure;
 use crate::files;
 use crate::output::Output;
 use crate::trust::{self, Session};
 
 /// Writes a certificate of the attested Coordinator.
 pub async fn run(global: &Global, output: &Output<'_>, command: CertificateCommand) -> Result<()> {
-    let (coordinator, default, what) = match &command {
-        CertificateCommand::Root { coordinator } => (coordinator, "marblerunRootCA.crt", "Root certificate"),
-        CertificateCommand::Intermediate { coordinator } => {
-            (coordinator, "marblerunIntermediateCA.crt", "Intermediate certificate")
-        }
-        CertificateCommand::Chain { coordinator } => (coordinator, "marblerunChainCA.crt", "Certificate chain"),
+    let (at, default, what) = match &command {
+        CertificateCommand::Root { at } => (at, "marblerunRootCA.crt", "Root certificate"),
+        CertificateCommand::Intermediate { at } => (at, "marblerunIntermediateCA.crt", "Intermediate certificate"),
+        CertificateCommand::Chain { at } => (at, "marblerunChainCA.crt", "Certificate chain"),
     };
     if output.file() == Some("") {
-        bail!("output flag must not be empty");
+        return Err(Failure::usage("output flag must not be empty"));
     }
-    let session = Session::attest(global, coordinator).await.context("retrieving certificate from Coordinator")?;
-    if !global.insecure {
-        compare_with_cache(global, &session)?;
+    let coordinator = global.coordinator(at)?;
+    let session = Session::attest(global, &coordinator).await.context("retrieving certificate from Coordinator")?;
+    if !global.is_insecure_at(&coordinator)? {
+        compare_with_cache(global, &coordinator, &session)?;
     }
     let attested = &session.attested;
     let pem = |der: &[u8]| -> Result<String> { Ok(Certificate::from_der(der)?.to_pem(LineEnding::LF)?) };
@@ -33,7 +33,7 @@ pub async fn run(global: &Global, output: &Output<'_>, command: CertificateComma
         CertificateCommand::Intermediate { .. } => pem(&attested.intermediate)?,
         CertificateCommand::Chain { .. } => marblerun_client::chain_pem(&attested.intermediate, &attested.root)?,
     };
-    if output.is_json() {
+    if output.is_structured() {
         output.result(&serde_json::json!({"certificate": text}), String::new)?;
     } else {
         match output.file() {
@@ -48,8 +48,8 @@ pub async fn run(global: &Global, output: &Output<'_>, command: CertificateComma
     session.save_quote(global)
 }
 
-fn compare_with_cache(global: &Global, session: &Session) -> Result<()> {
-    let path = trust::cache_path(global)?;
+fn compare_with_cache(global: &Global, coordinator: &str, session: &Session) -> Result<()> {
+    let path = trust::cache_path(global, coordinator)?;
     let Some(cached) = trust::read_cache(&path)? else {
         bail!(
             "open {}: no such file or directory. Run 'marblerun manifest verify' first: it verifies the instance and \
@@ -57,11 +57,5 @@ fn compare_with_cache(global: &Global, session: &Session) -> Result<()> {
             path.display()
         );
     };
-    if cached.root != session.attested.root {
-        bail!(
-            "root certificate of Coordinator changed. Run 'marblerun manifest verify' to verify the instance and update \
-             the local cache"
-        );
-    }
-    Ok(())
+    if cached.root == session.attested.root { Ok(()) } else { Err(trust::root_changed()) }
 }

@@ -4,28 +4,32 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use marblerun_api::bytes::Base64;
-use marblerun_client::Client;
+use marblerun_client::{Client, ClientError};
 use marblerun_manifest::check::{CheckEnv, Finding, Report};
-use serde_json::{Value, json};
+use marblerun_manifest::effective;
+use serde_json::{Map, Value, json};
 
-use crate::args::{Global, ManifestCommand};
-use crate::files::Reserved;
+use super::update;
+use crate::args::{At, Global, ManifestCommand};
+use crate::failure::Failure;
 use crate::manifest_file;
 use crate::output::{Output, warn};
+use crate::prompt::{self, Consent};
+use crate::recovery_data::Place;
 use crate::trust::{self, Session};
 
 /// Runs one of them.
 pub async fn run(global: &Global, output: &Output<'_>, command: ManifestCommand) -> Result<()> {
     match command {
-        ManifestCommand::Set { manifest, coordinator, recoverydata, discard_state } => {
-            set(global, output, &manifest, &coordinator, recoverydata, discard_state).await
+        ManifestCommand::Set { manifest, at, recoverydata, discard_state } => {
+            set(global, output, &manifest, &at, recoverydata, discard_state).await
         }
-        ManifestCommand::Get { coordinator, signature, display_update, keep_cert } => {
-            get(global, output, &coordinator, signature, display_update, keep_cert).await
+        ManifestCommand::Get { at, signature, display_update, keep_cert } => {
+            get(global, output, &at, Wanted { signature, display_update, keep_cert }).await
         }
-        ManifestCommand::Verify { manifest, coordinator } => verify(global, output, &manifest, &coordinator).await,
-        ManifestCommand::Log { coordinator } => log(global, output, &coordinator).await,
+        ManifestCommand::Verify { manifest, at } => verify(global, output, &manifest, &at).await,
+        ManifestCommand::Log { at } => log(global, output, &at).await,
+        ManifestCommand::Update(command) => update::run(global, output, command).await,
         ManifestCommand::Signature { manifest } => {
             let fingerprint = manifest_file::fingerprint(&manifest_file::load(&manifest)?);
             output.result(&json!({"signature": fingerprint}), || fingerprint.clone())
@@ -38,26 +42,32 @@ async fn set(
     global: &Global,
     output: &Output<'_>,
     manifest: &Path,
-    coordinator: &str,
+    at: &At,
     recoverydata: Option<PathBuf>,
     discard_state: bool,
 ) -> Result<()> {
     if let Some(file) = output.file().filter(|file| *file != "-") {
         // Lest somebody believes that it takes the recovery data, and learns too late that it does not.
-        bail!("manifest set has no use for --output {file}: --recoverydata names the file for the recovery data");
+        return Err(Failure::usage(format!(
+            "manifest set has no use for --output {file}: --recoverydata names the file for the recovery data"
+        )));
     }
+    let coordinator = global.coordinator(at)?;
     let raw = manifest_file::load(manifest)?;
     // What is written after the manifest is in force must have its place before the Coordinator is asked.
-    trust::prepare_cache(global)?;
-    // Recovery data is answered once.
-    let reserved = recoverydata.as_deref().map(Reserved::new).transpose()?;
-    let session = Session::attest(global, coordinator).await?;
+    trust::prepare_cache(global, &coordinator)?;
+    let place = Place::prepare(recoverydata)?;
+    let session = Session::attest(global, &coordinator).await?;
     let client = session.client()?;
     if !discard_state && client.status().await.is_ok_and(|status| status.code == 1) {
-        bail!(
-            "the Coordinator is in recovery mode: a sealed state waits there, and setting a manifest gives it up. \
-             'marblerun recover' brings it back; to really begin anew, add --discard-state"
-        );
+        let question =
+            "The Coordinator is in recovery mode: a sealed state waits there. Give it up for ever and begin anew?";
+        if prompt::confirm(global, question).await? == Consent::NobodyToAsk {
+            return Err(Failure::conflict(
+                "the Coordinator is in recovery mode: a sealed state waits there, and setting a manifest gives it up. \
+                 'marblerun recover' brings it back; to really begin anew, add --discard-state",
+            ));
+        }
     }
     output.progress("Successfully verified Coordinator, now uploading manifest");
     let fingerprint = manifest_file::fingerprint(&raw);
@@ -68,127 +78,104 @@ async fn set(
     }
     let secrets = client.set_manifest(&raw).await.context("setting manifest")?;
     output.progress("Manifest successfully set");
-    deliver_recovery_data(output, &secrets, reserved, recoverydata.as_deref(), &fingerprint)?;
-    let kept = session.save_quote(global).and_then(|()| session.write_cache(global));
-    kept.context("the manifest is set; what failed is")
+    let mut document = Map::new();
+    document.insert("manifestFingerprint".to_owned(), json!(fingerprint));
+    let delivered = place.deliver(output, &secrets, document);
+    // The certificate is worth keeping also if the recovery data went elsewhere.
+    let kept = session.write_cache(global).and_then(|()| session.save_quote(global));
+    delivered.and(kept.context("the manifest is set; what failed is"))
 }
 
-/// `{"RecoverySecrets": {..}}`, one line: the form users' scripts read.
-fn recovery_data(secrets: &BTreeMap<String, Base64>) -> Result<String> {
-    Ok(serde_json::to_string(&json!({"RecoverySecrets": secrets}))?)
-}
-
-fn deliver_recovery_data(
-    output: &Output<'_>,
-    secrets: &BTreeMap<String, Base64>,
-    reserved: Option<Reserved>,
-    path: Option<&Path>,
-    fingerprint: &str,
-) -> Result<()> {
-    let data = recovery_data(secrets)?;
-    let json = |saved: Option<&Path>| json!({"manifestFingerprint": fingerprint, "recoveryDataFile": saved, "recoverySecrets": if saved.is_some() { json!(null) } else { json!(secrets) }});
-    if secrets.is_empty() {
-        return output.result(&json(None), String::new);
-    }
-    let (Some(reserved), Some(path)) = (reserved, path) else {
-        return output.result(&json(None), || data.clone());
-    };
-    match reserved.write(data.as_bytes()) {
-        Ok(()) => output.result(&json(Some(path)), || format!("Recovery data saved to: {}", path.display())),
-        Err(error) => {
-            // The disk filled up in the last moment. The data must not be lost.
-            warn(
-                "failed saving recovery data to file. Ensure that what follows on stdout is stored in a secure location",
-            );
-            output.result(&json(None), || data.clone())?;
-            Err(error.context("the manifest is set, but the recovery data is not in its file"))
-        }
-    }
-}
-
-async fn get(
-    global: &Global,
-    output: &Output<'_>,
-    coordinator: &str,
+/// What `manifest get` was asked for besides the manifest.
+struct Wanted {
     signature: bool,
     display_update: bool,
     keep_cert: bool,
-) -> Result<()> {
-    let session = Session::attest(global, coordinator).await?;
+}
+
+async fn get(global: &Global, output: &Output<'_>, at: &At, wanted: Wanted) -> Result<()> {
+    let session = Session::attest(global, &global.coordinator(at)?).await?;
     let client = session.client()?;
     output.progress("Successfully verified Coordinator, now requesting manifest");
-    let answer = client.manifest().await.context("getting manifest: retrieving Coordinator manifest")?;
-    let mut text = String::from_utf8(answer.manifest.0).map_err(|_| anyhow!("the manifest is not UTF-8"))?;
-    if display_update {
-        text = with_updates(&text, &client).await?;
+    let answer = manifest_file::in_force(&client).await.context("getting manifest")?;
+    let mut raw = answer.manifest.0;
+    if wanted.display_update {
+        raw = effective::with_security_versions(&raw, &security_versions(&client).await?)
+            .context("the manifest is not plain JSON")?;
     }
-    if output.is_json() {
+    let mut text = String::from_utf8(raw).map_err(|_| anyhow!("the manifest is not UTF-8"))?;
+    if output.is_structured() {
         let manifest: Value = serde_json::from_str(&text).context("the manifest is not plain JSON")?;
-        output
-            .result(&json!({"manifestFingerprint": answer.manifest_fingerprint, "manifest": manifest}), String::new)?;
+        let value = json!({"manifestFingerprint": answer.manifest_fingerprint, "manifest": manifest});
+        output.result(&value, String::new)?;
     } else {
-        if signature {
+        if wanted.signature {
             text = format!("{{\n\"ManifestSignature\": \"{}\",\n\"Manifest\": {text}}}", answer.manifest_fingerprint);
         }
         output.data(text.as_bytes(), |_| None)?;
     }
     session.save_quote(global)?;
-    if keep_cert { session.write_cache(global) } else { Ok(()) }
+    if wanted.keep_cert { session.write_cache(global) } else { Ok(()) }
 }
 
-/// The manifest with the security versions of package updates that came after it.
-async fn with_updates(text: &str, client: &Client) -> Result<String> {
-    let mut manifest: Value = serde_json::from_str(text).context("the manifest is not plain JSON")?;
-    for line in client.update_log().await.context("retrieving update log")? {
-        let entry: Value = serde_json::from_str(&line).context("reading the update log")?;
-        if let (Some(package), Some(version)) = (entry.get("package").and_then(Value::as_str), entry.get("new version"))
-            && let Some(package) = entry_of(&mut manifest, "Packages").and_then(|packages| packages.get_mut(package))
+/// The security versions in force: as the Coordinator tells them, or, where it cannot, as its update log does.
+async fn security_versions(client: &Client) -> Result<BTreeMap<String, u64>> {
+    match client.v3().packages().await {
+        Ok(packages) => {
+            let versions = packages.packages.into_iter();
+            Ok(versions.filter_map(|(name, package)| Some((name, package.security_version?))).collect())
+        }
+        Err(ClientError::NoV3 { .. }) => logged_versions(&client.update_log().await.context("retrieving update log")?),
+        Err(error) => Err(error).context("retrieving packages"),
+    }
+}
+
+/// What package updates raised since the manifest in force was set. Those before a full update are part of another manifest.
+fn logged_versions(log: &[String]) -> Result<BTreeMap<String, u64>> {
+    let mut versions = BTreeMap::new();
+    for line in log {
+        let entry: Value = serde_json::from_str(line).context("reading the update log")?;
+        let text = |name: &str| entry.get(name).and_then(Value::as_str);
+        if matches!(text("update"), Some("Complete Manifest updated" | "Initial manifest set")) {
+            versions.clear();
+        } else if let (Some(package), Some(version)) =
+            (text("package"), entry.get("new version").and_then(Value::as_u64))
         {
-            set_field(package, "SecurityVersion", version.clone());
-        } else if entry.get("update").and_then(Value::as_str) == Some("Complete Manifest updated") {
-            // Versions before a full update are part of neither manifest.
-            manifest = serde_json::from_str(text)?;
+            versions.insert(package.to_owned(), version);
         }
     }
-    Ok(serde_json::to_string_pretty(&manifest)? + "\n")
+    Ok(versions)
 }
 
-/// A field by name, in any case, as the Coordinator reads it.
-fn entry_of<'a>(value: &'a mut Value, name: &str) -> Option<&'a mut Value> {
-    value.as_object_mut()?.iter_mut().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
-}
-
-fn set_field(object: &mut Value, name: &str, value: Value) {
-    if let Some(field) = entry_of(object, name) {
-        *field = value;
-    } else if let Some(map) = object.as_object_mut() {
-        map.insert(name.to_owned(), value);
-    }
-}
-
-async fn verify(global: &Global, output: &Output<'_>, manifest: &str, coordinator: &str) -> Result<()> {
+async fn verify(global: &Global, output: &Output<'_>, manifest: &str, at: &At) -> Result<()> {
     let local = if Path::new(manifest).exists() {
         manifest_file::fingerprint(&manifest_file::load(manifest.as_ref())?)
     } else {
         if manifest.len() != 64 {
-            bail!("{manifest} is not a file and of invalid length to be a signature (needs to be 32 bytes)");
+            return Err(Failure::usage(format!(
+                "{manifest} is not a file and of invalid length to be a signature (needs to be 32 bytes)"
+            )));
         }
         if hex::decode(manifest).is_err() {
-            bail!("{manifest} is not a file and not a valid signature (needs to be in hex format)");
+            return Err(Failure::usage(format!(
+                "{manifest} is not a file and not a valid signature (needs to be in hex format)"
+            )));
         }
         manifest.to_lowercase()
     };
-    let session = Session::attest(global, coordinator).await?;
-    let answer = session.client()?.manifest().await.context("getting Coordinator manifest")?;
+    let session = Session::attest(global, &global.coordinator(at)?).await?;
+    let answer = manifest_file::in_force(&session.client()?).await.context("getting Coordinator manifest")?;
     let remote = answer.manifest_fingerprint;
     if remote.is_empty() {
-        bail!("Coordinator returned no manifest signature. Is the Coordinator in the correct state?");
+        return Err(Failure::conflict(
+            "Coordinator returned no manifest signature. Is the Coordinator in the correct state?",
+        ));
     }
     if remote != local {
-        bail!(
+        return Err(Failure::trust(format!(
             "MarbleRun deployment is using a different manifest than expected: manifest hash does not match local hash: \
              \"{remote}\" != \"{local}\""
-        );
+        )));
     }
     output
         .result(&json!({"manifestFingerprint": remote, "verified": session.attested.verified}), || "OK".to_owned())?;
@@ -196,11 +183,13 @@ async fn verify(global: &Global, output: &Output<'_>, manifest: &str, coordinato
     session.write_cache(global)
 }
 
-async fn log(global: &Global, output: &Output<'_>, coordinator: &str) -> Result<()> {
-    let client = trust::cached_client(global, coordinator, None)?;
+async fn log(global: &Global, output: &Output<'_>, at: &At) -> Result<()> {
+    let coordinator = global.coordinator(at)?;
+    let client = trust::cached_client(global, &coordinator, None)?;
+    trust::attest_if_asked(global, &coordinator).await?;
     output.progress("Successfully verified Coordinator, now requesting update log");
     let lines = client.update_log().await.context("retrieving update log: retrieving Coordinator update log")?;
-    if output.is_json() {
+    if output.is_structured() {
         let entries = lines.iter().map(|line| serde_json::from_str(line)).collect::<Result<Vec<Value>, _>>()?;
         return output.result(&json!({"updateLog": entries}), String::new);
     }
@@ -238,4 +227,25 @@ fn check(output: &Output<'_>, manifest: &Path) -> Result<()> {
 fn review(raw: &[u8]) -> Report {
     let env = CheckEnv { now: jiff::Timestamp::now(), variables: None };
     marblerun_manifest::check::review(raw, &env).1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_from_before_a_full_update_do_not_count() {
+        let log = [
+            r#"{"update":"Initial manifest set"}"#,
+            r#"{"update":"SecurityVersion increased","package":"a","new version":5}"#,
+            r#"{"update":"SecurityVersion increased","package":"gone","new version":6}"#,
+            r#"{"update":"Complete Manifest updated","manifestFingerprint":"ab"}"#,
+            r#"{"update":"SecurityVersion increased","package":"b","new version":7}"#,
+            r#"{"update":"Secret set","user":"u","secret":"s","type":"plain"}"#,
+            r#"{"update":"SecurityVersion increased","package":"b","new version":8}"#,
+        ];
+        let versions = logged_versions(&log.map(str::to_owned)).unwrap();
+        assert_eq!(versions, BTreeMap::from([("b".to_owned(), 8)]));
+        assert!(logged_versions(&["no json".to_owned()]).is_err());
+    }
 }

@@ -1,19 +1,26 @@
 //! The commands, one module each.
 
+mod access;
 mod audit;
 mod backup;
 mod certificate;
+mod context;
 mod demo;
 mod manifest;
+mod package_info;
 mod recover;
 mod reference;
 mod secret;
 mod state;
 mod status;
+mod update;
+mod version;
 
 use anyhow::Result;
+use marblerun_client::Identity;
 
-use crate::args::{Command, Global};
+use crate::args::{ClientCert, Command, Global};
+use crate::identity::Credentials;
 use crate::output::{Busy, Output};
 
 /// Runs one command.
@@ -24,24 +31,24 @@ pub async fn run(global: &Global, output: &Output<'_>, command: Command) -> Resu
         Command::Manifest(command) => manifest::run(global, output, command).await,
         Command::Certificate(command) => certificate::run(global, output, command).await,
         Command::Secret(args) => secret::run(global, output, args).await,
-        Command::Status { coordinator } => status::run(global, output, &coordinator).await,
+        Command::Status { at } => status::run(global, output, &at).await,
         Command::Recover(args) => recover::run(global, output, args).await,
         Command::RecoverWithSignature(args) => recover::run_with_signature(global, output, args).await,
         Command::Backup(command) => backup::run(global, output, command).await,
         Command::Audit(command) => audit::run(global, output, command).await,
         Command::State(command) => state::run(output, command),
         Command::Demo(args) => demo::run(args).await,
-        Command::Version => version(output),
+        Command::Access(command) => access::run(global, output, command).await,
+        Command::Context(command) => context::run(global, output, command).await,
+        Command::PackageInfo { path } => package_info::run(output, &path),
+        Command::Version { at } => version::run(global, output, &at).await,
         Command::Completion { shell } => reference::completion(shell),
         Command::GenerateReference => reference::markdown(),
         Command::GenerateMan { dir } => reference::man_pages(&dir),
     }
 }
 
-fn version(output: &Output<'_>) -> Result<()> {
-    let version = env!("CARGO_PKG_VERSION");
-    let commit = option_env!("MARBLERUN_COMMIT").unwrap_or("0000000000000000000000000000000000000000");
-    output.result(&serde_json::json!({"version": version, "commit": commit}), || {
-        format!("CLI Version: v{version} \nCommit: {commit}")
-    })
+/// The user that a command acts for: of its flags or environment, else of the context.
+fn identity(global: &Global, coordinator: &str, client: &ClientCert) -> Result<Identity> {
+    Credentials::of(&global.credentials_at(coordinator, client)?)?.load()
 }

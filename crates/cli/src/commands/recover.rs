@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use crate::args::{Global, RecoverArgs, RecoverWithSignatureArgs, RecoverWithSignatureCommand};
+use crate::args::{At, Global, RecoverArgs, RecoverWithSignatureArgs, RecoverWithSignatureCommand};
 use crate::output::Output;
 use crate::trust::Session;
 use crate::{files, recovery_key};
@@ -44,13 +44,13 @@ pub async fn run(global: &Global, output: &Output<'_>, args: RecoverArgs) -> Res
     };
     let secret = plain_secret(stored, Some(key))?;
     let signature = key.sign(&secret).map_err(|e| anyhow!("signing the recovery secret: {e}"))?;
-    upload(global, output, &args.coordinator, &secret, &signature).await
+    upload(global, output, &args.at, &secret, &signature).await
 }
 
 /// `recover-with-signature` and its preparation steps.
 pub async fn run_with_signature(global: &Global, output: &Output<'_>, args: RecoverWithSignatureArgs) -> Result<()> {
     match args.command {
-        Some(RecoverWithSignatureCommand::PublicKey { coordinator }) => public_key(global, output, &coordinator).await,
+        Some(RecoverWithSignatureCommand::PublicKey { at }) => public_key(global, output, &at).await,
         Some(RecoverWithSignatureCommand::EncryptSecret { secret, coordinator_pub_key, key }) => {
             let file = required_output(output)?;
             let key = recovery_key::optional(&key)?;
@@ -68,25 +68,18 @@ pub async fn run_with_signature(global: &Global, output: &Output<'_>, args: Reco
             files::write_new(file, &signature)
         }
         None => {
-            let (Some(secret), Some(coordinator), Some(signature)) = (args.secret, args.coordinator, args.signature)
-            else {
-                bail!("SECRET, COORDINATOR and --signature are needed");
+            let (Some(secret), Some(signature)) = (args.secret, args.signature) else {
+                bail!("SECRET and --signature are needed");
             };
             let signature = files::read(&signature)?;
             let secret = Zeroizing::new(files::read(&secret)?);
-            upload(global, output, &coordinator, &secret, &signature).await
+            upload(global, output, &args.at, &secret, &signature).await
         }
     }
 }
 
-async fn upload(
-    global: &Global,
-    output: &Output<'_>,
-    coordinator: &str,
-    secret: &[u8],
-    signature: &[u8],
-) -> Result<()> {
-    let session = Session::attest(global, coordinator).await?;
+async fn upload(global: &Global, output: &Output<'_>, at: &At, secret: &[u8], signature: &[u8]) -> Result<()> {
+    let session = Session::attest(global, &global.coordinator(at)?).await?;
     let client: Client = session.client()?;
     let answer = client.recover(secret, signature).await.context("sending recovery request")?;
     output.result(&json!({"remaining": answer.remaining, "message": answer.message}), || match answer.remaining {
@@ -96,12 +89,12 @@ async fn upload(
     session.save_quote(global)
 }
 
-async fn public_key(global: &Global, output: &Output<'_>, coordinator: &str) -> Result<()> {
-    let session = Session::attest(global, coordinator).await?;
+async fn public_key(global: &Global, output: &Output<'_>, at: &At) -> Result<()> {
+    let session = Session::attest(global, &global.coordinator(at)?).await?;
     let der = session.client()?.recovery_public_key().await.context("retrieving recovery public key")?;
     let pem = der::pem::encode_string("PUBLIC KEY", der::pem::LineEnding::LF, &der)
         .map_err(|e| anyhow!("encoding the public key: {e}"))?;
-    if output.is_json() {
+    if output.is_structured() {
         output.result(&json!({"publicKey": pem}), String::new)?;
     } else {
         match output.file() {

@@ -7,19 +7,21 @@ use anyhow::{Context as _, Result};
 use clap::{Command, CommandFactory as _};
 
 use crate::args::Cli;
+use crate::examples;
+use crate::failure::Kind;
 use crate::output::write_stdout;
 
 /// Prints a completion script.
 pub fn completion(shell: clap_complete::Shell) -> Result<()> {
     let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "marblerun", &mut script);
+    clap_complete::generate(shell, &mut examples::command(), "marblerun", &mut script);
     write_stdout(&script)
 }
 
 /// Writes one man page for each command.
 pub fn man_pages(dir: &Path) -> Result<()> {
     std::fs::create_dir_all(dir).with_context(|| format!("making folder {}", dir.display()))?;
-    clap_mangen::generate_to(Cli::command(), dir).context("writing man pages")
+    clap_mangen::generate_to(examples::command(), dir).context("writing man pages")
 }
 
 /// Prints the reference of all commands.
@@ -33,15 +35,49 @@ fn reference_page() -> Result<String> {
         "# The `marblerun` command\n\nGenerated from the program (`cargo xtask docs`).\n\
          Every command also takes the global options at the end of this page.\n",
     );
-    let mut root = Cli::command();
+    let mut root = examples::command();
     root.build();
     for command in root.get_subcommands().filter(|command| visible(command)) {
         describe(&mut text, command, "marblerun")?;
     }
     writeln!(text, "\n## Global options\n")?;
     options(&mut text, root.get_arguments())?;
+    text.push_str(ENVIRONMENT);
+    text.push_str(EXIT_CODES);
+    for kind in Kind::ALL {
+        writeln!(
+            text,
+            "| {} | `{}` | {} |",
+            kind.exit_code(),
+            serde_json::to_value(kind)?.as_str().unwrap_or_default(),
+            kind.meaning()
+        )?;
+    }
+    text.push_str(STATUS_CODES);
     Ok(text)
 }
+
+const ENVIRONMENT: &str = "\n## Environment\n
+What a flag or argument says comes first, then the environment, then the context, then the default.\n
+| variable | meaning |
+|---|---|
+| `MARBLERUN_CONTEXT` | context to use, as `--context` |
+| `MARBLERUN_ENDPOINT` | address of the Coordinator where a command line names none |
+| `MARBLERUN_CERT`, `MARBLERUN_KEY` | files of the user's certificate and key, as `--cert` and `--key` |
+| `XDG_CONFIG_HOME`, `HOME` | where contexts and certificates are kept: `$XDG_CONFIG_HOME/marblerun`, else `$HOME/.config/marblerun` |
+| `NO_COLOR`, `TERM=dumb` | no colours, also on a terminal |
+";
+
+const EXIT_CODES: &str = "\n## Exit codes\n
+0 is success and 1 any failure, as scripts made for the original command expect; 130 is an end by Ctrl-C. With `--exit-code`, failures are told apart:\n
+| code | kind | meaning |
+|---|---|---|
+";
+
+const STATUS_CODES: &str = "\n`kind` stands in the error document of `--output json` in any case.\n
+`status --exit-code` ends with 0 if Marbles are accepted, 3 in recovery mode, 4 if a manifest is awaited, and 5 in any other state.
+`access explain --exit-code` ends with 12 if nobody may do what was asked.
+";
 
 fn visible(command: &Command) -> bool {
     !command.is_hide_set() && command.get_name() != "help"
@@ -66,6 +102,10 @@ fn describe(text: &mut String, command: &Command, parent: &str) -> Result<()> {
             .get_arguments()
             .filter(|argument| !everywhere.contains(&argument.get_id()) && (of_group || !argument.is_global_set())),
     )?;
+    if let Some(examples) = command.get_after_help() {
+        let lines = examples.to_string().replace("Examples:\n", "").replace("\n  ", "\n");
+        writeln!(text, "```sh\n{}\n```", lines.trim_start())?;
+    }
     for child in children {
         describe(text, child, &name)?;
     }
@@ -80,6 +120,10 @@ fn options<'a>(text: &mut String, arguments: impl Iterator<Item = &'a clap::Arg>
         let default = match defaults.join(",") {
             value if value.is_empty() || value == "false" => String::new(),
             value => format!(" (default `{value}`)"),
+        };
+        let default = match argument.get_env() {
+            Some(variable) => format!("{default} (env `{}`)", variable.to_string_lossy()),
+            None => default,
         };
         let short = argument.get_short().map(|short| format!("`-{short}`, ")).unwrap_or_default();
         writeln!(

@@ -1,29 +1,68 @@
 //! `marblerun status`.
 
 use anyhow::{Context as _, Result};
-use marblerun_client::Trust;
+use marblerun_api::v2;
+use marblerun_client::ClientError;
 use serde_json::json;
 
-use crate::args::Global;
+use crate::args::{At, Global};
 use crate::output::{Output, warn};
 use crate::trust;
 
-/// Tells the state. Exit code 0 for every state.
-pub async fn run(global: &Global, output: &Output<'_>, coordinator: &str) -> Result<()> {
-    let client = trust::cached_client(global, coordinator, None)?;
-    let (status, pinned) = match client.status().await {
-        // In recovery mode the Coordinator has a temporary root: with --insecure that must not hide the answer.
-        Err(error)
-            if global.insecure
-                && let Some(doubt) = trust::doubt(&error) =>
-        {
-            warn(&format!("{doubt}; its answer is not verified"));
-            (trust::build(global, coordinator, Trust::Anyone, None)?.status().await, false)
-        }
-        other => (other, trust::is_cache_attested(global)?),
+/// State codes of the API.
+const RECOVERY: i64 = 1;
+const ACCEPTING_MANIFEST: i64 = 2;
+const ACCEPTING_MARBLES: i64 = 3;
+
+/// Tells the state. Exit code 0 for every state, unless `--exit-code` asks to tell them apart.
+pub async fn run(global: &Global, output: &Output<'_>, at: &At) -> Result<()> {
+    let coordinator = global.coordinator(at)?;
+    let client = trust::cached_client(global, &coordinator, None)?;
+    trust::attest_if_asked(global, &coordinator).await?;
+    let (status, verified) = match client.status().await {
+        Err(error) => match trust::doubt(&error) {
+            Some(doubt) => (unverified(global, &coordinator, error, doubt).await, false),
+            None => (Err(error), false),
+        },
+        other => (other, trust::is_root_verified(global, &coordinator)?),
     };
     let status = status.context("retrieving Coordinator status")?;
-    output.result(&json!({"code": status.code, "message": status.message, "verified": pinned}), || {
+    if global.exit_code {
+        output.set_code(exit_code(status.code));
+    }
+    output.result(&json!({"code": status.code, "message": status.message, "verified": verified}), || {
         format!("{}: {}", status.code, status.message)
     })
+}
+
+/// In recovery mode a Coordinator has a temporary root, as the one that is cached is sealed. So "recovery" is taken from
+/// anyone, and told as unverified; anything else only if the user asked not to be protected.
+async fn unverified(
+    global: &Global,
+    coordinator: &str,
+    untrusted: ClientError,
+    doubt: &str,
+) -> Result<v2::Status, ClientError> {
+    let Ok(status) = trust::build_anyone(global, coordinator)?.status().await else { return Err(untrusted) };
+    // The callers' choice: with --insecure they want to hear it all.
+    let insecure = global.is_insecure_at(coordinator).unwrap_or(false);
+    if status.code != RECOVERY && !insecure {
+        return Err(untrusted);
+    }
+    if status.code == RECOVERY {
+        warn("in recovery mode the Coordinator has a temporary certificate: this answer is not verified");
+    } else {
+        warn(&format!("{doubt}; its answer is not verified"));
+    }
+    Ok(status)
+}
+
+/// Exit codes of `status --exit-code`.
+fn exit_code(state: i64) -> u8 {
+    match state {
+        ACCEPTING_MARBLES => 0,
+        RECOVERY => 3,
+        ACCEPTING_MANIFEST => 4,
+        _ => 5,
+    }
 }

@@ -201,7 +201,7 @@ impl Context {
 
 /// Go's matching of a name in a document with a field: letter case does not count, in Unicode's simple folding.
 /// Fields are ASCII, and only two characters outside of it fold into it.
-pub(super) fn same_field(name: &str, field: &str) -> bool {
+pub(crate) fn same_field(name: &str, field: &str) -> bool {
     let folded = name.chars().map(|c| match c {
         '\u{17f}' => 'S',
         '\u{212a}' => 'K',

@@ -340,6 +340,9 @@ impl<'a> Story<'a> {
             .args(args)
             .args(["--insecure", "--coordinator-cert"])
             .arg(self.cache())
+            // Whatever the user keeps of other Coordinators has no part in this.
+            .env("XDG_CONFIG_HOME", &self.dir)
+            .env_remove("MARBLERUN_CONTEXT")
             .stdin(Stdio::null())
             .output()?;
         checked(output, "marblerun")

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 /// How long cleaning up may take. A command that waits for something else (stdin, a slow disk) is ended then.
@@ -16,9 +16,12 @@ pub struct Interrupted(pub u8);
 /// Runs a command until it ends or a signal comes. Then it is dropped, which cleans up.
 pub async fn or_end<T>(command: impl Future<Output = T>) -> Result<T, Interrupted> {
     let (tell, told) = oneshot::channel();
-    // On a thread of its own: the command may not yield for long.
+    // Listened for before the command does anything; waited for on a thread of its own, as the command may not yield for
+    // long.
+    let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
     tokio::spawn(async move {
-        let code = caught().await;
+        let (Ok(interrupt), Ok(terminate)) = signals else { return };
+        let code = caught(interrupt, terminate).await;
         // Nobody listens if the command ended at this moment.
         let _ = tell.send(code);
         tokio::time::sleep(CLEANING_UP).await;
@@ -31,11 +34,7 @@ pub async fn or_end<T>(command: impl Future<Output = T>) -> Result<T, Interrupte
     }
 }
 
-async fn caught() -> u8 {
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return std::future::pending().await;
-    };
+async fn caught(mut interrupt: Signal, mut terminate: Signal) -> u8 {
     tokio::select! {
         _ = interrupt.recv() => 130,
         _ = terminate.recv() => 143,

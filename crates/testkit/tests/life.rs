@@ -131,7 +131,8 @@ async fn an_operator_provisions_restarts_backs_up_and_restores_from_the_command_
     assert_eq!(coordinator.status().await.unwrap(), 1, "{}", coordinator.log());
     assert!(ok(home, &["status", "-i", a]).starts_with("1: Coordinator is in recovery mode."));
     assert!(fails(home, &["manifest", "set", &m, a, "-i"]).contains("--discard-state"));
-    let stale = fails(home, &["status", a]);
+    assert!(ok(home, &["status", a]).starts_with("1:"), "recovery mode is believed of anyone");
+    let stale = fails(home, &["manifest", "log", a]);
     assert!(stale.contains("is not the cached root") && stale.contains(&path(home, "coordinator-cert.pem")), "{stale}");
     let stranger = path(home, "stranger.pem");
     assert!(fails(home, &["recover", &rec, a, "-i", "--data", "--key", &stranger]).contains("another key"));

@@ -139,6 +139,8 @@ impl Failure {
 
 #[cfg(test)]
 mod tests {
+    use marblerun_client::AttestError;
+
     use super::*;
 
     #[test]
@@ -154,6 +156,36 @@ mod tests {
         ] {
             assert_eq!(Kind::of_refusal(code, message), kind, "{code} {message}");
         }
+    }
+
+    #[test]
+    fn no_answer_is_told_from_an_answer_of_somebody_else_and_from_one_without_proof() {
+        let unanswered = |why| ClientError::Transport {
+            method: "GET",
+            url: "https://localhost:4433/api/v2/status".to_owned(),
+            reason: "no answer".to_owned(),
+            why,
+        };
+        for (error, kind) in [
+            (unanswered(NoAnswer::Unreachable), Kind::Unreachable),
+            (unanswered(NoAnswer::Silent), Kind::Unreachable),
+            (unanswered(NoAnswer::Other), Kind::Unreachable),
+            (unanswered(NoAnswer::Untrusted), Kind::Trust),
+            (unanswered(NoAnswer::WrongName), Kind::Trust),
+            (AttestError::NoEvidence.into(), Kind::Trust),
+            (ClientError::OtherManifest { expected: "ab".to_owned(), got: "cd".to_owned() }, Kind::Trust),
+            (ClientError::OtherManifest { expected: "ab".to_owned(), got: String::new() }, Kind::Conflict),
+        ] {
+            let text = error.to_string();
+            assert_eq!(Kind::of(&anyhow::Error::new(error).context("x")), kind, "{text}");
+        }
+    }
+
+    #[test]
+    fn flags_that_do_not_go_together_are_a_wrong_command_line_and_a_policy_that_trusts_anybody_is_no_trust() {
+        let flags = FlagError::one_required("cert key", "give one");
+        assert_eq!(Kind::of(&anyhow::Error::new(flags).context("x")), Kind::Usage);
+        assert_eq!(Kind::of(&anyhow::Error::new(EraConfigError::NoIdentity).context("reading era.json")), Kind::Trust);
     }
 
     #[test]

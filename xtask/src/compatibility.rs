@@ -17,11 +17,7 @@ pub fn write(root: &Path) -> Result<()> {
     let table = Table::read(root)?;
     let wrong = table.check(root);
     ensure!(wrong.is_empty(), "{DATA} says what is not so:\n{}", wrong.join("\n"));
-    fs::write(root.join(PAGE), table.render()?).with_context(|| format!("writing {PAGE}"))?;
-    for item in table.pending() {
-        eprintln!("{DATA}: still pending: {item}");
-    }
-    Ok(())
+    fs::write(root.join(PAGE), table.render()?).with_context(|| format!("writing {PAGE}"))
 }
 
 #[derive(Deserialize)]
@@ -62,7 +58,6 @@ enum Is {
     Same,
     Better,
     Unsupported,
-    Pending,
 }
 
 impl Is {
@@ -75,7 +70,6 @@ impl Is {
             Self::Same => "same",
             Self::Better => "better",
             Self::Unsupported => "not supported",
-            Self::Pending => "pending",
         }
     }
 }
@@ -99,11 +93,6 @@ impl Table {
             wrong.extend(found.map(|what| format!("{}: {}: {what}", section.title, row.item)));
         }
         wrong
-    }
-
-    /// Rows that somebody must still finish.
-    fn pending(&self) -> Vec<&str> {
-        self.rows().filter(|(_, row)| row.is == Is::Pending).map(|(_, row)| row.item.as_str()).collect()
     }
 
     fn render(&self) -> Result<String> {
@@ -168,8 +157,12 @@ impl Files<'_> {
     }
 }
 
-fn test_name(test: &str) -> &str {
-    test.rsplit("::").next().unwrap_or(test)
+/// How a test is shown: its name, and before the words of a story the name of its file.
+fn test_name(test: &str) -> String {
+    match test.split_once(".case::") {
+        Some((file, words)) => format!("{}: {words}", file.rsplit('/').next().unwrap_or(file)),
+        None => test.rsplit("::").next().unwrap_or(test).to_owned(),
+    }
 }
 
 fn check_tests(row: &Row, files: &mut Files<'_>) -> Vec<String> {
@@ -190,11 +183,27 @@ fn check_tests(row: &Row, files: &mut Files<'_>) -> Vec<String> {
         };
         match files.get(path) {
             None => wrong.push(format!("{path} does not exist")),
-            Some(source) if !has_test(source, name) => wrong.push(format!("{path} has no test {name}")),
+            Some(source) if !has(path, source, name) => wrong.push(format!("{path} has no test {name}")),
             Some(_) => {}
         }
     }
     wrong
+}
+
+/// Whether a file has that test: a function of Rust, or a part of a story of the command line.
+fn has(path: &str, source: &str, name: &str) -> bool {
+    if path.ends_with(".case") { has_story(source, name) } else { has_test(source, name) }
+}
+
+/// Whether a comment of these words stands above a command, which the story runs.
+fn has_story(source: &str, name: &str) -> bool {
+    let mut is_named = false;
+    source.lines().any(|line| {
+        if let Some(comment) = line.strip_prefix("# ") {
+            is_named = comment == name;
+        }
+        is_named && line.starts_with("$ ")
+    })
 }
 
 /// Whether a function of that name stands below an attribute that makes it a test.
@@ -230,8 +239,12 @@ fn check_name(section: &Section, row: &Row, files: &mut Files<'_>) -> Option<Str
 
 /// The part of a page below the heading of a command, up to the next heading. Empty if there is none.
 fn below<'a>(page: &'a str, command: &str) -> &'a str {
-    let headings =
-        [format!("\n## `marblerun {command} <"), format!("\n## `marblerun {command}`"), format!("\n## {command}\n")];
+    let headings = [
+        format!("\n## `marblerun {command} <"),
+        format!("\n## `marblerun {command} ["),
+        format!("\n## `marblerun {command}`"),
+        format!("\n## {command}\n"),
+    ];
     let Some(start) = headings.iter().find_map(|heading| page.find(heading).map(|at| at + 1)) else { return "" };
     let part = page.get(start..).unwrap_or_default();
     part.find("\n## ").and_then(|end| part.get(..end)).unwrap_or(part)
@@ -262,21 +275,17 @@ mod tests {
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
         let page = fs::read_to_string(root().join(PAGE)).unwrap_or_default();
         assert!(page == table.render().unwrap(), "out of date: run `cargo xtask docs`");
-        // For a release: `MARBLERUN_COMPATIBILITY=complete cargo test --package xtask`.
-        if std::env::var_os("MARBLERUN_COMPATIBILITY").is_some_and(|value| value == "complete") {
-            assert!(table.pending().is_empty(), "still pending:\n{}", table.pending().join("\n"));
-        }
     }
 
     fn wrong(row: &str, page: &str, source: &str) -> Vec<String> {
-        let dir = std::env::temp_dir().join(format!("marblerun-compatibility-{}-{}", std::process::id(), row.len()));
-        fs::create_dir_all(&dir).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path();
         fs::write(dir.join("page.md"), page).unwrap();
-        fs::write(dir.join("tests.rs"), source).unwrap();
+        for name in ["tests.rs", "story.case"] {
+            fs::write(dir.join(name), source).unwrap();
+        }
         let text = format!("[[section]]\ntitle = \"S\"\npage = \"page.md\"\nrows = [{{ {row} }}]\n");
-        let wrong = toml::from_str::<Table>(&text).unwrap().check(&dir);
-        fs::remove_dir_all(&dir).unwrap();
-        wrong
+        toml::from_str::<Table>(&text).unwrap().check(dir)
     }
 
     #[test]
@@ -289,12 +298,22 @@ mod tests {
         }
         assert_eq!(wrong("item = \"i\", is = \"same\"", "", "").len(), 1);
         assert_eq!(wrong("item = \"i\", is = \"unsupported\"", "", "").len(), 1, "a reason is owed");
-        assert!(wrong("item = \"i\", is = \"pending\"", "", "").is_empty());
+    }
+
+    #[test]
+    fn a_part_of_a_story_is_named_by_its_words_and_runs_something() {
+        let source = "# Nothing but words.\n# One.\n@coordinator\n$ true\n> # Output.\n# Two, and more.\n$ true\n";
+        let row =
+            |name: &str| wrong(&format!("item = \"i\", is = \"same\", tests = [\"story.case::{name}\"]"), "", source);
+        assert!(row("One.").is_empty() && row("Two, and more.").is_empty());
+        for name in ["One", "Nothing but words.", "Output.", "Two", ""] {
+            assert_eq!(row(name).len(), 1, "{name}");
+        }
     }
 
     #[test]
     fn what_is_claimed_stands_in_its_page_and_what_is_not_supported_does_not() {
-        let page = "# P\n\n## `marblerun a b <X>`\n\n| `--flag <F>` |\n\n## `marblerun a`\n\n| `--flagged` |\n";
+        let page = "# P\n\n## `marblerun a b <X>`\n\n| `--flag <F>` |\n\n## `marblerun a`\n\n| `--flagged` |\n\n## `marblerun a c [Y]`\n\n| `--third` |\n";
         let row = |is: &str, name: &str, command: &str| {
             let test = if is == "same" { "tests = [\"tests.rs::t\"]" } else { "note = \"n\"" };
             let command = if command.is_empty() { String::new() } else { format!("command = \"{command}\",") };
@@ -305,10 +324,10 @@ mod tests {
             )
         };
         assert!(row("same", "--flag", "a b").is_empty() && row("same", "--flagged", "a").is_empty());
+        assert!(row("same", "--third", "a c").is_empty());
         assert_eq!(row("same", "--flag", "a").len(), 1, "a longer name is another one");
         assert_eq!(row("same", "--flag", "c").len(), 1);
         assert_eq!(row("unsupported", "--flag", "a b").len(), 1);
         assert!(row("unsupported", "--flag", "a").is_empty());
-        assert!(row("pending", "--none", "").is_empty());
     }
 }

@@ -15,7 +15,7 @@ use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
 
-/// HTTP status and body for a method and path.
+/// HTTP status and body for a method and path, the query included.
 type Answers = Box<dyn Fn(&str, &str) -> (u16, Value) + Send>;
 
 /// A folder with the certificates of one or two Coordinators.
@@ -84,7 +84,7 @@ impl Stage {
                 // Whoever distrusts the certificate says nothing more.
                 while stream.read_line(&mut head).is_ok_and(|length| length > 2) {}
                 let Some((method, path)) = head.split_once(' ') else { continue };
-                let path = path.split([' ', '?']).next().unwrap();
+                let path = path.split(' ').next().unwrap();
                 let (code, body) = answers(method, path);
                 let body = body.to_string();
                 let head = format!("HTTP/1.1 {code} X\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
@@ -252,6 +252,19 @@ fn an_old_coordinator_with_v1_alone_is_understood() {
         "{text}"
     );
     assert!(ok(&["version", "-i"]).contains("Unable to find MarbleRun Coordinator"), "v1 tells no version");
+}
+
+#[test]
+fn the_nonce_that_is_typed_is_what_the_coordinator_is_asked_with() {
+    let stage = Stage::new();
+    let chain = stage.text("root-i.pem") + &stage.text("root.pem");
+    let address = stage.serve(Box::new(move |_, path| match path {
+        "/api/v2/quote?nonce=w7_Dvw%3D%3D" => success(json!({"cert": chain, "quote": null})),
+        _ => unknown(),
+    }));
+    let args = |nonce| ["certificate", "root", "-i", "-o", "-", "--nonce", nonce, &address];
+    assert_eq!(stage.ok(&args("\u{ff}\u{ff}")), stage.text("root.pem"));
+    assert!(stage.fails(&args("other")).0.contains("nonce"));
 }
 
 #[test]

@@ -11,7 +11,7 @@ use marblerun_pkcs11::{Selector, TlsKey};
 use rustls_pki_types::CertificateDer;
 
 use crate::args::ClientCert;
-use crate::{files, token};
+use crate::{files, private_key, token};
 
 /// Flags that do not go together, with what would.
 #[derive(Debug, thiserror::Error)]
@@ -104,7 +104,7 @@ impl Credentials {
     /// Reads the files, or logs into the token.
     pub fn load(&self) -> Result<Identity> {
         match self {
-            Self::Files { cert, key } => Identity::from_pem(&files::read(cert)?, &files::read(key)?)
+            Self::Files { cert, key } => Identity::from_pem(&files::read(cert)?, private_key::read(key)?.as_bytes())
                 .with_context(|| format!("reading {} and {}", cert.display(), key.display())),
             Self::Token { config, key, cert } => {
                 let token = token::open(config)?;

@@ -17,6 +17,7 @@ mod interrupt;
 mod manifest_file;
 mod output;
 mod policy;
+mod private_key;
 mod prompt;
 mod recovery_data;
 mod recovery_key;

@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use crate::args::{RecoveryKey, TokenKey};
 use crate::identity::FlagError;
-use crate::{files, token};
+use crate::{private_key, token};
 
 const HINT: &str = "the secret is signed with the party's recovery key: give --key FILE; or, for a PKCS#11 token, \
                     --pkcs11-config FILE with --pkcs11-key-id or --pkcs11-key-label. For a key that is not on this \
@@ -26,9 +26,8 @@ pub fn optional(flags: &RecoveryKey) -> Result<Option<Box<dyn PartyKey>>> {
     if flags.token.pkcs11_config.is_some() {
         return Err(FlagError::one_allowed("pkcs11-config key", "key pkcs11-config", HINT).into());
     }
-    let pem = Zeroizing::new(files::read(path)?);
-    let pem = std::str::from_utf8(&pem).with_context(|| format!("{} is not PEM", path.display()))?;
-    let key = PrivateKey::from_pem(pem).map_err(|e| anyhow!("reading {}: {e}", path.display()))?;
+    let key =
+        PrivateKey::from_pem(&private_key::read(path)?).map_err(|e| anyhow!("reading {}: {e}", path.display()))?;
     Ok(Some(Box::new(key)))
 }
 

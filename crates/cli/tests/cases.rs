@@ -4,7 +4,7 @@
 //! # Lines of explanation.
 //! @coordinator          starts a Coordinator (simulation); its address is $C
 //! @lose-host            restarts it on a host that cannot open its state: recovery mode
-//! $ marblerun status $C a line for `sh`, in a folder of the story's own ($D); fixtures of manifests are in $F
+//! $ marblerun status $C a line for `sh`, in a folder of the story's own ($D); fixtures of manifests are in $F, of keys in $K
 //! > a line of stdout    `[..]` stands for anything in a line, a line `...` for any lines
 //! ! a line of stderr
 //! ? 1                   exit code, if it is not 0
@@ -128,6 +128,7 @@ impl Stage {
         let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifest/tests/fixtures/manifests");
         let mut names = vec![
             ("F", fixtures.canonicalize().unwrap().display().to_string()),
+            ("K", Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").display().to_string()),
             ("D", self.work().canonicalize().unwrap().display().to_string()),
             ("HOME", self.dir.path().join("home").display().to_string()),
         ];

@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 use crate::args::{AtHand, BackupCommand, ClientCert, Global};
 use crate::output::{self, Output, warn};
-use crate::{files, prompt, recovery_key, trust};
+use crate::{files, private_key, prompt, recovery_key, trust};
 
 /// Runs one of them.
 pub async fn run(global: &Global, output: &Output<'_>, command: BackupCommand) -> Result<()> {
@@ -198,9 +198,7 @@ impl AtHand {
         let mut with = VerifyWith::default();
         with.device_keys.extend(recovery_key::on_token(&self.token)?);
         for path in &self.key {
-            let pem =
-                String::from_utf8(files::read(path)?).ok().with_context(|| format!("{} is not PEM", path.display()))?;
-            with.private_keys.push(Zeroizing::new(pem));
+            with.private_keys.push(private_key::read(path)?);
         }
         for path in &self.secret {
             with.secrets.push(Zeroizing::new(files::read(path)?));

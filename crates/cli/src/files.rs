@@ -42,6 +42,8 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> Result<()> {
 pub struct Reserved {
     path: PathBuf,
     place: Place,
+    /// Nothing may be there.
+    is_new: bool,
 }
 
 enum Place {
@@ -78,7 +80,7 @@ impl Reserved {
                 Place::File(file.tempfile_in(dir).with_context(cannot)?)
             }
         };
-        Ok(Self { path: target, place })
+        Ok(Self { path: target, place, is_new: false })
     }
 
     /// Puts the content in place.
@@ -87,7 +89,14 @@ impl Reserved {
             Place::Device(mut device) => device.write_all(bytes).and_then(|()| device.flush()),
             Place::File(mut file) => {
                 let written = file.write_all(bytes).and_then(|()| file.as_file().sync_all());
-                written.and_then(|()| file.persist(&self.path).map(drop).map_err(io::Error::from))
+                let placed = written.and_then(|()| match self.is_new {
+                    true => file.persist_noclobber(&self.path).map(drop).map_err(io::Error::from),
+                    false => file.persist(&self.path).map(drop).map_err(io::Error::from),
+                });
+                // The name must last, too. Not every file system can sync a folder.
+                placed.inspect(|()| {
+                    drop(self.path.parent().map(|dir| fs::File::open(dir).and_then(|dir| dir.sync_all())))
+                })
             }
         };
         written.with_context(|| format!("writing {}", self.path.display()))
@@ -107,7 +116,7 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> Result<()> {
     if path.exists() {
         bail!("open {}: file exists", path.display());
     }
-    write_private(path, bytes)
+    Reserved { is_new: true, ..Reserved::new(path)? }.write(bytes)
 }
 
 #[cfg(test)]

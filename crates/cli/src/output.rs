@@ -106,10 +106,10 @@ impl<'a> Output<'a> {
             print_error_document(self.format, kind, message, hint);
         }
         let (error, plain) = (ERROR.render(), ERROR.render_reset());
-        note(&format!("{error}Error:{plain} {message}"));
+        note(&format!("{error}Error:{plain} {}", shown(message)));
         if let Some(hint) = hint {
             let (style, plain) = (HINT.render(), HINT.render_reset());
-            note(&format!("{style}Hint:{plain} {hint}"));
+            note(&format!("{style}Hint:{plain} {}", shown(hint)));
         }
     }
 
@@ -166,7 +166,7 @@ pub fn write_stdout(bytes: &[u8]) -> Result<()> {
 /// Something the user should know. Always to stderr.
 pub fn warn(text: &str) {
     let (style, plain) = (WARNING.render(), WARNING.render_reset());
-    note(&format!("{style}Warning:{plain} {text}"));
+    note(&format!("{style}Warning:{plain} {}", shown(text)));
 }
 
 /// A line that is no part of the data. Always to stderr.
@@ -200,11 +200,16 @@ pub fn ask_secret(prompt: &str) -> std::io::Result<Option<Zeroizing<String>>> {
     Ok(Some(Zeroizing::new(terminal.read_secure_line()?)))
 }
 
-/// A line of a description: a label, and a value in which nothing can steer a terminal. What a sealed file says is
-/// somebody else's text.
+/// A text in which nothing can steer a terminal: it may be somebody else's, even a stranger's.
+pub fn shown(text: &str) -> String {
+    // Marks of writing direction can make a line read as another one.
+    let steers = |c: char| c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.chars().map(|c| if steers(c) && c != '\n' && c != '\t' { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+/// A line of a description: a label and a value.
 pub fn row(label: &str, value: &str) -> String {
-    let value: String = value.chars().map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect();
-    format!("  {label:<22} {value}")
+    format!("  {label:<22} {}", shown(value).replace(['\n', '\t'], "\u{fffd}"))
 }
 
 /// How long a command may take before it shows that it is at work.

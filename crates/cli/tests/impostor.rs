@@ -147,6 +147,33 @@ fn a_planted_intermediate_is_handed_out_to_nobody() {
 }
 
 #[test]
+fn whether_a_state_waits_is_known_before_a_manifest_is_set_over_it() {
+    let stage = Stage::new();
+    let chain = stage.text("root-i.pem") + &stage.text("root.pem");
+    fs::write(stage.path("m.json"), "{}").unwrap();
+    let address = stage.serve(Box::new(move |method, path| match (method, path) {
+        ("GET", "/api/v2/quote") => success(json!({"cert": chain, "quote": null})),
+        ("GET", _) => (500, json!({"status": "error", "data": null, "message": "busy"})),
+        _ => success(json!({"RecoverySecrets": {}})),
+    }));
+    let (text, code) = stage.fails(&["manifest", "set", "-i", "m.json", &address]);
+    assert!(code != 0 && text.contains("asking for the state of the Coordinator"), "{code}: {text}");
+}
+
+#[test]
+fn what_a_stranger_says_cannot_steer_the_terminal() {
+    let stage = Stage::new();
+    let address = stage.serve(Box::new(|_, _| {
+        (500, json!({"status": "error", "data": null, "message": "\u{1b}[2K\r\u{1b}[1AOK \u{202e}x"}))
+    }));
+    let (text, _) = stage.fails(&["manifest", "verify", "-i", &"0".repeat(64), &address]);
+    assert!(text.contains("OK") && !text.contains(['\u{1b}', '\r', '\u{202e}']), "{text:?}");
+    let recovering = "1: \u{1b}[2J3: running";
+    let address = stage.serve(Box::new(move |_, _| success(json!({"code": 1, "message": recovering}))));
+    assert!(!stage.ok(&["status", "-i", &address]).contains('\u{1b}'));
+}
+
+#[test]
 fn a_manifest_that_the_root_did_not_sign_is_not_printed() {
     let stage = Stage::new();
     let manifest = br#"{"Packages":{}}"#;

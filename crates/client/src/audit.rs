@@ -327,7 +327,7 @@ fn verified_statement(head: &v3::AuditHead, root: &[u8]) -> Result<Statement, Au
         return Err(refuse(&if statement.root_fingerprint == fingerprint {
             "the statement or its signature was changed".to_owned()
         } else {
-            format!("it names the root {}", statement.root_fingerprint)
+            format!("it names the root {:?}", statement.root_fingerprint)
         }));
     }
     if statement.root_fingerprint != fingerprint {

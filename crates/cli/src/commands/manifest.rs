@@ -59,7 +59,7 @@ async fn set(
     let place = Place::prepare(recoverydata)?;
     let session = Session::attest(global, &coordinator).await?;
     let client = session.client()?;
-    if !discard_state && client.status().await.is_ok_and(|status| status.code == 1) {
+    if !discard_state && client.status().await.context("asking for the state of the Coordinator")?.code == 1 {
         let question =
             "The Coordinator is in recovery mode: a sealed state waits there. Give it up for ever and begin anew?";
         if prompt::confirm(global, question).await? == Consent::NobodyToAsk {

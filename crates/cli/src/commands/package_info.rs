@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use object::{Object as _, ObjectSection as _};
 use serde_json::json;
 
+use crate::files;
 use crate::output::{Output, note};
 use sigstruct::SigStruct;
 
@@ -123,11 +124,10 @@ fn quoted(path: &Path) -> String {
 
 fn read(path: &Path) -> Result<Vec<u8>> {
     let open = || format!("open {}", path.display());
-    let metadata = std::fs::metadata(path).with_context(open)?;
-    if metadata.len() > MAX_FILE {
-        bail!("{} is larger than 4 GiB", path.display());
+    if !std::fs::metadata(path).with_context(open)?.is_file() {
+        bail!("{} is no file", path.display());
     }
-    std::fs::read(path).with_context(open)
+    files::read_at_most(path, MAX_FILE)
 }
 
 /// The bytes of a section of an ELF file.

@@ -6,7 +6,7 @@ use marblerun_client::ClientError;
 use serde_json::json;
 
 use crate::args::{At, Global};
-use crate::output::{Output, warn};
+use crate::output::{Output, shown, warn};
 use crate::trust;
 
 /// State codes of the API.
@@ -31,7 +31,7 @@ pub async fn run(global: &Global, output: &Output<'_>, at: &At) -> Result<()> {
         output.set_code(exit_code(status.code));
     }
     output.result(&json!({"code": status.code, "message": status.message, "verified": verified}), || {
-        format!("{}: {}", status.code, status.message)
+        format!("{}: {}", status.code, shown(&status.message))
     })
 }
 

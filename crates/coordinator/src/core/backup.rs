@@ -71,7 +71,7 @@ fn judge(state: &State, peer: Option<&PeerCertificate>) -> Result<String, Error>
 
 fn record(draft: &mut Draft, peer: Option<&PeerCertificate>, now: Timestamp, told: &str) -> Result<(), Step> {
     let user = judge(draft.state(), peer)?;
-    audit::record(draft, [audit::entry(AuditEvent::Backup, now, &user, "sealed_data").after(told)])?;
+    audit::record(draft, [audit::entry(AuditEvent::Backup, now, &audit::user(&user), "sealed_data").after(told)])?;
     Ok(())
 }
 

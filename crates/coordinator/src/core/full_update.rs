@@ -171,8 +171,9 @@ pub(super) fn commit_acknowledgement(
             draft.record(Change::Log(vec![acknowledged, failed]))?;
             draft.record(Change::PendingUpdate(None))?;
             tell(draft, AuditEvent::UpdateAcknowledged, now, &user, &fingerprint)?;
-            let entry = audit::about_manifest(AuditEvent::UpdateFailed, now, &user, draft.state(), &fingerprint)
-                .reason(error.code);
+            let entry =
+                audit::about_manifest(AuditEvent::UpdateFailed, now, &audit::user(&user), draft.state(), &fingerprint)
+                    .reason(error.code);
             audit::record(draft, [entry])?;
             Ok(Err(error.clone()))
         }
@@ -220,7 +221,7 @@ fn tell(
     user: &str,
     fingerprint: &str,
 ) -> Result<(), ChangeError> {
-    let entry = audit::about_manifest(event, now, user, draft.state(), fingerprint);
+    let entry = audit::about_manifest(event, now, &audit::user(user), draft.state(), fingerprint);
     audit::record(draft, [entry])
 }
 

@@ -249,7 +249,7 @@ impl Coordinator {
     /// # Errors
     /// [`Error`].
     pub fn recovery_secrets(&self, user: Option<&PeerCertificate>) -> Result<Vec<RecoverySet>, Error> {
-        recovery_secrets::read(&self.snapshot(), user)
+        self.noted(user, "recovery_secrets", recovery_secrets::read(&self.snapshot(), user))
     }
 
     /// Everything there is to say about a manifest, without setting it.

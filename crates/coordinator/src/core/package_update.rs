@@ -52,7 +52,7 @@ pub(super) fn commit(draft: &mut Draft, prepared: &Prepared, user: &str) -> Resu
     let mut entries = Vec::with_capacity(prepared.packages.len());
     for (name, package, version) in &prepared.packages {
         let before = draft.state().package(name).and_then(|package| package.security_version);
-        let entry = audit::entry(AuditEvent::PackageUpdate, prepared.now, user, name);
+        let entry = audit::entry(AuditEvent::PackageUpdate, prepared.now, &audit::user(user), name);
         entries.push(entry.before(before.map(|version| version.to_string())).after(version.to_string()));
         draft.record(Change::Package(name.clone(), Some(Arc::clone(package))))?;
         lines.push(line(Entry::SecurityVersion { user, package: name, version: *version }, prepared.now));

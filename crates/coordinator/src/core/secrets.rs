@@ -144,7 +144,7 @@ pub(super) fn record(
             draft.record(Change::PreviousSecret(name.clone(), Some(Arc::clone(old))))?;
         }
         let digest = |secret: &Arc<Secret>| audit::secret_digest(&root_key, name, secret);
-        let entry = audit::entry(AuditEvent::SecretWritten, now, &judged.user, name);
+        let entry = audit::entry(AuditEvent::SecretWritten, now, &audit::user(&judged.user), name);
         let entry = entry.before(old.as_ref().and_then(digest));
         entries.push(match digest(secret) {
             Some(after) => entry.after(after),

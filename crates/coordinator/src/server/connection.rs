@@ -1,17 +1,18 @@
 //! One HTTP connection: served until the client is done, nothing moves any more, or the server stops.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::task::{Context, Poll};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body::Body;
+use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -55,7 +56,7 @@ where
     I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     S: Fn(Request<Incoming>) -> F + Send + Sync + 'static,
     F: Future<Output = Response<B>> + Send + 'static,
-    B: Body<Data = Bytes> + Send + 'static,
+    B: Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     let activity = Arc::new(Activity::default());
@@ -63,12 +64,13 @@ where
     let service = {
         let activity = activity.clone();
         service_fn(move |request| {
+            let activity = activity.clone();
             let busy = Busy::new(activity.clone());
             let answer = service(request);
             async move {
                 let answer = answer.await;
                 drop(busy);
-                Ok::<_, Infallible>(answer)
+                Ok::<_, Infallible>(answer.map(|body| Outgoing::new(body, &activity)))
             }
         })
     };
@@ -78,6 +80,8 @@ where
         result = connection.as_mut() => return log(result),
         () = stopped(&mut stop) => {}
         () = activity.idle(limits.idle) => {}
+        // Whoever asks and does not read is not waited for, whatever else moves.
+        () = activity.stuck(limits.answer_stall) => return,
     }
     connection.as_mut().graceful_shutdown();
     // The farewell begins now, however long nothing has moved before.
@@ -110,17 +114,25 @@ fn log(result: Result<(), Box<dyn std::error::Error + Send + Sync>>) {
     }
 }
 
-/// When something last moved, and how many requests are being answered.
+/// When something last moved, how many requests are being answered, and since when answers wait to be taken.
 #[derive(Debug)]
 struct Activity {
     base: Instant,
     last_ms: AtomicU64,
     busy: AtomicUsize,
+    unsent: Mutex<HashMap<u64, Instant>>,
+    answers: AtomicU64,
 }
 
 impl Default for Activity {
     fn default() -> Self {
-        Self { base: Instant::now(), last_ms: AtomicU64::new(0), busy: AtomicUsize::new(0) }
+        Self {
+            base: Instant::now(),
+            last_ms: AtomicU64::new(0),
+            busy: AtomicUsize::new(0),
+            unsent: Mutex::default(),
+            answers: AtomicU64::new(0),
+        }
     }
 }
 
@@ -143,6 +155,93 @@ impl Activity {
             }
             sleep_until(until).await;
         }
+    }
+}
+
+impl Activity {
+    fn unsent(&self) -> MutexGuard<'_, HashMap<u64, Instant>> {
+        self.unsent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns once an answer has waited for `limit` without a piece of it being taken.
+    async fn stuck(&self, limit: Duration) {
+        loop {
+            let oldest = self.unsent().values().min().copied();
+            let until = oldest.unwrap_or_else(Instant::now) + limit;
+            if until <= Instant::now() {
+                return;
+            }
+            sleep_until(until).await;
+        }
+    }
+}
+
+/// An answer that is on its way until this is dropped.
+struct Unsent {
+    activity: Arc<Activity>,
+    id: u64,
+}
+
+impl Unsent {
+    fn new(activity: &Arc<Activity>) -> Self {
+        let id = activity.answers.fetch_add(1, Ordering::Relaxed);
+        activity.unsent().insert(id, Instant::now());
+        Self { activity: activity.clone(), id }
+    }
+
+    /// Another piece was asked for: those before it have been taken.
+    fn taken(&self) {
+        self.activity.unsent().insert(self.id, Instant::now());
+    }
+}
+
+impl Drop for Unsent {
+    fn drop(&mut self) {
+        self.activity.unsent().remove(&self.id);
+    }
+}
+
+/// Bytes of an answer; their last reference goes when they have been sent.
+struct Piece {
+    bytes: Bytes,
+    _unsent: Arc<Unsent>,
+}
+
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// The body of an answer, watched until all of it has been sent.
+struct Outgoing<B> {
+    body: B,
+    unsent: Arc<Unsent>,
+}
+
+impl<B> Outgoing<B> {
+    fn new(body: B, activity: &Arc<Activity>) -> Self {
+        Self { body, unsent: Arc::new(Unsent::new(activity)) }
+    }
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Body for Outgoing<B> {
+    type Data = Bytes;
+    type Error = B::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
+        self.unsent.taken();
+        let watched = |bytes| Bytes::from_owner(Piece { bytes, _unsent: self.unsent.clone() });
+        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(watched))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 

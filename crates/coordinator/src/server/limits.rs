@@ -23,7 +23,9 @@ pub struct Limits {
     pub connections: usize,
     /// Memory of all request bodies of the client API together; those of the Marble API have a quarter of it besides.
     pub body_memory: usize,
-    /// Memory of all large answers of the client API together, until they are sent.
+    /// For an answer of which nothing more is taken.
+    pub answer_stall: Duration,
+    /// Memory of all answers of the client API together, until they are sent.
     pub answer_memory: usize,
 }
 
@@ -36,6 +38,7 @@ impl Default for Limits {
             body_total: Duration::from_secs(120),
             idle: Duration::from_secs(120),
             shutdown: Duration::from_secs(10),
+            answer_stall: Duration::from_secs(300),
             connections: 4096,
             body_memory: 256 * 1024 * 1024,
             answer_memory: 256 * 1024 * 1024,

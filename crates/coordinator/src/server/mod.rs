@@ -25,7 +25,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::config::ListenAddress;
 use crate::core::Coordinator;
 use connection::{Protocol, Stop};
-use http::budget::{BodyBudget, Budget};
+use http::budget::BodyBudget;
 use http::router::Router;
 use http::service::Sender;
 pub use limits::Limits;
@@ -123,7 +123,7 @@ struct App {
     bodies: BodyBudget,
     /// Of the Marble API: uploads to the other do not keep Marbles from being activated.
     mesh_bodies: BodyBudget,
-    answers: Budget,
+    answers: BodyBudget,
 }
 
 /// Connections of the metrics listener.
@@ -162,7 +162,7 @@ impl Servers {
             router: api::router(),
             bodies: BodyBudget::new(config.limits.body_memory),
             mesh_bodies: BodyBudget::new(config.limits.body_memory / 4),
-            answers: Budget::new(config.limits.answer_memory),
+            answers: BodyBudget::new(config.limits.answer_memory),
             limits: config.limits,
             facts: config.facts,
             coordinator,

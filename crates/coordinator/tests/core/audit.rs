@@ -168,6 +168,7 @@ async fn what_is_refused_is_told_by_whom_and_why_and_changes_nothing_else() {
     c.set_manifest(b"{}".to_vec()).await.unwrap_err();
     c.recover(zeroize::Zeroizing::new(vec![1; 16]), Vec::new()).await.unwrap_err();
     assert!(c.backup(Some(&user("dave"))).await.is_err());
+    c.recovery_secrets(Some(&user("dave"))).unwrap_err();
     let mut told = refusals(&world).await;
     told.sort();
     assert_eq!(
@@ -180,6 +181,7 @@ async fn what_is_refused_is_told_by_whom_and_why_and_changes_nothing_else() {
             "refused dave acknowledge_update - - (no_pending_update)",
             "refused dave backup - - (not_allowed)",
             "refused dave read_secrets - - (not_allowed)",
+            "refused dave recovery_secrets - - (not_allowed)",
             "refused dave update - - (not_allowed) x5",
             "refused dave write_secrets - - (not_allowed)",
         ]

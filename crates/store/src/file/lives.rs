@@ -53,10 +53,18 @@ fn incarnation(lineage: &Lineage) -> String {
     format!("incarnation:{}", lineage.incarnation)
 }
 
+/// A party as an actor. A name that would read like several is quoted.
+fn party(name: &str) -> String {
+    match name.contains([',', '"']) {
+        true => format!("party:{name:?}"),
+        false => format!("party:{name}"),
+    }
+}
+
 /// As many entries as it takes to name all parties.
 fn by_parties(parties: &[String], now_ms: u64) -> Vec<AuditEntry> {
     let mut actors: Vec<String> = Vec::new();
-    for party in parties.iter().map(|name| format!("party:{name}")) {
+    for party in parties.iter().map(|name| party(name)) {
         match actors.last_mut() {
             Some(last) if last.len() + 1 + party.len() <= MAX_AUDIT_TEXT => {
                 last.push(',');
@@ -90,5 +98,6 @@ mod tests {
         assert_eq!(named.len(), 60);
         assert!(named.iter().zip(&parties).all(|(actor, party)| *actor == format!("party:{party}")));
         assert_eq!(by_parties(&[], 0)[0].actor, "anyone");
+        assert_eq!(by_parties(&["a,party:b".to_owned()], 0)[0].actor, r#"party:"a,party:b""#);
     }
 }

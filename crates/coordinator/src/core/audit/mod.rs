@@ -6,6 +6,8 @@ mod keeper;
 mod read;
 mod refusals;
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use marblerun_state::{AuditEntry, AuditEvent, AuditKind, Change, ChangeError, Draft, State};
 
@@ -19,6 +21,15 @@ pub(super) const ANYONE: &str = "anyone";
 pub(super) const COORDINATOR: &str = "coordinator";
 /// The subject of everything about the manifest.
 const MANIFEST: &str = "manifest";
+
+/// A user as an actor. Names are free text; one that reads like another kind of actor is told apart.
+pub(super) fn user(name: &str) -> Cow<'_, str> {
+    let is_taken = [ANYONE, COORDINATOR, refusals::OTHERS].contains(&name);
+    match is_taken || ["party:", "user:"].iter().any(|prefix| name.starts_with(prefix)) {
+        true => Cow::Owned(format!("user:{name}")),
+        false => Cow::Borrowed(name),
+    }
+}
 
 /// An entry of now.
 pub(super) fn entry(event: AuditEvent, now: Timestamp, actor: &str, subject: &str) -> AuditEntry {
@@ -55,4 +66,23 @@ fn append(
 
 fn sha256(fingerprint: &str) -> String {
     format!("sha256:{fingerprint}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::user;
+
+    #[test]
+    fn no_name_of_a_user_reads_like_somebody_else() {
+        for (name, actor) in [
+            ("alice", "alice"),
+            ("anyone", "user:anyone"),
+            ("coordinator", "user:coordinator"),
+            ("others", "user:others"),
+            ("party:alice", "user:party:alice"),
+            ("user:anyone", "user:user:anyone"),
+        ] {
+            assert_eq!(user(name), actor);
+        }
+    }
 }

@@ -3,6 +3,7 @@
 //! most. They go to a trail of their own, which is short; nothing that happened is pushed out by them.
 //! What a crash can lose are the refusals of the last ten seconds, and repetitions that were still being counted.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use jiff::Timestamp;
 use marblerun_state::{AuditEntry, AuditEvent, AuditKind, ChangeError, Draft};
 use tokio::time::Instant;
 
-use super::{ANYONE, append, entry};
+use super::{ANYONE, append, entry, user};
 
 /// How long the first refusal of a kind waits for others.
 pub(in crate::core) const FLUSH_EVERY: Duration = Duration::from_secs(10);
@@ -22,7 +23,7 @@ const QUIET_STRANGERS: Duration = Duration::from_secs(600);
 /// Kinds that are told apart at a time; beyond them there is one for all others.
 const MAX_KINDS: usize = 128;
 /// Actor, subject and reason of that one.
-const OTHERS: &str = "others";
+pub(super) const OTHERS: &str = "others";
 
 /// What makes refusals equal. Subjects and reasons are texts of this program; only actors are not.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,7 +67,7 @@ impl Refusals {
         now: Timestamp,
     ) -> bool {
         let mut inner = self.lock();
-        let kind = Kind { actor: actor.unwrap_or(ANYONE).to_owned(), subject, reason };
+        let kind = Kind { actor: actor.map_or(Cow::Borrowed(ANYONE), user).into_owned(), subject, reason };
         let fits = inner.waiting.len() < MAX_KINDS || inner.waiting.contains_key(&kind);
         let others = || Kind { actor: OTHERS.to_owned(), subject: OTHERS, reason: OTHERS };
         inner.add(if fits { kind } else { others() }, now, 1, Instant::now() + FLUSH_EVERY);

@@ -12,6 +12,7 @@ const LIMITS: Limits = Limits {
     body_total: Duration::from_secs(1),
     idle: Duration::from_secs(20),
     shutdown: Duration::from_secs(3),
+    answer_stall: Duration::from_secs(30),
     connections: 1,
     body_memory: 1,
     answer_memory: 1,
@@ -19,12 +20,19 @@ const LIMITS: Limits = Limits {
 
 /// Serves a pipe with answers that take `work`.
 fn start(protocol: Protocol, work: Duration) -> (DuplexStream, watch::Sender<bool>, JoinHandle<()>) {
+    start_with(protocol, work, Bytes::from_static(b"answer"))
+}
+
+fn start_with(protocol: Protocol, work: Duration, said: Bytes) -> (DuplexStream, watch::Sender<bool>, JoinHandle<()>) {
     let (near, far) = tokio::io::duplex(64 * 1024);
     let (stopping, stop) = watch::channel(false);
     let serving = tokio::spawn(async move {
-        let service = move |_request: Request<Incoming>| async move {
-            sleep(work).await;
-            Response::new(Full::new(Bytes::from_static(b"answer")))
+        let service = move |_request: Request<Incoming>| {
+            let said = said.clone();
+            async move {
+                sleep(work).await;
+                Response::new(Full::new(said))
+            }
         };
         serve(far, protocol, &LIMITS, stop, service).await;
     });
@@ -74,6 +82,21 @@ async fn a_silent_connection_is_closed() {
         assert!(started.elapsed() <= LIMITS.idle + LIMITS.shutdown + Duration::from_secs(1), "{protocol:?}");
         drop(client);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_and_does_not_read_is_not_waited_for() {
+    let large = Bytes::from(vec![b'x'; 1024 * 1024]);
+    let (mut client, _stopping, serving) = start_with(Protocol::Http1, Duration::ZERO, large.clone());
+    let started = Instant::now();
+    client.write_all(REQUEST).await.unwrap();
+    // More of it keeps something moving.
+    while client.write_all(b"G").await.is_ok() && !serving.is_finished() {
+        sleep(Duration::from_secs(1)).await;
+    }
+    serving.await.unwrap();
+    assert!(started.elapsed() <= LIMITS.answer_stall + Duration::from_secs(2), "{:?}", started.elapsed());
+    assert!(large.is_unique(), "what was not sent is freed");
 }
 
 #[tokio::test(start_paused = true)]

@@ -95,8 +95,8 @@ where
         };
         let Ok(data) = frame.into_data() else { continue };
         let wanted = data.get(..data.len().min(limit - read.bytes.len())).unwrap_or_default();
-        read.share.grow(wanted.len()).map_err(|NoRoom| BodyError::Busy)?;
-        append(&mut read.bytes, wanted);
+        let ReadBody { bytes, share } = &mut read;
+        append(bytes, wanted, share).map_err(|NoRoom| BodyError::Busy)?;
         if wanted.len() < data.len() {
             discard(&mut body, if refuse { DRAIN_TOO_LARGE } else { DRAIN_AFTER_REFUSAL }).await;
             return if refuse { Err(BodyError::TooLarge(limit)) } else { Ok(read) };
@@ -104,15 +104,19 @@ where
     }
 }
 
-/// Appends without leaving a copy behind: growing in place would free the old bytes unwiped.
-fn append(buffer: &mut Zeroizing<Vec<u8>>, data: &[u8]) {
+/// Appends without leaving a copy behind: growing in place would free the old bytes unwiped. What counts is what is
+/// allocated.
+fn append(buffer: &mut Zeroizing<Vec<u8>>, data: &[u8], share: &mut BodyShare) -> Result<(), NoRoom> {
     let length = buffer.len() + data.len();
     if length > buffer.capacity() {
-        let mut larger = Zeroizing::new(Vec::with_capacity(length.max(buffer.capacity() * 2)));
+        let capacity = length.max(buffer.capacity() * 2);
+        share.grow(capacity - buffer.capacity())?;
+        let mut larger = Zeroizing::new(Vec::with_capacity(capacity));
         larger.extend_from_slice(buffer);
         *buffer = larger;
     }
     buffer.extend_from_slice(data);
+    Ok(())
 }
 
 /// Throws a body away that a refusal makes useless.

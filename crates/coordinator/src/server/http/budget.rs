@@ -53,8 +53,8 @@ impl Share {
     }
 }
 
-/// Memory of the request bodies of one listener. A part of it is for the beginnings of bodies, so that a few large
-/// uploads that never end leave room for the small requests of everybody else.
+/// Memory of the bodies of one listener, those of requests or those of answers. A part of it is for the beginnings of bodies, so that a few large
+/// ones that never end leave room for the small ones of everybody else.
 #[derive(Debug, Clone)]
 pub(in crate::server) struct BodyBudget {
     beginnings: Budget,
@@ -91,7 +91,8 @@ impl BodyShare {
     /// [`NoRoom`].
     pub(in crate::server) fn grow(&mut self, bytes: usize) -> Result<(), NoRoom> {
         let first = bytes.min(BEGINNING.saturating_sub(self.taken));
-        self.beginning.grow(first)?;
+        // Many small ones may take all there is; large ones may not.
+        self.beginning.grow(first).or_else(|NoRoom| self.rest.grow(first))?;
         self.rest.grow(bytes - first)?;
         self.taken = self.taken.saturating_add(bytes);
         Ok(())

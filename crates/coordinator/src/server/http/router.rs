@@ -155,10 +155,12 @@ async fn admit<G: Guard>(
             return Err(Box::new(dialect.refuse(&error.into(), &request_id)));
         }
     };
+    let query = head.uri.query().unwrap_or_default().to_owned();
+    // Headers may be long and bodies slow: nobody needs the headers any more.
+    drop(head);
     let mut read = body::read(body, rule, app.limits.body_times(), &app.bodies)
         .await
         .map_err(|error| Box::new(dialect.refuse_body(error, &request_id)))?;
-    let query = head.uri.query().unwrap_or_default().to_owned();
     Ok(Call { pass, query, body: std::mem::take(&mut read.bytes), _share: read, app })
 }
 

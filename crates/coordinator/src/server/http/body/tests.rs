@@ -74,7 +74,7 @@ async fn all_bodies_together_stay_within_the_budget_and_give_it_back() {
 
 #[tokio::test(start_paused = true)]
 async fn large_uploads_leave_room_for_small_requests() {
-    let budget = BodyBudget::new(64 * PIECE);
+    let budget = BodyBudget::new(80 * PIECE);
     let large = || pieces(28, PIECE, Duration::ZERO);
     let rule = BodyRule::AtMost(100 * PIECE);
     let _first = read(large(), rule, TIMES, &budget).await.unwrap();

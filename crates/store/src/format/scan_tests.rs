@@ -443,9 +443,15 @@ mod properties {
                 bytes[at] = value;
             }
             let _ = inspect(&bytes);
+            // Where the newest mark itself is hit as well, the one before it is what stands.
+            let Ok(crate::format::Layout::Sealed(front)) = crate::format::read_front(&sample.bytes) else { panic!() };
+            let page = usize::try_from(front.marks_page().unwrap()).unwrap();
+            let marks = page..page + 32;
+            let vouched = if bytes.get(marks.clone()) == sample.bytes.get(marks) { 3 } else { 0 };
             if let Ok((_, items)) = open(&bytes) {
-                prop_assert!(items.accepted.len() >= 3);
-                prop_assert_eq!(&items.accepted[..3], &whole.accepted[..3]);
+                prop_assert!(items.accepted.len() >= vouched);
+                let common = items.accepted.len().min(3);
+                prop_assert_eq!(&items.accepted[..common], &whole.accepted[..common]);
             }
         }
 

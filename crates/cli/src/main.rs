@@ -26,6 +26,7 @@ mod trust;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::FromArgMatches as _;
@@ -59,8 +60,13 @@ fn run(global: &Global, output: &Output<'_>, command: Command) -> Result<u8> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("cannot start")?;
     let ended = runtime.block_on(interrupt::or_end(commands::run(global, output, command)));
-    // Somebody may still be asked something.
-    runtime.shutdown_background();
+    match ended {
+        // Connections may still be ending on other threads, with keys of a token, whose module must not be in use any
+        // more when this process exits.
+        Ok(_) => runtime.shutdown_timeout(Duration::from_secs(1)),
+        // Somebody may still be asked something.
+        Err(_) => runtime.shutdown_background(),
+    }
     match ended {
         Ok(done) => done.map(|()| output.code()),
         Err(Interrupted(code)) => {

@@ -132,6 +132,13 @@ pub(crate) fn public_kind(spki: &[u8]) -> Option<PublicKind> {
     }
 }
 
+/// Whether the integer of a ciphertext is within the range of an RSA key (RFC 8017, 5.1.2). Both are as long as the modulus.
+pub(crate) fn is_in_range(ciphertext: &[u8], spki: &[u8]) -> bool {
+    let info = SubjectPublicKeyInfoRef::from_der(spki).ok();
+    let key = info.and_then(|info| RsaPublicKey::from_der(info.subject_public_key.as_bytes()?).ok());
+    key.is_some_and(|key| ciphertext.len() == key.modulus.as_bytes().len() && ciphertext < key.modulus.as_bytes())
+}
+
 /// What RSASSA-PKCS1-v1_5 signs (RFC 8017, 9.2).
 pub(crate) fn digest_info(hash: Hash, digest: &[u8]) -> der::Result<Vec<u8>> {
     let oid = match hash {
@@ -167,6 +174,18 @@ mod tests {
     fn signature_halves_become_positive_integers_without_leading_zeros() {
         let der = ecdsa_signature(&[0, 0, 0x80, 0, 0, 1]).unwrap();
         assert_eq!(der, [0x30, 7, 2, 2, 0, 0x80, 2, 1, 1]);
+    }
+
+    #[test]
+    fn a_ciphertext_beyond_the_modulus_is_out_of_range() {
+        let modulus = [&[0xc0][..], &[5; 127]].concat();
+        let spki = rsa_spki(&modulus, &[1, 0, 1]).unwrap();
+        let mut ciphertext = modulus.clone();
+        assert!(!is_in_range(&ciphertext, &spki));
+        ciphertext[127] -= 1;
+        assert!(is_in_range(&ciphertext, &spki));
+        assert!(!is_in_range(&[0xff; 128], &spki) && is_in_range(&[0; 128], &spki));
+        assert!(!is_in_range(&[0; 127], &spki));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use cryptoki::mechanism::rsa::{PkcsMgfType, PkcsOaepParams, PkcsOaepSource};
 use cryptoki::mechanism::{Mechanism, MechanismType};
 use zeroize::Zeroizing;
 
-use crate::encoding::Hash;
+use crate::encoding::{Hash, is_in_range};
 use crate::private_key::Kind;
 use crate::{Pkcs11Error, PrivateKey, oaep};
 
@@ -58,7 +58,8 @@ impl RsaKey {
     /// # Errors
     /// [`Pkcs11Error::Decryption`] if the ciphertext is not one of this key; [`Pkcs11Error::Call`].
     pub fn decrypt(&self, ciphertext: &[u8]) -> Result<Zeroizing<Vec<u8>>, Pkcs11Error> {
-        if ciphertext.len() != self.modulus_len {
+        // One for another key may be beyond this one's modulus, which modules tell as a failure of their own.
+        if !is_in_range(ciphertext, &self.public) {
             return Err(Pkcs11Error::Decryption);
         }
         let oaep = PkcsOaepParams::new(MechanismType::SHA256, PkcsMgfType::MGF1_SHA256, PkcsOaepSource::empty());

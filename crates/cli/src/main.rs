@@ -61,15 +61,15 @@ fn run(global: &Global, output: &Output<'_>, command: Command) -> Result<u8> {
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("cannot start")?;
     let ended = runtime.block_on(interrupt::or_end(commands::run(global, output, command)));
     match ended {
-        // Connections may still be ending on other threads, with keys of a token, whose module must not be in use any
-        // more when this process exits.
-        Ok(_) => runtime.shutdown_timeout(Duration::from_secs(1)),
-        // Somebody may still be asked something.
-        Err(_) => runtime.shutdown_background(),
-    }
-    match ended {
-        Ok(done) => done.map(|()| output.code()),
+        Ok(done) => {
+            // Connections may still be ending on other threads, with keys of a token, whose module must not be in use
+            // any more when this process exits.
+            runtime.shutdown_timeout(Duration::from_secs(1));
+            done.map(|()| output.code())
+        }
         Err(Interrupted(code)) => {
+            // Somebody may still be asked something.
+            runtime.shutdown_background();
             output.failure(Kind::Other, "interrupted", None);
             Ok(code)
         }

@@ -120,10 +120,7 @@ pub(crate) enum PublicKind {
 pub(crate) fn public_kind(spki: &[u8]) -> Option<PublicKind> {
     let info = SubjectPublicKeyInfoRef::from_der(spki).ok()?;
     match info.algorithm.oid {
-        RSA_ENCRYPTION => {
-            let key = RsaPublicKey::from_der(info.subject_public_key.as_bytes()?).ok()?;
-            Some(PublicKind::Rsa(key.modulus.as_bytes().len()))
-        }
+        RSA_ENCRYPTION => Some(PublicKind::Rsa(modulus(&info)?.len())),
         ID_EC_PUBLIC_KEY => {
             let name = info.algorithm.parameters?.decode_as::<ObjectIdentifier>().ok()?;
             Curve::from_oid(name).map(PublicKind::Ec)
@@ -135,8 +132,14 @@ pub(crate) fn public_kind(spki: &[u8]) -> Option<PublicKind> {
 /// Whether the integer of a ciphertext is within the range of an RSA key (RFC 8017, 5.1.2). Both are as long as the modulus.
 pub(crate) fn is_in_range(ciphertext: &[u8], spki: &[u8]) -> bool {
     let info = SubjectPublicKeyInfoRef::from_der(spki).ok();
-    let key = info.and_then(|info| RsaPublicKey::from_der(info.subject_public_key.as_bytes()?).ok());
-    key.is_some_and(|key| ciphertext.len() == key.modulus.as_bytes().len() && ciphertext < key.modulus.as_bytes())
+    let modulus = info.as_ref().and_then(modulus);
+    modulus.is_some_and(|modulus| ciphertext.len() == modulus.len() && ciphertext < modulus)
+}
+
+/// The modulus of an RSA key, without leading zeros.
+fn modulus<'a>(info: &SubjectPublicKeyInfoRef<'a>) -> Option<&'a [u8]> {
+    let key = RsaPublicKey::from_der(info.subject_public_key.as_bytes()?).ok()?;
+    Some(key.modulus.as_bytes())
 }
 
 /// What RSASSA-PKCS1-v1_5 signs (RFC 8017, 9.2).

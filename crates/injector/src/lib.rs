@@ -1,0 +1,2 @@
+//! Which pods become Marbles? The admission webhook that gives them their environment.
+#![forbid(unsafe_code)]

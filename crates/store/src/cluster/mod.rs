@@ -1,11 +1,17 @@
 //! One state, several Coordinators: what they share, and what each needs of the place where it lies.
 
+mod handle;
 mod kek;
 mod peers;
 mod place;
+mod view;
 
+pub(crate) use handle::Desk;
+pub use handle::{Cluster, DecisionError};
 pub use kek::{Kek, KekId};
 pub use peers::{NotGiven, Peer, PeerAnswer, PeerGreeting};
 pub use place::{
-    Archive, ArchiveReason, Content, Limits, Notes, Object, Part, PlaceError, Severity, SharedPlace, Version, WriteFailure,
+    Archive, ArchiveReason, Content, Limits, Notes, Object, Part, PlaceError, Severity, SharedPlace, Version,
+    WriteFailure,
 };
+pub use view::{ClusterView, Divergence};

@@ -79,6 +79,7 @@ impl Desk {
         let before = self.view.swap(Arc::new(view));
         let now = self.view.load();
         let same = before.serving == now.serving
+            && before.settled == now.settled
             && before.wanted == now.wanted
             && before.slots == now.slots
             && before.diverged == now.diverged
@@ -111,6 +112,20 @@ impl Cluster {
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.desk.changed.subscribe()
+    }
+
+    /// Waits until the first look at the shared place is over, or no longer than `patience`.
+    pub async fn settled(&self, patience: Duration) {
+        let mut changes = self.changes();
+        let settled = async {
+            while !self.view().settled {
+                if changes.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        // If it takes longer, the status says what is waited for.
+        let _ = tokio::time::timeout(patience, settled).await;
     }
 
     /// Something may have changed (the watch says so): look soon.

@@ -1,11 +1,16 @@
 //! One state, several Coordinators: what they share, and what each needs of the place where it lies.
 
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
 mod kek;
 mod peers;
 mod place;
+#[cfg(any(test, feature = "testing"))]
+pub mod simulated;
 
 pub use kek::{Kek, KekId};
 pub use peers::{NotGiven, Peer, PeerAnswer, PeerGreeting};
 pub use place::{
-    Archive, ArchiveReason, Content, Limits, Notes, Object, Part, PlaceError, Severity, SharedPlace, Version, WriteFailure,
+    Archive, ArchiveReason, Content, Limits, Notes, Object, Part, PlaceError, Severity, SharedPlace, Version,
+    WriteFailure,
 };

@@ -21,6 +21,6 @@ mod store;
 mod testing;
 
 pub use config::{RollbackPolicy, StoreConfig, StoreTuning};
-pub use error::{CommitError, RecoverError, RecoveryCheck};
+pub use error::{CommitError, NotCurrent, RecoverError, RecoveryCheck};
 pub use status::{RecoveryMaterial, StoreCounters, StoreMode, StoreStatus};
 pub use store::Store;

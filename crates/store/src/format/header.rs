@@ -33,7 +33,8 @@ pub struct Header {
     pub dek_id: DekId,
     /// DER.
     pub root_certificate: Vec<u8>,
-    /// SHA-256 of the manifest in force at the snapshot.
+    /// SHA-256 of the manifest in force at the snapshot; [`Header::NO_MANIFEST`] before there is one, which is
+    /// stored only where several Coordinators share the state.
     pub manifest_sha256: [u8; 32],
     /// Time of the commit that made the snapshot's state, Unix milliseconds.
     pub time_ms: i64,
@@ -46,6 +47,15 @@ pub struct Header {
 }
 
 impl Header {
+    /// Stands for "no manifest yet".
+    pub const NO_MANIFEST: [u8; 32] = [0; 32];
+
+    /// Whether the state behind it has a manifest.
+    #[must_use]
+    pub fn has_manifest(&self) -> bool {
+        self.manifest_sha256 != Self::NO_MANIFEST
+    }
+
     /// Encodes as protobuf, within the limits.
     ///
     /// # Errors

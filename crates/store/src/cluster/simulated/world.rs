@@ -84,7 +84,7 @@ impl World {
             entries: BTreeMap::new(),
             parts: BTreeMap::new(),
             archives: BTreeMap::new(),
-            limits: Limits { object_bytes: 1 << 20, part_bytes: None, entries_bytes: 1 << 20 },
+            limits: Limits { object_bytes: 1 << 20, part_bytes: None, entries_bytes: 700_000 },
             now: Duration::ZERO,
             revision: 0,
             objects: 0,

@@ -5,6 +5,8 @@
 mod backend;
 mod commit;
 mod config;
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
 mod decide;
 mod entry;
 mod found;
@@ -17,6 +19,8 @@ mod opened;
 mod peers;
 mod place;
 mod recovery;
+#[cfg(any(test, feature = "testing"))]
+pub mod simulated;
 mod upkeep;
 mod view;
 mod waiting;

@@ -1,2 +1,16 @@
 //! Which Kubernetes objects make a deployment? From the values of the chart to typed objects; no I/O.
 #![forbid(unsafe_code)]
+
+mod chart;
+pub mod devices;
+pub mod names;
+mod objects;
+mod set;
+mod settings;
+pub mod values;
+pub mod webhook_certificate;
+
+pub use chart::Chart;
+pub use objects::{Installation, Object, objects};
+pub use set::SetError;
+pub use settings::{Settings, Tee};

@@ -5,9 +5,6 @@ use serde_json::{Map, Value};
 
 use crate::set::{self, SetError};
 
-/// The chart's defaults, of the version this program installs.
-const CHART: &str = include_str!("../../../charts/marblerun/values.yaml");
-
 /// What is wrong with values.
 #[derive(Debug, thiserror::Error)]
 pub enum ValuesError {
@@ -20,9 +17,22 @@ pub enum ValuesError {
     /// An assignment that cannot be understood.
     #[error(transparent)]
     Set(#[from] SetError),
-    /// A value that the templates cannot use.
+    /// Values that the templates cannot use, or that contradict each other.
     #[error("the values do not fit the chart: {0}")]
     Type(String),
+    /// A folder with another chart.
+    #[error("this is the chart {0:?}, not that of MarbleRun; install it with 'helm install'")]
+    NotThisChart(String),
+    /// Another version of the chart.
+    #[error(
+        "this program installs version {this} of the chart, not {other}; use the marblerun command of that version, or 'helm install'"
+    )]
+    OtherChart {
+        /// This program's.
+        this: String,
+        /// The chart's.
+        other: String,
+    },
 }
 
 /// What users say, in the order of their saying it; later words win. A `null` takes a default away.
@@ -75,13 +85,6 @@ impl UserValues {
         let (first, below) = path.split_first()?;
         below.iter().try_fold(self.0.get(*first)?, |value, name| value.get(name))
     }
-
-    /// Names that the chart does not have: spelt wrong, most likely, as they change nothing.
-    pub fn unknown(&self, chart: &ChartValues) -> Vec<String> {
-        let mut found = Vec::new();
-        unknown(&self.0, &chart.0, "", &mut found);
-        found
-    }
 }
 
 /// The defaults of a chart.
@@ -89,15 +92,7 @@ impl UserValues {
 pub struct ChartValues(Map<String, Value>);
 
 impl ChartValues {
-    /// Those that this program was built with.
-    ///
-    /// # Errors
-    /// Never in a program that was tested.
-    pub fn built_in() -> Result<Self, ValuesError> {
-        Self::from_yaml(CHART)
-    }
-
-    /// Those of another chart's `values.yaml`.
+    /// Those of a `values.yaml`.
     ///
     /// # Errors
     /// If it is not a map in YAML.
@@ -151,24 +146,6 @@ fn coalesce(mut user: Map<String, Value>, defaults: &Map<String, Value>) -> Map<
     user
 }
 
-fn unknown(user: &Map<String, Value>, chart: &Map<String, Value>, above: &str, found: &mut Vec<String>) {
-    for (name, value) in user {
-        match (chart.get(name), value) {
-            (None, _) => found.push(format!("{above}{name}")),
-            // A map that is empty in the chart takes names of the user's own, as do those of resources.
-            (Some(Value::Object(known)), Value::Object(said)) if !known.is_empty() && !takes_any_name(name) => {
-                unknown(said, known, &format!("{above}{name}."), found);
-            }
-            _ => {}
-        }
-    }
-}
-
-/// Maps whose names are the user's, although the chart has some of its own.
-fn takes_any_name(name: &str) -> bool {
-    ["limits", "requests", "resources", "nodeSelector", "podLabels", "podAnnotations"].contains(&name)
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -217,12 +194,6 @@ mod tests {
         let merged = chart().with(&values);
         assert_eq!(merged["a"], json!({"c": {"d": 3, "e": null}, "f": true}));
         assert_eq!(merged["list"], json!(["x"]));
-    }
-
-    #[test]
-    fn a_name_that_the_chart_does_not_have_is_found() {
-        let values = user("a: {bb: 1, c: {d: y}}\nlimits: {mine: 1}\nempty: {mine: 1}\nother: {x: 1}");
-        assert_eq!(values.unknown(&chart()), ["a.bb", "other"]);
     }
 
     #[test]

@@ -3,14 +3,16 @@
 
 mod chart;
 pub mod devices;
+pub mod kinds;
 pub mod names;
 mod objects;
+pub mod rollout;
 mod set;
 mod settings;
 pub mod values;
 pub mod webhook_certificate;
 
 pub use chart::Chart;
-pub use objects::{Installation, Object, objects};
+pub use objects::{Installation, Object, archives, objects, parts};
 pub use set::SetError;
 pub use settings::{Settings, Tee};

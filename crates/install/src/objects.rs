@@ -16,7 +16,9 @@ use k8s_openapi::{Metadata, Resource};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::settings::Settings;
+pub use role::{archives, parts};
+
+use crate::settings::{Labels, Settings};
 use crate::values::ValuesError;
 
 /// What the objects depend on.
@@ -126,7 +128,7 @@ pub fn objects(installation: Installation<'_>) -> Result<Vec<Object>, ValuesErro
 fn metadata(
     installation: Installation<'_>,
     name: &str,
-    labels: Option<crate::settings::Labels>,
+    labels: Option<Labels>,
 ) -> ObjectMeta {
     ObjectMeta {
         name: Some(name.to_owned()),

@@ -1,6 +1,5 @@
 //! A cluster, and what its API server says, in words that an operator can use.
 
-use std::error::Error as _;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};

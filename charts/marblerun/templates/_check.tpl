@@ -3,7 +3,7 @@ Refuses values that contradict each other, with what to do; every template asks 
 */}}
 {{- define "marblerun.check" -}}
 {{- $c := .Values.coordinator -}}
-{{- range list "podSecurityContext" "networkPolicy" "metrics" "stateParts" "podDisruptionBudget" "topologySpread" "rollingUpdate" -}}
+{{- range list "networkPolicy" "metrics" "stateParts" "podDisruptionBudget" "topologySpread" "rollingUpdate" -}}
 {{- if not (hasKey $c .) -}}
 {{- fail (printf "coordinator.%s is missing. If this upgrades a release of another chart, use `helm upgrade --reset-then-reuse-values`: with --reuse-values, values that are new in this chart have no default." .) -}}
 {{- end -}}

@@ -6,6 +6,7 @@
 
 mod backend;
 pub mod backup;
+pub mod cluster;
 mod config;
 mod disk;
 mod engine;

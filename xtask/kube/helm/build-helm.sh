@@ -4,11 +4,11 @@
 #   build-helm.sh [--out DIR]
 #
 # DIR (default ${XDG_CACHE_HOME:-~/.cache}/marblerun/kube) gets the binary `helm`. One already there is taken if it was built from
-# the same go.sum (DIR/.helm.go.sum) or if it is somebody's own (there is no such file). About 2 minutes on 2 cores with an empty
-# Go build cache. The last line printed is DIR. helm/go.mod pins the version; helm/go.sum is complete.
+# the same go.sum (DIR/.helm.go.sum) or if it is somebody's own (there is no such file). About 3 minutes on 2 cores with an empty
+# Go build cache. The last line printed is DIR. go.mod pins the version; go.sum is complete.
 set -euo pipefail
 
-HERE=$(cd "$(dirname "$0")" && pwd)/helm
+HERE=$(cd "$(dirname "$0")" && pwd)
 HELM=$(awk '$1 == "require" && $2 == "helm.sh/helm/v3" {print $3; exit}' "$HERE/go.mod")
 OUT=${XDG_CACHE_HOME:-$HOME/.cache}/marblerun/kube
 while [ $# -gt 0 ]; do

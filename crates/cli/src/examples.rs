@@ -8,6 +8,19 @@ use crate::args::Cli;
 /// Command (without `marblerun`), and what to type.
 const EXAMPLES: &[(&str, &[&str])] = &[
     (
+        "install",
+        &[
+            "marblerun install --repository registry.example/marblerun --distributed-deployment --replicas 3",
+            "marblerun install --repository registry.example/marblerun --simulation",
+            "marblerun install --values values.yaml --dry-run",
+            "marblerun install --values values.yaml --dry-run=client --output yaml > marblerun.yaml",
+        ],
+    ),
+    ("uninstall", &["marblerun uninstall", "marblerun uninstall --delete-state --yes"]),
+    ("check", &["marblerun check --timeout 300"]),
+    ("precheck", &["marblerun precheck --kube-context production"]),
+    ("doctor", &["marblerun doctor", "marblerun doctor --namespace marblerun --output json"]),
+    (
         "manifest set",
         &[
             "marblerun manifest set manifest.json coordinator.example:4433 --recoverydata recovery.json",

@@ -18,7 +18,9 @@ pub use access::{AccessCommand, ExplainArgs};
 pub use context::{AddContext, ContextCommand};
 pub use kubernetes::{CheckArgs, ClusterArgs, DryRun, InstallArgs, UninstallArgs};
 pub use recover::{RecoverArgs, RecoverWithSignatureArgs, RecoverWithSignatureCommand, RecoveryKey, TokenKey};
-pub use sealed::{AtHand, AuditCommand, AuditKeys, BackupCommand, ExportFormat, OpenArgs, StateCommand};
+pub use sealed::{
+    AtHand, AuditCommand, AuditKeys, BackupCommand, ExportFormat, InCluster, OpenArgs, RestoreOptions, StateCommand,
+};
 pub use secret::{Encoding, SecretArgs, SecretCommand, SecretField};
 pub use update::{Submission, UpdateCommand};
 
@@ -203,7 +205,7 @@ pub enum Command {
     Recover(RecoverArgs),
     /// Recover with a signature that was made elsewhere
     RecoverWithSignature(RecoverWithSignatureArgs),
-    /// Back up, verify and restore the state of a standalone Coordinator
+    /// Back up, verify and restore the state of a Coordinator, or of several in a Kubernetes cluster
     #[command(subcommand, arg_required_else_help = true)]
     Backup(BackupCommand),
     /// Read and verify the audit trail: who did what to the deployment

@@ -43,7 +43,7 @@ pub async fn run(global: &Global, output: &Output<'_>, command: Command) -> Resu
         Command::RecoverWithSignature(args) => recover::run_with_signature(global, output, args).await,
         Command::Backup(command) => backup::run(global, output, command).await,
         Command::Audit(command) => audit::run(global, output, command).await,
-        Command::State(command) => state::run(output, command),
+        Command::State(command) => state::run(global, output, command).await,
         Command::Demo(args) => demo::run(args).await,
         Command::Access(command) => access::run(global, output, command).await,
         Command::Context(command) => context::run(global, output, command).await,

@@ -21,7 +21,7 @@ fn a_coordinator_that_gets_ready_late_is_waited_for_and_one_that_does_not_fails(
     person.installs("--disable-auto-injection").succeeds();
     let said = person.types("check --timeout 1");
     assert_eq!(said.code, 1);
-    assert!(said.stderr.contains("deployment marblerun-coordinator was not ready after 1 seconds (0/1 pods available) "), "{said:?}");
+    assert!(said.stderr.contains("deployment marblerun-coordinator was not ready after 1 seconds (0/1 pods available)"), "{said:?}");
     let child = person.begins("check --timeout 240");
     person.makes_ready(COORDINATORS, 1);
     let said = Person::ends(child).succeeds();

@@ -15,6 +15,9 @@ fn makes_node(plane: &ControlPlane, name: &str, capacity: &Value, labels: &Value
     let status = json!({"status": {"capacity": capacity, "allocatable": capacity, "conditions": ready}}).to_string();
     let patch = ["patch", "node", name, "--subresource=status", "--type=merge", "-p", &status];
     plane.kubectl(patch).unwrap().ok().unwrap();
+    // Of a new node the API server does not believe that it is ready.
+    let trust = ["taint", "node", name, "node.kubernetes.io/not-ready:NoSchedule-"];
+    plane.kubectl(trust).unwrap().ok().unwrap();
 }
 
 #[test]

@@ -82,7 +82,7 @@ impl Person {
         let mut command = Command::new(env!("CARGO_BIN_EXE_marblerun"));
         command
             .args(line.split_whitespace())
-            .args(["--namespace", self.namespace.name()])
+            .args(if line.contains(" -n ") { vec![] } else { vec!["--namespace", self.namespace.name()] })
             .current_dir(self.home.path())
             .env_clear()
             .env("HOME", self.home.path())

@@ -66,15 +66,11 @@ fn the_state_is_deleted_only_if_that_is_said_and_meant() {
 fn a_namespace_that_was_made_goes_with_the_state_if_nobody_else_is_in_it() {
     let person = Person::new();
     let install = |namespace: &str| {
-        let mut command = person.command("install --repository r.example/m --no-wait --disable-auto-injection");
-        assert!(command.args(["-n", namespace]).output().unwrap().status.success());
+        let line = "install --repository r.example/m --no-wait --disable-auto-injection -n";
+        person.types(&format!("{line} {namespace}")).succeeds();
     };
-    let uninstall = |namespace: &str| {
-        let mut command = person.command("uninstall --delete-state --yes");
-        let output = command.args(["-n", namespace]).output().unwrap();
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8(output.stdout).unwrap()
-    };
+    let uninstall =
+        |namespace: &str| person.types(&format!("uninstall --delete-state --yes -n {namespace}")).succeeds().stdout;
     install("made-by-install");
     install("shared-with-others");
     let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "theirs", "namespace": "shared-with-others"}});

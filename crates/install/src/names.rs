@@ -6,6 +6,8 @@ pub const COORDINATOR: &str = "marblerun-coordinator";
 pub const INJECTOR: &str = "marble-injector";
 /// The Secret with the webhook's certificate.
 pub const WEBHOOK_SECRET: &str = "marble-injector-webhook-certs";
+/// The Certificate by which cert-manager makes it.
+pub const WEBHOOK_CERTIFICATE: &str = "marble-injector-serving-cert";
 /// The volume claim of a single Coordinator.
 pub const VOLUME_CLAIM: &str = "coordinator-pv-claim";
 /// The Secret with the state of a distributed deployment.

@@ -368,10 +368,12 @@ pub(crate) struct Dcap {
     pub(crate) use_secure_cert: Value,
 }
 
-/// A part of an object that is taken as it stands, with quantities and the like as numbers or text. `null` is nothing.
+/// A part of an object that is taken as it stands, with quantities and the like as numbers or text. `null` is nothing, and
+/// so is an empty map, as to the templates.
 fn plain<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(deserializer: D) -> Result<T, D::Error> {
     match quantities_as_text(Value::deserialize(deserializer)?) {
         Value::Null => Ok(T::default()),
+        Value::Object(map) if map.is_empty() => Ok(T::default()),
         value => serde_json::from_value(value).map_err(serde::de::Error::custom),
     }
 }

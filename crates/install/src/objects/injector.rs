@@ -23,7 +23,6 @@ use crate::values::ValuesError;
 const PORT: i32 = 8443;
 const CERTIFICATES: &str = "/etc/webhook/certs";
 const ISSUER_NAME: &str = "marble-injector-selfsigned-issuer";
-const CERTIFICATE_NAME: &str = "marble-injector-serving-cert";
 const ISSUER: Custom = Custom { group: "cert-manager.io", kind: "Issuer", plural: "issuers" };
 const CERTIFICATE: Custom = Custom { group: "cert-manager.io", kind: "Certificate", plural: "certificates" };
 
@@ -68,7 +67,7 @@ fn cert_manager(installation: Installation<'_>, objects: &mut Vec<Object>) -> Re
     let host = names::injector_host(installation.namespace);
     objects.push(Object::custom(
         CERTIFICATE,
-        &metadata(CERTIFICATE_NAME, "admission-controller-serving-cert"),
+        &metadata(names::WEBHOOK_CERTIFICATE, "admission-controller-serving-cert"),
         json!({
             "secretName": names::WEBHOOK_SECRET,
             "dnsNames": [host, format!("{host}.{domain}")],
@@ -187,7 +186,7 @@ fn configuration(installation: Installation<'_>) -> Result<MutatingWebhookConfig
     let (i, namespace) = (&installation.settings.marble_injector, installation.namespace);
     let name = names::webhook_configuration(namespace);
     let annotations: Option<Labels> = i.ca_bundle.is_empty().then(|| {
-        labels([("cert-manager.io/inject-ca-from", format!("{namespace}/{CERTIFICATE_NAME}").as_str())])
+        labels([("cert-manager.io/inject-ca-from", format!("{namespace}/{}", names::WEBHOOK_CERTIFICATE).as_str())])
     });
     let ca_bundle = given(&i.ca_bundle)
         .map(|text| serde_json::from_value::<ByteString>(text.into()))
@@ -223,8 +222,8 @@ fn configuration(installation: Installation<'_>) -> Result<MutatingWebhookConfig
                 resources: Some(vec!["pods".to_owned()]),
                 scope: Some("Namespaced".to_owned()),
             }]),
-            namespace_selector: i.namespace_selector.clone().filter(|selector| *selector != Default::default()),
-            object_selector: i.object_selector.clone().filter(|selector| *selector != Default::default()),
+            namespace_selector: i.namespace_selector.clone(),
+            object_selector: i.object_selector.clone(),
             ..MutatingWebhook::default()
         }]),
     })

@@ -43,13 +43,14 @@ pub async fn run(global: &Global, output: &Output<'_>, args: &CheckArgs) -> Resu
                 )));
             }
             Outcome::NotReady(rollout, troubles) => {
-                // Scripts know this text, to the blank.
-                let text = format!(
-                    "deployment {name} was not ready after {} seconds ({}/{} pods available) ",
-                    args.timeout, rollout.available, rollout.wanted
-                );
-                let more = shown(&in_lines(&troubles));
-                return Err(Failure::conflict(if more.is_empty() { text } else { format!("{text}{more}") }));
+                // Scripts know this text.
+                return Err(Failure::conflict(format!(
+                    "deployment {name} was not ready after {} seconds ({}/{} pods available){}",
+                    args.timeout,
+                    rollout.available,
+                    rollout.wanted,
+                    shown(&in_lines(&troubles))
+                )));
             }
         }
     }

@@ -58,7 +58,9 @@ pub async fn run(global: &Global, output: &Output<'_>, args: &InstallArgs) -> Re
     let mut renewed = false;
     if settings.has_injector() {
         let prepared = webhook::prepare(&cluster, &mut user, found.webhook.as_ref(), Timestamp::now()).await?;
-        output.progress(&format!("Setting up MarbleRun Webhook... Done ({})", prepared.told));
+        if args.dry_run.is_none() {
+            output.progress(&format!("Setting up MarbleRun Webhook... Done ({})", prepared.told));
+        }
         renewed = prepared.is_renewed && found.webhook.is_some();
         wanted.extend(prepared.secret);
     }
@@ -346,6 +348,7 @@ fn unfinished(cluster: &Cluster) -> String {
 async fn wait(output: &Output<'_>, cluster: &Cluster, settings: &Settings, seconds: u64) -> Result<()> {
     let end = Instant::now() + Duration::from_secs(seconds);
     let injector = settings.has_injector().then_some(names::INJECTOR);
+    let mut late = Vec::new();
     for name in injector.into_iter().chain([names::COORDINATOR]) {
         let outcome = until_ready(cluster, name, end, |news| match news {
             News::Rollout(rollout) => {
@@ -358,17 +361,22 @@ async fn wait(output: &Output<'_>, cluster: &Cluster, settings: &Settings, secon
             Outcome::Ready => {}
             Outcome::ScaledDown => warn(&format!("deployment {name} is scaled to 0, and stays so; --replicas starts it")),
             Outcome::Absent => return Err(Failure::conflict(format!("deployment {name} was deleted meanwhile"))),
-            Outcome::NotReady(rollout, troubles) => {
-                let why = shown(&in_lines(&troubles));
-                return Err(Failure::conflict(format!(
-                    "everything is installed, but deployment {name} was not ready after {seconds} seconds ({}/{} pods \
-                     available). 'marblerun check' goes on waiting, 'marblerun doctor' looks for the cause{why}",
-                    rollout.available, rollout.wanted
-                )));
-            }
+            Outcome::NotReady(rollout, troubles) => late.push(format!(
+                "deployment {name} was not ready after {seconds} seconds ({}/{} pods available){}",
+                rollout.available,
+                rollout.wanted,
+                shown(&in_lines(&troubles))
+            )),
         }
     }
-    Ok(())
+    if late.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::conflict(format!(
+        "everything is installed, but not ready: {}\n'marblerun check' goes on waiting, 'marblerun doctor' looks for the \
+         cause",
+        late.join("; ")
+    )))
 }
 
 #[cfg(test)]

@@ -43,6 +43,7 @@ pub async fn run(global: &Global, output: &Output<'_>, args: &UninstallArgs) -> 
         None => Vec::new(),
     };
     let mut removed = remove_leftovers(&cluster, &[], false).await?;
+    removed.extend(remove_certificate(&cluster).await?);
     if foreign.is_some() {
         note(
             "deployment marblerun-coordinator was not made by 'marblerun install', so it stays, as does all that belongs \
@@ -98,6 +99,21 @@ pub async fn remove_leftovers(
         }
     }
     Ok(removed)
+}
+
+/// The webhook's Secret, where cert-manager made it for our Certificate, and so without our label.
+async fn remove_certificate(cluster: &Cluster) -> Result<Option<String>> {
+    let secrets = cluster.here::<Secret>();
+    let found = secrets.get_metadata_opt(names::WEBHOOK_SECRET).await.told("reading the webhook's Secret")?;
+    let annotations = found.and_then(|found| found.metadata.annotations).unwrap_or_default();
+    if annotations.get("cert-manager.io/certificate-name").is_none_or(|name| name != names::WEBHOOK_CERTIFICATE) {
+        return Ok(None);
+    }
+    match secrets.delete(names::WEBHOOK_SECRET, &DeleteParams::default()).await {
+        Ok(_) => Ok(Some(format!("secret/{}", names::WEBHOOK_SECRET))),
+        Err(error) if is_absent(&error) => Ok(None),
+        Err(error) => Err(error).told("removing the webhook's Secret"),
+    }
 }
 
 /// Names of objects of a kind with our label. Of those in no namespace only the one that names ours.

@@ -4,12 +4,15 @@
 use anyhow::{Result, bail};
 use kube::api::{DynamicObject, Patch, PatchParams};
 use marblerun_install::Object;
-use marblerun_install::names::MANAGER;
+use marblerun_install::names::{MANAGER, WEBHOOK_SECRET};
 use serde_json::{Value, json};
 
 use super::super::cluster::{Cluster, Told as _, plain};
 use super::difference::{Difference, differences};
 use crate::failure::{ClusterFailure, Failure};
+
+/// An object that the API server understands and does not take.
+const INVALID: u16 = 422;
 
 /// What applying an object does.
 #[derive(Debug, Clone)]
@@ -40,6 +43,12 @@ impl Plan {
     }
 }
 
+/// Whether an object is taken over from whoever has set it: the webhook's Secret is changed only where what is in it is
+/// of no use.
+fn is_forced(object: &Object, force: bool) -> bool {
+    force || (object.kind == "Secret" && object.name == WEBHOOK_SECRET)
+}
+
 /// Tries all objects. Fails with everything that is in the way.
 pub async fn plan(cluster: &Cluster, objects: Vec<Object>, force: bool) -> Result<Vec<Plan>> {
     let (mut plans, mut conflicts, mut refusals) = (Vec::new(), Vec::new(), Vec::new());
@@ -48,17 +57,15 @@ pub async fn plan(cluster: &Cluster, objects: Vec<Object>, force: bool) -> Resul
         let live = api.get_opt(&object.name).await.told("reading what is there")?;
         let live = live.map(serde_json::to_value).transpose()?;
         let leftover = live.as_ref().and_then(|live| leftover(live, &object.body));
-        let tried = match &leftover {
-            // Both steps at once: a trial of the second alone would be refused.
-            Some(leftover) => {
-                let patch = Patch::Merge(merged(&object.body, leftover));
-                api.patch(&object.name, &PatchParams { dry_run: true, ..params() }, &patch).await
-            }
-            None => {
-                let trial = PatchParams { dry_run: true, force, ..params() };
-                api.patch(&object.name, &trial, &Patch::Apply(&object.body)).await
-            }
-        };
+        let trial = PatchParams { dry_run: true, force: is_forced(&object, force), ..params() };
+        let mut tried = api.patch(&object.name, &trial, &Patch::Apply(&object.body)).await;
+        // Refused for what is left over, as must be, but not for a conflict: now both steps at once.
+        if let (Some(leftover), Err(kube::Error::Api(status))) = (&leftover, &tried)
+            && status.code == INVALID
+        {
+            let trial = PatchParams { dry_run: true, ..params() };
+            tried = api.patch(&object.name, &trial, &Patch::Merge(merged(&object.body, leftover))).await;
+        }
         match tried {
             Ok(after) => {
                 let differences = match &live {
@@ -99,7 +106,7 @@ pub async fn apply(cluster: &Cluster, plans: &[Plan], force: bool, tell: impl Fn
             api.patch(name, &params, &Patch::Merge(leftover)).await.told("changing what is there")?;
         }
         let applied: kube::Result<DynamicObject> =
-            api.patch(name, &PatchParams { force, ..params() }, &Patch::Apply(&plan.object.body)).await;
+            api.patch(name, &PatchParams { force: is_forced(&plan.object, force), ..params() }, &Patch::Apply(&plan.object.body)).await;
         if let Err(error) = applied {
             let failure = plain(error);
             return Err(anyhow::Error::new(failure).context(format!("{} {name}", plan.object.kind)));

@@ -108,6 +108,11 @@ fn decide(namespace: &str, found: Option<Found>, known: &str, now: Timestamp) ->
                 let prepared = Prepared { secret: ours.transpose()?, is_renewed: false, told };
                 return Ok((found.authorities, prepared));
             }
+            // Whoever made it may renew it, too.
+            Worth::NearTheEnd { until } if !found.is_ours => {
+                let told = format!("its certificate, made by others, expires on {}; renew it, or delete it", day(until));
+                return Ok((found.authorities, Prepared { secret: None, is_renewed: false, told }));
+            }
             Worth::NearTheEnd { until } => {
                 why = format!("its certificate would expire on {}, so another was made", day(until));
             }
@@ -190,9 +195,10 @@ mod tests {
         let later = now() + jiff::SignedDuration::from_hours(24 * 3600);
         let (authorities, prepared) = decide("ns", Some(found.clone()), "", later).unwrap();
         assert!(prepared.is_renewed && prepared.secret.is_some(), "{}", prepared.told);
-        for certificate in [&found.certificate] {
-            assert!(!matches!(judge("ns", certificate, None, &authorities, later), Worth::Useless(_)));
-        }
+        assert!(!matches!(judge("ns", &found.certificate, None, &authorities, later), Worth::Useless(_)));
+        let foreign = Found { is_ours: false, ..found };
+        let (_, prepared) = decide("ns", Some(foreign), "", later).unwrap();
+        assert!(prepared.secret.is_none() && prepared.told.contains("made by others"), "{}", prepared.told);
     }
 
     #[test]

@@ -239,6 +239,7 @@ impl Coordinator {
             self.prepare(move || set_manifest::prepare(&state, raw, actor, now))
         };
         let set = transaction::run(&self.currency, set_manifest::COMMIT_PREFIX, prepare, set_manifest::commit).await;
+        let set = set.map_err(|error| self.because_of_a_peer(error));
         match &set {
             Ok(answer) => {
                 for warning in lines_for_log(&answer.warnings) {
@@ -251,6 +252,16 @@ impl Coordinator {
             Err(error) => log_details("manifest refused", error),
         }
         set
+    }
+
+    /// A manifest that the store did not take because another Coordinator serves the state that cannot be opened here:
+    /// asking again does not help, so it is no unavailability.
+    fn because_of_a_peer(&self, error: Error) -> Error {
+        let serves_elsewhere = || self.currency.view().is_some_and(|view| view.has_serving_peer());
+        if error.code == "unavailable" && self.snapshot().phase() == Phase::Recovery && serves_elsewhere() {
+            return Error { kind: ErrorKind::Refused, code: "peer_serving", ..error };
+        }
+        error
     }
 
     /// `GET quote`. `nonce` empty = cached quote.

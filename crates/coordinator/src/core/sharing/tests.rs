@@ -1,9 +1,10 @@
+use marblerun_state::Phase;
 use marblerun_store::Store;
 use marblerun_store::cluster::ClusterView;
 
 use super::*;
 use crate::core::Settings;
-use crate::core::sample::{Place, coordinator, diverged_view, fresh, running, user, view};
+use crate::core::sample::{Place, coordinator, diverged_view, fresh, greeted, running, temporary, user, view};
 
 const GRACE: Duration = Duration::from_secs(300);
 
@@ -130,4 +131,16 @@ fn what_an_operator_has_to_do_something_about_is_a_warning() {
     assert!(missing.iter().any(|warning| warning.contains("marblerun restore reject")), "{missing:?}");
     assert_eq!(warnings(&ClusterView { entry_sealed: false, ..view() }).len(), 1);
     assert!(warnings(&ClusterView { entry_sealed: false, serving: false, ..view() }).is_empty());
+}
+
+#[tokio::test]
+async fn a_manifest_is_refused_for_good_where_another_coordinator_serves_the_state() {
+    let place = Place::new(temporary(Phase::Recovery));
+    let coordinator = coordinator(&place, GRACE);
+    let not_now = || Error::new(ErrorKind::Unavailable, "unavailable", "10.0.0.7:5433 serves the state");
+    assert_eq!(coordinator.because_of_a_peer(not_now()).code, "unavailable", "nobody is known to serve it");
+    place.shows(ClusterView { peers: vec![greeted(true)], ..view() });
+    let refused = coordinator.because_of_a_peer(not_now());
+    assert_eq!((refused.kind, refused.code), (ErrorKind::Refused, "peer_serving"));
+    assert_eq!(refused.message, "10.0.0.7:5433 serves the state");
 }

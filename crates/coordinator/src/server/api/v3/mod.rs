@@ -54,7 +54,7 @@ pub(super) async fn status(call: Call<()>) -> Result {
     let state = coordinator.snapshot();
     let store = coordinator.store_status();
     let (code, message) = coordinator.status();
-    let root = sha256(&state.authority().root_certificate);
+    let root = sha256(&coordinator.authority().root_certificate);
     // After a change of manifest its checks run once more, templates and all.
     let asked = coordinator.clone();
     let warnings = off_thread(move || Ok(asked.warnings())).await?;

@@ -41,7 +41,8 @@ mod tests {
 
     #[test]
     fn an_address_listed_twice_is_asked_once_at_its_first_place() {
-        let fixed = |list: &[&str]| Arc::new(Fixed(list.iter().map(|a| (*a).to_owned()).collect())) as Arc<dyn Addresses>;
+        let fixed =
+            |list: &[&str]| Arc::new(Fixed(list.iter().map(|a| (*a).to_owned()).collect())) as Arc<dyn Addresses>;
         let combined = Combined(vec![fixed(&["a:1", "b:1"]), fixed(&["c:1", "a:1"])]);
         assert_eq!(combined.listed(), ["a:1", "b:1", "c:1"]);
     }

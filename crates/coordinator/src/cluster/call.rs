@@ -87,7 +87,8 @@ impl Connection {
     pub(super) async fn hello(&self, own: BootId) -> Result<PeerGreeting, CallError> {
         let request = HelloRequest { boot: own.0.to_vec() };
         let answer = self.peers().hello(request).await?;
-        greeting::decode(answer.into_inner()).ok_or_else(|| CallError::Rejected("its greeting makes no sense".to_owned()))
+        greeting::decode(answer.into_inner())
+            .ok_or_else(|| CallError::Rejected("its greeting makes no sense".to_owned()))
     }
 
     /// Asks for one of these keys.

@@ -22,7 +22,7 @@ use super::node::Node;
 use super::times::Times;
 use super::{keys, rounds, serve};
 use crate::config::ListenAddress;
-use crate::core::{Clock, Coordinator, Others as _};
+use crate::core::{Clock, Coordinator};
 use crate::server::listener;
 
 /// What the channel is told once.
@@ -199,7 +199,10 @@ impl Inner {
     /// A process greeted this one. One that was not there in the last round has just come: it is greeted now.
     pub(super) fn greeted_by(&self, boot: BootId) {
         let known = boot == self.node.boot_id()
-            || self.newest().iter().any(|peer| matches!(&peer.answer, PeerAnswer::Greeted(known) if known.boot == boot));
+            || self
+                .newest()
+                .iter()
+                .any(|peer| matches!(&peer.answer, PeerAnswer::Greeted(known) if known.boot == boot));
         if !known && self.greeted.load(Ordering::Acquire) {
             self.nudge();
         }

@@ -75,8 +75,7 @@ async fn resolved(listed: Vec<String>, deadline: Duration) -> Vec<Result<String,
     let mut lookups = JoinSet::new();
     for (place, address) in listed.into_iter().take(MOST).enumerate() {
         lookups.spawn(async move {
-            let looked_up = timeout(deadline / 2, lookup_host(&address)).await;
-            let found = match looked_up {
+            let found = match timeout(deadline / 2, lookup_host(&address)).await {
                 Ok(Ok(found)) => Ok(found.map(|address| address.to_string()).collect::<Vec<_>>()),
                 Ok(Err(error)) => Err(format!("its name is not known: {error}")),
                 Err(_) => Err("its name was not found in time".to_owned()),

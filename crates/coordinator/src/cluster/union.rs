@@ -35,10 +35,10 @@ pub(super) fn parts(union: &Union) -> Vec<CeremonyPart> {
         }],
         ..CeremonyPart::default()
     });
-    let uploads = union.uploads.chunks(UPLOADS_IN_PART).map(|chunk| CeremonyPart {
-        uploads: chunk.iter().map(encode).collect(),
-        ..CeremonyPart::default()
-    });
+    let uploads = union
+        .uploads
+        .chunks(UPLOADS_IN_PART)
+        .map(|chunk| CeremonyPart { uploads: chunk.iter().map(encode).collect(), ..CeremonyPart::default() });
     std::iter::once(head).chain(sessions).chain(uploads).collect()
 }
 
@@ -55,9 +55,7 @@ fn encode(stamped: &Stamped) -> CeremonyUpload {
 ///
 /// # Errors
 /// What is wrong with it.
-pub(super) async fn collect(
-    parts: impl Stream<Item = Result<CeremonyPart, String>>,
-) -> Result<Union, String> {
+pub(super) async fn collect(parts: impl Stream<Item = Result<CeremonyPart, String>>) -> Result<Union, String> {
     let mut parts = std::pin::pin!(parts);
     let mut union = Union::default();
     let mut first = true;

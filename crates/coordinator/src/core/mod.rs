@@ -61,8 +61,8 @@ pub use answer::{
 pub use audit::AuditPage;
 pub use backup::BackupCopy;
 pub use identity::MarbleIdentity;
-pub use recovery::{Exchange, Others, Union};
 pub use observer::{ActivationCounts, ActivationEvent, OTHER, Observer};
+pub use recovery::{Exchange, Others, Union};
 pub use settings::{Clock, DEFAULT_MARBLE_GRACE, Settings};
 
 /// The Coordinator: everything the shells need. Cheap to clone.

@@ -79,10 +79,10 @@ pub(super) async fn accept<S: AsyncRead + AsyncWrite + Unpin>(
     let attesting = async {
         let peer = appraise(&mut stream, Role::Client, &exported, appraiser).await?;
         prove(&mut stream, Role::Server, &exported, appraiser).await?;
-        Ok(peer)
+        Ok::<_, ChannelError>(peer)
     };
-    let peer = within(times, attesting).await?;
-    Ok((stream, peer?))
+    let peer = within(times, attesting).await??;
+    Ok((stream, peer))
 }
 
 async fn within<F: Future>(times: &Times, step: F) -> Result<F::Output, ChannelError> {

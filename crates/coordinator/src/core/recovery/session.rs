@@ -27,11 +27,7 @@ impl Session {
     /// there are any. The text says why no secret can help. `None` if nothing waits.
     ///
     /// Reads the sealed state: not for async threads.
-    pub(super) fn current(
-        store: &Store,
-        before: Option<Self>,
-        me: Option<[u8; 16]>,
-    ) -> Option<(Self, Option<String>)> {
+    pub(super) fn current(store: &Store, before: Option<Self>, me: Option<[u8; 16]>) -> Option<(Self, Option<String>)> {
         let mut material = store.recovery_material()?;
         let name = name(&material, me.is_some());
         if material.refusal.is_some() {

@@ -54,7 +54,8 @@ pub(super) async fn status(call: Call<()>) -> Result {
     let state = coordinator.snapshot();
     let store = coordinator.store_status();
     let (code, message) = coordinator.status();
-    let root = sha256(&coordinator.authority().root_certificate);
+    let authority = coordinator.authority();
+    let root = sha256(&authority.root_certificate);
     // After a change of manifest its checks run once more, templates and all.
     let asked = coordinator.clone();
     let warnings = off_thread(move || Ok(asked.warnings())).await?;

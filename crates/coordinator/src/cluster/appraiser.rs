@@ -60,13 +60,6 @@ impl Role {
             Self::Server => b"server",
         }
     }
-
-    pub(super) fn other(self) -> Self {
-        match self {
-            Self::Client => Self::Server,
-            Self::Server => Self::Client,
-        }
-    }
 }
 
 impl Appraiser {

@@ -223,7 +223,11 @@ pub(super) fn offline_for(view: &ClusterView, grace: Duration, now: Instant) -> 
 fn follows_from_state(kind: ErrorKind) -> bool {
     match kind {
         ErrorKind::Unauthorized | ErrorKind::Forbidden | ErrorKind::NotFound | ErrorKind::Refused => true,
-        ErrorKind::BadRequest | ErrorKind::TooLarge | ErrorKind::Internal | ErrorKind::Unavailable => false,
+        ErrorKind::BadRequest
+        | ErrorKind::Conflict
+        | ErrorKind::TooLarge
+        | ErrorKind::Internal
+        | ErrorKind::Unavailable => false,
     }
 }
 

@@ -186,8 +186,18 @@ fn check() -> Result<()> {
     here(Command::new(deny).args(["--locked", "check", "bans", "licenses", "sources"]))
 }
 
-const FUZZ_TARGETS: [&str; 9] =
-    ["manifest", "yaml", "template", "sealed_data", "sealed_key", "change", "csr", "share", "evidence"];
+const FUZZ_TARGETS: [&str; 10] = [
+    "manifest",
+    "yaml",
+    "template",
+    "sealed_data",
+    "sealed_key",
+    "change",
+    "csr",
+    "share",
+    "evidence",
+    "peer_evidence",
+];
 
 fn fuzz(seconds: u64, target: Option<String>) -> Result<()> {
     let cargo_fuzz = tool("cargo-fuzz", "0.13.1")?;

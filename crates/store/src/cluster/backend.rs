@@ -338,11 +338,12 @@ impl ClusterBackend {
         let usable = |kek: &&Kek| live.is_some_and(|live| live.entry.is_some() && live.keys.opens_with(kek));
         let wanted = match &self.mode {
             Mode::Waiting(waiting) => self.lacking(&waiting.wanted),
-            Mode::Serving(live) => match &live.strange {
+            // Also where it counts as diverged by now: with the key it may prove to be what goes on.
+            Mode::Serving(live) | Mode::Diverged { live, .. } => match &live.strange {
                 Some((_, wanted)) => self.lacking(wanted),
                 None => self.lacking(&live.keys.kek_ids()),
             },
-            Mode::Diverged { .. } | Mode::Down { .. } | Mode::Closed => Vec::new(),
+            Mode::Down { .. } | Mode::Closed => Vec::new(),
         };
         self.desk.show(ClusterView {
             boot: self.boot,

@@ -28,8 +28,17 @@ pub(super) struct Entries {
 impl ClusterBackend {
     /// Makes sure that what is published is the newest. `Some`: it was not.
     pub(super) fn validate_now(&mut self) -> Result<Option<Arc<State>>, String> {
-        if let Some(newest) = self.settle_doubt()? {
-            return Ok(Some(newest));
+        match self.settle_doubt() {
+            Ok(Some(newest)) => return Ok(Some(newest)),
+            Ok(None) => {}
+            Err(why) => {
+                // Under a key that nobody gives, that says the same as what lies there does.
+                let live = self.live().and_then(|live| live.strange.as_ref());
+                if live.is_some_and(|(since, _)| since.elapsed() > self.tuning.strange) {
+                    return self.catch_up();
+                }
+                return Err(why);
+            }
         }
         match &self.mode {
             Mode::Down { .. } | Mode::Waiting(_) => {
@@ -116,15 +125,23 @@ impl ClusterBackend {
         object: &Object,
     ) -> Result<Option<Arc<State>>, String> {
         let since = live.strange.as_ref().map_or_else(Instant::now, |(since, _)| *since);
+        live.strange = Some((since, wanted));
+        self.mode = Mode::Serving(live);
         if since.elapsed() > self.tuning.strange {
             return Err(self.diverge_by(&format!("{reason}, and no other Coordinator gives one."), None, object));
         }
-        live.strange = Some((since, wanted));
-        self.mode = Mode::Serving(live);
         Err(format!(
             "what lies in {} cannot be opened yet: {reason}; the other Coordinators are asked",
             self.place.name()
         ))
+    }
+
+    /// What lies there is under a key that is not at hand.
+    pub(super) fn became_strange(&mut self, wanted: Vec<super::KekId>) {
+        if let Some(live) = self.live_mut() {
+            let since = live.strange.as_ref().map_or_else(Instant::now, |(since, _)| *since);
+            live.strange = Some((since, wanted));
+        }
     }
 
     /// Takes another history: what an operator decided, or one beside which mine has nothing.
@@ -161,15 +178,11 @@ impl ClusterBackend {
         let found = opened.map(OpenedObject::standing);
         let last_writer = object.last_writer.clone();
         let divergence = Divergence { reason: reason.clone(), found, last_writer };
-        let mode = std::mem::replace(&mut self.mode, Mode::Closed);
-        self.mode = match mode {
-            Mode::Serving(live) | Mode::Diverged { live, .. } => {
-                tracing::error!(last_writer = divergence.last_writer, "diverged: {reason}");
-                self.place.report(super::Severity::Warning, "StateDiverged", &reason);
-                Mode::Diverged { live, divergence }
-            }
-            other => other,
-        };
+        if let Some(live) = self.live().cloned() {
+            tracing::error!(last_writer = divergence.last_writer, "diverged: {reason}");
+            self.place.report(super::Severity::Warning, "StateDiverged", &reason);
+            self.mode = Mode::Diverged { live, divergence };
+        }
         reason
     }
 

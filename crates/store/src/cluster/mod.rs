@@ -21,6 +21,8 @@ mod place;
 mod recovery;
 #[cfg(any(test, feature = "testing"))]
 pub mod simulated;
+#[cfg(test)]
+mod tests;
 mod upkeep;
 mod view;
 mod waiting;

@@ -99,27 +99,18 @@ impl ClusterBackend {
             return;
         }
         self.look_at = Instant::now() + self.tuning.validate_every;
-        let mode = std::mem::replace(&mut self.mode, Mode::Closed);
-        let Mode::Diverged { mut live, divergence } = mode else { return self.mode = mode };
+        let Mode::Diverged { live, divergence } = &self.mode else { return };
+        let (live, divergence) = (live.clone(), divergence.clone());
         // As if it served: what lies there is judged anew, and the judgement may be the same.
-        live.strange = None;
         self.mode = Mode::Serving(live);
         let by_peers = divergence.found.is_none() && divergence.last_writer.is_empty();
-        match self.catch_up() {
-            Ok(_) if by_peers && self.contradicting_peer().is_some() => {
-                if let Mode::Serving(live) = std::mem::replace(&mut self.mode, Mode::Closed) {
-                    self.mode = Mode::Diverged { live, divergence };
-                }
-            }
-            Ok(_) => tracing::info!("what lies in {} goes on from the state held here again", self.place.name()),
-            // Not readable now, or under a key still unknown: the judgement stands.
-            Err(_) => {
-                if let Mode::Serving(live) = std::mem::replace(&mut self.mode, Mode::Closed) {
-                    self.mode = Mode::Diverged { live, divergence };
-                } else if let Mode::Closed = self.mode {
-                    // Diverged again, with what was found now.
-                }
-            }
+        let goes_on = self.catch_up().is_ok();
+        if goes_on && !(by_peers && self.contradicting_peer().is_some()) {
+            return tracing::info!("what lies in {} goes on from the state held here again", self.place.name());
+        }
+        // Not readable now, under a key still unknown, or contradicted by a peer: the judgement stands.
+        if let Mode::Serving(live) = &self.mode {
+            self.mode = Mode::Diverged { live: live.clone(), divergence };
         }
     }
 
@@ -130,7 +121,8 @@ impl ClusterBackend {
                 Relation::Foreign => "of another deployment",
                 _ => "with another history",
             };
-            let Mode::Serving(live) = std::mem::replace(&mut self.mode, Mode::Closed) else { return };
+            let Mode::Serving(live) = &self.mode else { return };
+            let live = live.clone();
             let reason = format!(
                 "the Coordinator at {address} holds a state {what} than this one: {} shows different states to different \
                  Coordinators. Nothing is written and no Marble admitted until that is put right",

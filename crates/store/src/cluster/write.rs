@@ -32,6 +32,13 @@ pub(super) struct Attempt {
     begun: Instant,
 }
 
+impl Attempt {
+    /// The first write of a deployment under new keys.
+    fn is_founding(&self) -> bool {
+        self.sequence == 1
+    }
+}
+
 /// A write that is in force.
 #[derive(Debug)]
 pub(super) struct Sent {
@@ -197,7 +204,7 @@ impl ClusterBackend {
         }
     }
 
-    fn resolve_by(&self, attempt: &Attempt, object: &Object) -> Resolved {
+    fn resolve_by(&mut self, attempt: &Attempt, object: &Object) -> Resolved {
         let Some(data) = &object.sealed_data else { return Resolved::Missing };
         if *data == attempt.content.sealed_data {
             return Resolved::Applied { version: object.version.clone(), newer: None };
@@ -214,7 +221,13 @@ impl ClusterBackend {
                 }
                 Resolved::Lost
             }
-            Err(Unopened::NoKey { reason, .. }) => Resolved::Unknown(reason),
+            // Nobody else has the key of a state that is being founded yet, so nobody can have gone on from it.
+            Err(Unopened::NoKey { .. }) if attempt.is_founding() => Resolved::Lost,
+            // Only who has the key can tell; the others are asked for it.
+            Err(Unopened::NoKey { wanted, reason, .. }) => {
+                self.became_strange(wanted);
+                Resolved::Unknown(reason)
+            }
             // Whatever was put there is not what this attempt wrote, and nothing that compares with its base.
             Err(Unopened::Refused(_) | Unopened::Upstream(_)) => Resolved::Lost,
         }

@@ -27,6 +27,8 @@ pub const BANKS: [char; 3] = ['a', 'b', 'c'];
 pub const PARTS_OF_A_BANK: u8 = 15;
 /// What `kubectl apply` notes on the object: an old copy of the whole state.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+/// Where MarbleRun is if nobody says otherwise.
+const NAMESPACE: &str = "marblerun";
 /// What an API server takes as annotations of one object, names and values.
 pub const MOST_ANNOTATIONS: usize = 262_144;
 /// What an API server takes as values of one Secret.
@@ -192,10 +194,10 @@ impl StateSecret {
     /// [`MOST_ANNOTATIONS`].
     pub fn annotations_when_applied(&self) -> usize {
         let mut object = serde_json::to_value(self.object(&self.name)).unwrap_or_default();
-        if let (Some(namespace), Some(metadata)) = (&self.namespace, object.get_mut("metadata")) {
-            metadata["namespace"] = namespace.as_str().into();
-            // `kubectl` always writes it.
-            metadata["annotations"] = serde_json::to_value(&self.annotations).unwrap_or_default();
+        if let Some(metadata) = object.get_mut("metadata").and_then(serde_json::Value::as_object_mut) {
+            // `kubectl` always writes both.
+            metadata.insert("namespace".to_owned(), self.namespace.as_deref().unwrap_or(NAMESPACE).into());
+            metadata.insert("annotations".to_owned(), serde_json::to_value(&self.annotations).unwrap_or_default());
         }
         // And a line end.
         let noted = object.to_string().len() + 1;

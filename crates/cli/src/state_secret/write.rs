@@ -40,7 +40,7 @@ impl StateSecret {
                 let _ = writeln!(yaml, "    {}: {}", quoted(key), quoted(value));
             }
         }
-        let _ = write!(yaml, "{type_}{values}:\n");
+        let _ = writeln!(yaml, "{type_}{values}:");
         for (key, value) in &self.data {
             let _ = writeln!(yaml, "  {}: \"{}\"", quoted(key), marblerun_api::bytes::encode(value));
         }

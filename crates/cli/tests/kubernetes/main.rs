@@ -7,6 +7,7 @@ mod doctor;
 mod install;
 mod nodes;
 mod person;
+mod real;
 mod restore;
 mod sealed;
 mod takeover;

@@ -63,8 +63,7 @@ impl End {
     async fn new(attestation: PeerAttestation, by_product: bool) -> Self {
         let node = Arc::new(Silent { by_product: AtomicBool::new(by_product) });
         let times = Times { handshake: Duration::from_secs(20), ..Times::default() };
-        let appraiser =
-            Appraiser::new(attestation.clone(), None, times.attested, Clock::system(), node).await.unwrap();
+        let appraiser = Appraiser::new(attestation.clone(), None, times.attested, Clock::system(), node).await.unwrap();
         Self { tls: TlsConfigs::new(Timestamp::now()).unwrap(), appraiser, attestation, times }
     }
 
@@ -137,9 +136,7 @@ async fn whoever_differs_is_turned_away_and_told_why() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_build_is_a_peer_only_where_both_seal_by_product() {
-    let end = |identity: &str, by_product| {
-        End::new(PeerAttestation::simulated(identity.parse().unwrap()), by_product)
-    };
+    let end = |identity: &str, by_product| End::new(PeerAttestation::simulated(identity.parse().unwrap()), by_product);
     let (one, other) = (IDENTITY, "measurement=09,signer=02,product=3,svn=4");
     assert!(meet(&end(one, true).await, &end(other, true).await).await.0.is_ok());
     let (_, by_server) = meet(&end(one, true).await, &end(other, false).await).await;

@@ -4,13 +4,8 @@ use super::*;
 
 fn greeting() -> PeerGreeting {
     let mark = |n: u8| WriterMark { boot: BootId([n; 16]), sequence: n.into(), commit: CommitId([n; 16]) };
-    let life = |number, cause, cut_off| Incarnation {
-        number,
-        id: [7; 16],
-        cause,
-        confirmed_by: "admin".to_owned(),
-        cut_off,
-    };
+    let life =
+        |number, cause, cut_off| Incarnation { number, id: [7; 16], cause, confirmed_by: "admin".to_owned(), cut_off };
     PeerGreeting {
         boot: BootId([1; 16]),
         standing: Some(Standing {

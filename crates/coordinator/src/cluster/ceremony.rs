@@ -27,6 +27,21 @@ impl Others for Peers {
         Peers::serving(self)
     }
 
+    fn possible_holder(&self) -> Option<String> {
+        self.inner.newest().iter().find_map(|peer| {
+            let address = for_log(&peer.address);
+            match &peer.answer {
+                PeerAnswer::Greeted(greeting) if greeting.serving => {
+                    Some(format!("the Coordinator at {address} serves it"))
+                }
+                PeerAnswer::Silent(reason) | PeerAnswer::Rejected(reason) => {
+                    Some(format!("the Coordinator that is listed at {address} may hold its key ({})", for_log(reason)))
+                }
+                PeerAnswer::Greeted(_) | PeerAnswer::Myself | PeerAnswer::Nobody => None,
+            }
+        })
+    }
+
     fn have_been_asked(&self) -> bool {
         self.inner.greeted.load(Ordering::Acquire)
     }

@@ -195,6 +195,9 @@ impl Coordinator {
                 "a sealed state waits for recovery, and MARBLERUN_RECOVERY_RESET=deny forbids to set a manifest over it",
             ));
         }
+        if self.snapshot().phase() == Phase::Recovery {
+            self.recovery.require_nobody_holds_it()?;
+        }
         let raw = Bytes::from(raw);
         let prepare = |state: Arc<State>| {
             let (raw, now, shown) = (raw.clone(), self.settings.clock.now(), self.authority_beside(&state));

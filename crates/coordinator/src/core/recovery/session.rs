@@ -37,7 +37,7 @@ impl Session {
         }
         let sets = material.sets;
         let session = match before {
-            Some(before) if before.name == name => before.unless_expired(),
+            Some(before) if before.name == name => before.unless_expired(Instant::now()),
             Some(Self { shared: Some(mut shared), used, .. }) => {
                 let fresh = Ceremony::new(&sets);
                 shared.refit(|upload| fresh.place(upload));
@@ -56,9 +56,9 @@ impl Session {
     }
 
     /// The others forget at the same time, or a little later; what they tell then has been idle for as long.
-    fn unless_expired(self) -> Self {
+    fn unless_expired(self, now: Instant) -> Self {
         match &self.shared {
-            Some(shared) if !shared.is_empty() && self.used.elapsed() >= UNUSED => {
+            Some(shared) if !shared.is_empty() && now.saturating_duration_since(self.used) >= UNUSED => {
                 tracing::warn!("recovery secrets that were uploaded before are forgotten: the last is a day old");
                 let Self { name, sets, mut shared, .. } = self;
                 if let Some(shared) = &mut shared {
@@ -143,4 +143,53 @@ pub(super) fn name(material: &RecoveryMaterial, among_others: bool) -> [u8; 32] 
         set.unassigned_commitments.iter().for_each(|commitment| hash.update(commitment));
     }
     hash.finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use marblerun_state::Phase;
+    use zeroize::Zeroizing;
+
+    use super::*;
+    use crate::core::Clock;
+    use crate::start::temporary_state;
+
+    /// Nothing is known of the state, so that every secret is kept.
+    fn session(me: Option<[u8; 16]>) -> (Store, Session) {
+        let store = Store::in_memory(temporary_state(Phase::Recovery, "localhost", &Clock::system()).unwrap());
+        let mut session = Session::new([1; 32], Vec::new(), me);
+        let upload = Upload { secret: Zeroizing::new(vec![7; 32]), signature: Vec::new() };
+        assert!(session.add(&store, upload).is_ok());
+        (store, session)
+    }
+
+    #[test]
+    fn what_several_collected_is_forgotten_after_a_day_and_not_brought_back() {
+        let (store, session) = session(Some([2; 16]));
+        let session = session.unless_expired(Instant::now() + UNUSED - Duration::from_secs(60));
+        let told = session.union();
+        assert_eq!(told.uploads.len(), 1);
+        let mut session = session.unless_expired(Instant::now() + UNUSED);
+        assert!(session.union().uploads.is_empty());
+        let late = Union { idle: UNUSED, ..told.clone() };
+        assert!(!session.merge(&store, &late));
+        assert!(session.merge(&store, &Union { idle: UNUSED - Duration::from_secs(1), ..told }));
+        assert!(session.union().idle > Duration::from_secs(3600), "nobody has added to it since");
+    }
+
+    #[test]
+    fn one_alone_waits_for_its_key_holders_for_ever() {
+        let (_, session) = session(None);
+        let used = session.used;
+        assert_eq!(session.unless_expired(Instant::now() + 9 * UNUSED).used, used);
+    }
+
+    #[test]
+    fn shares_of_another_state_are_not_taken() {
+        let (store, mut session) = session(Some([2; 16]));
+        let mut other = session.union();
+        other.uploads[0].stamp.count = 99;
+        assert!(!session.merge(&store, &Union { header: [9; 32], ..other.clone() }));
+        assert!(session.merge(&store, &other));
+    }
 }

@@ -106,7 +106,11 @@ impl Writers {
 
     /// All, in the order of their boot ids.
     pub fn iter(&self) -> impl Iterator<Item = WriterMark> + '_ {
-        self.marks.iter().map(|(boot, (sequence, commit))| WriterMark { boot: *boot, sequence: *sequence, commit: *commit })
+        self.marks.iter().map(|(boot, (sequence, commit))| WriterMark {
+            boot: *boot,
+            sequence: *sequence,
+            commit: *commit,
+        })
     }
 
     /// The number of writers.
@@ -125,7 +129,8 @@ impl Writers {
     pub fn note(&mut self, mark: WriterMark) {
         self.marks.insert(mark.boot, (mark.sequence, mark.commit));
         while self.marks.len() > Self::MOST {
-            let oldest = self.marks.iter().min_by_key(|(boot, (sequence, _))| (*sequence, **boot)).map(|(boot, _)| *boot);
+            let oldest =
+                self.marks.iter().min_by_key(|(boot, (sequence, _))| (*sequence, **boot)).map(|(boot, _)| *boot);
             let Some(oldest) = oldest else { break };
             self.marks.remove(&oldest);
         }

@@ -27,21 +27,6 @@ impl Others for Peers {
         Peers::serving(self)
     }
 
-    fn possible_holder(&self) -> Option<String> {
-        self.inner.newest().iter().find_map(|peer| {
-            let address = for_log(&peer.address);
-            match &peer.answer {
-                PeerAnswer::Greeted(greeting) if greeting.serving => {
-                    Some(format!("the Coordinator at {address} serves it"))
-                }
-                PeerAnswer::Silent(reason) | PeerAnswer::Rejected(reason) => {
-                    Some(format!("the Coordinator that is listed at {address} may hold its key ({})", for_log(reason)))
-                }
-                PeerAnswer::Greeted(_) | PeerAnswer::Myself | PeerAnswer::Nobody => None,
-            }
-        })
-    }
-
     fn have_been_asked(&self) -> bool {
         self.inner.greeted.load(Ordering::Acquire)
     }
@@ -80,7 +65,6 @@ async fn exchange(inner: &Arc<Inner>, mine: Union) -> Vec<Union> {
 async fn tell(inner: &Inner, address: &str, mine: &Union) -> Result<Union, String> {
     let connection = Connection::to(inner, address).await.map_err(|error| error.to_string())?;
     let policy = inner.appraiser.policy();
-    policy.accepts(&connection.peer).map_err(|refusal| refusal.to_string())?;
     let bare = policy.accepts_receiver(&connection.peer).is_err().then(|| mine.without_secrets());
     let theirs = connection.ceremony(bare.as_ref().unwrap_or(mine)).await.map_err(|error| error.to_string())?;
     Ok(if policy.accepts_giver(&connection.peer).is_ok() { theirs } else { theirs.without_secrets() })

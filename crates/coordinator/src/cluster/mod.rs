@@ -16,6 +16,7 @@ mod channel;
 mod greeting;
 mod keys;
 mod node;
+mod of_store;
 mod peers;
 mod rounds;
 mod serve;
@@ -23,7 +24,8 @@ mod service;
 mod times;
 mod union;
 
-pub use addresses::{Addresses, Combined, Fixed};
+pub use addresses::{Addresses, Combined, Fixed, Listing};
 pub use node::{Giving, Node};
+pub use of_store::StoreNode;
 pub use peers::{Peers, PeersConfig, PeersError};
 pub use times::Times;

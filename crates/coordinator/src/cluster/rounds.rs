@@ -43,7 +43,10 @@ pub(super) async fn run(inner: Arc<Inner>) {
 /// One round. The node hears what came of it.
 pub(super) async fn round(inner: &Arc<Inner>, deadline: Duration) -> Vec<Peer> {
     let _one_at_a_time = inner.rounds.lock().await;
-    let listed = resolved(inner.addresses.listed(), deadline).await;
+    let listed = timeout(deadline / 2, inner.addresses.listed()).await.unwrap_or_default();
+    // Who cannot be told of now is where he was.
+    let listed = listed.unwrap_or_else(|| inner.newest().iter().map(|peer| peer.address.clone()).collect());
+    let listed = resolved(listed, deadline).await;
     let mut asking = JoinSet::new();
     for (place, listed) in listed.into_iter().enumerate() {
         let inner = Arc::clone(inner);
@@ -124,7 +127,7 @@ async fn greet(inner: &Inner, address: &str) -> Result<PeerGreeting, CallError> 
     let boot = inner.node.boot_id();
     if let Some(connection) = inner.connection(address) {
         // What was asked for when it was attested may be less than what is asked for now.
-        if let Err(refusal) = inner.appraiser.policy().accepts(&connection.peer) {
+        if let Err(refusal) = inner.appraiser.meeting().accepts(&connection.peer) {
             return Err(CallError::Rejected(format!("the peer is refused: {refusal}")));
         }
         match connection.hello(boot).await {

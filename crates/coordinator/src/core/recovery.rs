@@ -104,23 +104,6 @@ impl Recovery {
         self.together.get()?.others.serving()
     }
 
-    /// Refuses to give the state up as long as another instance may have it.
-    pub(super) fn require_nobody_holds_it(&self) -> Result<(), Error> {
-        let Some(together) = self.together.get() else { return Ok(()) };
-        self.require_opened(together)?;
-        match together.others.possible_holder() {
-            None => Ok(()),
-            Some(holder) => Err(Error::new(
-                ErrorKind::Conflict,
-                "peer_may_hold_state",
-                format!(
-                    "a sealed state waits for its key, and {holder}: no manifest is set over it. Wait until that \
-                     Coordinator has given the key to this one, or stop it if the state is to be given up"
-                ),
-            )),
-        }
-    }
-
     /// Takes one secret, plain or encrypted to an ephemeral key.
     pub(super) async fn recover(
         &self,

@@ -13,6 +13,7 @@ use crate::core::answer::ManifestSetAnswer;
 use crate::core::audit;
 use crate::core::candidate::{Candidate, Purpose};
 use crate::core::installation::{self, Installation};
+use crate::core::sameness::same_authority;
 use crate::core::transaction::{Step, record_all};
 use crate::core::update_log::{Entry, line};
 use crate::error::Error;
@@ -62,10 +63,10 @@ pub(super) fn prepare(
 /// The second half.
 pub(super) fn commit(draft: &mut Draft, prepared: &Prepared) -> Result<ManifestSetAnswer, Step> {
     require_acceptance(draft.state())?;
-    if !Arc::ptr_eq(draft.state().authority(), &prepared.base) {
+    if !same_authority(draft.state().authority(), &prepared.base) {
         return Err(Step::Stale);
     }
-    if !Arc::ptr_eq(&prepared.base, &prepared.shown) {
+    if !same_authority(&prepared.base, &prepared.shown) {
         record_all(draft, [Change::Authority(Arc::clone(&prepared.shown))])?;
     }
     let waited = draft.state().phase() == Phase::Recovery;

@@ -242,27 +242,6 @@ async fn the_temporary_root_of_all_stays_where_a_manifest_is_set_over_the_state(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_state_is_not_given_up_while_somebody_may_hold_its_key() {
-    let cluster = Cluster::new(2, 1, 0).await;
-    let manifest = || br#"{"Packages":{"app":{"Debug":true}},"Marbles":{"web":{"Package":"app"}}}"#.to_vec();
-    let (first, second) = (&cluster.members[0], &cluster.members[1]);
-    second.1.node.serving.store(true, Ordering::Relaxed);
-    first.1.greet().await;
-    let refused = first.0.set_manifest(manifest()).await.unwrap_err();
-    assert_eq!((refused.kind, refused.code), (ErrorKind::Conflict, "peer_may_hold_state"));
-    assert!(refused.message.contains("serves it"), "{refused}");
-    second.1.node.serving.store(false, Ordering::Relaxed);
-    cluster.listed.0.lock().unwrap().push("no-such-name.invalid:1".to_owned());
-    first.1.greet().await;
-    let refused = first.0.set_manifest(manifest()).await.unwrap_err();
-    assert!(refused.message.contains("no-such-name.invalid"), "{refused}");
-    cluster.listed.0.lock().unwrap().pop();
-    first.1.greet().await;
-    first.0.set_manifest(manifest()).await.unwrap();
-    cluster.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn beside_a_peer_that_serves_recovery_keys_are_used_by_force_alone() {
     let cluster = Cluster::new(2, 1, 0).await;
     cluster.members[1].1.node.serving.store(true, Ordering::Relaxed);

@@ -80,14 +80,12 @@ impl From<&crate::Change> for Change {
                 Kind::AuditBase(AuditBase { trail: *kind as u32, sequence: base.sequence, hash: base.hash.to_vec() })
             }
             C::Writers(marks) => Kind::Writers(Writers { marks: marks.iter().map(WriterMark::from).collect() }),
-            C::Incarnations(incarnations) => Kind::Incarnations(Incarnations {
-                incarnations: incarnations.iter().map(Incarnation::from).collect(),
-            }),
-            C::Home(home) => Kind::Home(Home {
-                backend: home.backend.clone(),
-                place: home.place.clone(),
-                uid: home.uid.clone(),
-            }),
+            C::Incarnations(incarnations) => {
+                Kind::Incarnations(Incarnations { incarnations: incarnations.iter().map(Incarnation::from).collect() })
+            }
+            C::Home(home) => {
+                Kind::Home(Home { backend: home.backend.clone(), place: home.place.clone(), uid: home.uid.clone() })
+            }
         };
         Self { kind: Some(kind) }
     }

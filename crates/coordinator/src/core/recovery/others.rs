@@ -54,9 +54,6 @@ pub trait Others: Send + Sync + 'static {
     /// One that serves clients, if any is known to.
     fn serving(&self) -> Option<String>;
 
-    /// Where somebody may be who can open the state, or is serving it, and why that is not known better.
-    fn possible_holder(&self) -> Option<String>;
-
     /// Whether all have been greeted once.
     fn have_been_asked(&self) -> bool;
 

@@ -18,8 +18,8 @@ pub(super) struct Session {
     ceremony: Ceremony,
     /// With the others, if there are any.
     shared: Option<SharedUploads>,
-    /// When a secret was last accepted, here or elsewhere.
-    used: Instant,
+    /// When a secret that is kept was last accepted, here or elsewhere.
+    used: Option<Instant>,
 }
 
 impl Session {
@@ -52,19 +52,22 @@ impl Session {
 
     fn new(name: [u8; 32], sets: Vec<RecoverySet>, me: Option<[u8; 16]>) -> Self {
         let ceremony = Ceremony::new(&sets);
-        Self { name, sets, ceremony, shared: me.map(SharedUploads::new), used: Instant::now() }
+        Self { name, sets, ceremony, shared: me.map(SharedUploads::new), used: None }
     }
 
     /// The others forget at the same time, or a little later; what they tell then has been idle for as long.
     fn unless_expired(self, now: Instant) -> Self {
         match &self.shared {
-            Some(shared) if !shared.is_empty() && now.saturating_duration_since(self.used) >= UNUSED => {
+            Some(shared)
+                if !shared.is_empty()
+                    && self.used.is_some_and(|used| now.saturating_duration_since(used) >= UNUSED) =>
+            {
                 tracing::warn!("recovery secrets that were uploaded before are forgotten: the last is a day old");
                 let Self { name, sets, mut shared, .. } = self;
                 if let Some(shared) = &mut shared {
                     shared.refit(|_| None);
                 }
-                Self { name, ceremony: Ceremony::new(&sets), sets, shared, used: Instant::now() }
+                Self { name, ceremony: Ceremony::new(&sets), sets, shared, used: None }
             }
             _ => self,
         }
@@ -75,7 +78,7 @@ impl Session {
         let place = self.shared.is_some().then(|| self.ceremony.place(&upload)).flatten();
         if let (Some(shared), Some(place)) = (&mut self.shared, place) {
             shared.note(place, upload.clone());
-            self.used = Instant::now();
+            self.used = Some(Instant::now());
         }
         self.ceremony.add(upload, &|candidate| store.opens(candidate))
     }
@@ -90,8 +93,7 @@ impl Session {
         if !shared.merge(&theirs.uploads, |upload| ceremony.place(upload)) {
             return false;
         }
-        let used = Instant::now().checked_sub(theirs.idle).unwrap_or(self.used);
-        self.used = self.used.max(used);
+        self.used = self.used.max(Instant::now().checked_sub(theirs.idle));
         self.ceremony = replay(&self.sets, &shared.all(), &|candidate| store.opens(candidate)).0;
         true
     }
@@ -106,7 +108,7 @@ impl Session {
     pub(super) fn union(&self) -> Union {
         Union {
             header: self.name,
-            idle: self.used.elapsed(),
+            idle: self.used.map(|used| used.elapsed()).unwrap_or_default(),
             finished: false,
             uploads: self.shared.as_ref().map(SharedUploads::all).unwrap_or_default(),
             sessions: Vec::new(),

@@ -16,7 +16,6 @@ mod channel;
 mod greeting;
 mod keys;
 mod node;
-mod of_store;
 mod peers;
 mod rounds;
 mod serve;
@@ -24,8 +23,7 @@ mod service;
 mod times;
 mod union;
 
-pub use addresses::{Addresses, Combined, Fixed, Listing};
+pub use addresses::{Addresses, Combined, Fixed};
 pub use node::{Giving, Node};
-pub use of_store::StoreNode;
 pub use peers::{Peers, PeersConfig, PeersError};
 pub use times::Times;

@@ -43,10 +43,7 @@ pub(super) async fn run(inner: Arc<Inner>) {
 /// One round. The node hears what came of it.
 pub(super) async fn round(inner: &Arc<Inner>, deadline: Duration) -> Vec<Peer> {
     let _one_at_a_time = inner.rounds.lock().await;
-    let listed = timeout(deadline / 2, inner.addresses.listed()).await.unwrap_or_default();
-    // Who cannot be told of now is where he was.
-    let listed = listed.unwrap_or_else(|| inner.newest().iter().map(|peer| peer.address.clone()).collect());
-    let listed = resolved(listed, deadline).await;
+    let listed = resolved(inner.addresses.listed(), deadline).await;
     let mut asking = JoinSet::new();
     for (place, listed) in listed.into_iter().enumerate() {
         let inner = Arc::clone(inner);

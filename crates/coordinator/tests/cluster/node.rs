@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use marblerun_attestation::PeerAttestation;
-use marblerun_coordinator::cluster::{Addresses, Giving, Listing, Node, Peers, PeersConfig, Times};
+use marblerun_coordinator::cluster::{Addresses, Giving, Node, Peers, PeersConfig, Times};
 use marblerun_coordinator::config::ListenAddress;
 use marblerun_coordinator::core::Clock;
 use marblerun_state::BootId;
@@ -76,8 +76,8 @@ impl Node for MemoryNode {
 pub struct Listed(pub Arc<Mutex<Vec<String>>>);
 
 impl Addresses for Listed {
-    fn listed(&self) -> Listing<'_> {
-        Box::pin(std::future::ready(Some(self.0.lock().unwrap().clone())))
+    fn listed(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
     }
 }
 

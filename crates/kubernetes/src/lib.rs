@@ -32,4 +32,3 @@ pub use kubernetes::{Kubernetes, KubernetesConfig, PodReference};
 pub use names::{NameError, Names};
 pub use place::KubernetesPlace;
 pub use refusals::{Refusal, Refusals};
-pub use watch::Changed;

@@ -1,5 +1,6 @@
 //! One state, several Coordinators: what they share, and what each needs of the place where it lies.
 
+mod changed;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
 mod handle;
@@ -10,6 +11,7 @@ mod place;
 pub mod simulated;
 mod view;
 
+pub use changed::Changed;
 pub(crate) use handle::Desk;
 pub use handle::{Cluster, DecisionError};
 pub use kek::{Kek, KekId};

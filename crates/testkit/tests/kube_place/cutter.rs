@@ -54,16 +54,23 @@ impl Cutter {
         Self { port, shared }
     }
 
+    #[allow(dead_code, reason = "in Kubernetes it is in the kubeconfig")]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     pub fn set(&self, mode: Mode) {
         *self.shared.mode.lock().unwrap() = mode;
         self.shared.changed.notify_all();
     }
 
+    #[allow(dead_code, reason = "not counted for etcd")]
     pub fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::SeqCst)
     }
 
     /// A kubeconfig that goes through here.
+    #[allow(dead_code, reason = "etcd has none")]
     pub fn kubeconfig(&self, of: &Path, folder: &Path) -> PathBuf {
         let text = std::fs::read_to_string(of).unwrap();
         let (before, after) = text.split_once("https://127.0.0.1:").unwrap();

@@ -20,7 +20,7 @@ pub(crate) struct AboutState {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct AboutArchive {
     reason: String,
-    pub(crate) time: jiff::Timestamp,
+    time: String,
     source: String,
     pub(crate) digest: String,
 }
@@ -47,6 +47,12 @@ impl AboutArchive {
             ArchiveReason::Restored => "restored",
             ArchiveReason::Damaged => "damaged",
         };
+        let time = time.to_string();
         Self { reason: reason.to_owned(), time, source: object.version.revision.clone(), digest: hex::encode(digest) }
+    }
+
+    /// When it was made, by the clock of who made it.
+    pub(crate) fn time(&self) -> Option<jiff::Timestamp> {
+        self.time.parse().ok()
     }
 }

@@ -30,7 +30,7 @@ pub(crate) fn list(connection: &Connection, keys: &Keys) -> Result<Vec<Archive>,
             Some(digest) => digest,
             None => computed(connection, keys, place)?,
         };
-        archives.push(Archive { place, age: about.map(|about| age(about.time)), digest });
+        archives.push(Archive { place, age: about.and_then(|about| about.time()).map(age), digest });
     }
     Ok(archives)
 }

@@ -122,12 +122,23 @@ impl Connection {
         let answer = tokio::time::timeout(deadline, client.txn(request)).await;
         let answer = answer
             .unwrap_or_else(|_| Err(Status::deadline_exceeded(format!("no answer within {} s", deadline.as_secs()))));
-        if let Err(status) = &answer
-            && is_of_the_member(status)
-        {
-            self.turn();
+        match answer {
+            Err(status) if is_of_the_member(&status) => {
+                self.turn();
+                Err(self.explained(status))
+            }
+            answer => answer.map(tonic::Response::into_inner),
         }
-        answer.map(tonic::Response::into_inner)
+    }
+
+    /// etcd closes the connection of a client without a certificate, and says nothing that would be heard.
+    fn explained(&self, status: Status) -> Status {
+        if self.config.identity.is_some() || self.config.ca_file.is_none() {
+            return status;
+        }
+        let told = std::error::Error::source(&status).map(|cause| format!(": {}", chain(cause))).unwrap_or_default();
+        let hint = "if etcd wants client certificates, set MARBLERUN_ETCD_CERT_FILE and MARBLERUN_ETCD_KEY_FILE";
+        Status::new(status.code(), format!("{}{told}; {hint}", status.message()))
     }
 }
 

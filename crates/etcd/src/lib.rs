@@ -19,6 +19,8 @@ mod verdict;
 mod watch;
 mod wire;
 
+pub use marblerun_store::cluster::Changed;
+
 pub use config::{ConfigError, EtcdConfig};
 pub use connection::ConnectError;
 pub use etcd::Etcd;

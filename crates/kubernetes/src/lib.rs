@@ -25,6 +25,8 @@ mod state_object;
 mod verdict;
 mod watch;
 
+pub use marblerun_store::cluster::Changed;
+
 pub use access::{Access, AccessError, SERVICE_ACCOUNT};
 pub use connection::ConnectError;
 pub use discovery::Discovery;

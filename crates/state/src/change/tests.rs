@@ -102,7 +102,7 @@ fn retired_root() -> impl Strategy<Value = RetiredRoot> {
 }
 
 fn audit_entry() -> impl Strategy<Value = AuditEntry> {
-    let event = (1u32..=13).prop_map(|number| crate::AuditEvent::from_number(number).unwrap());
+    let event = (1u32..=15).prop_map(|number| crate::AuditEvent::from_number(number).unwrap());
     let texts = (name(), name(), option::of(name()), option::of(name()), option::of(name()));
     (any::<u64>(), any::<u64>(), event, texts, any::<u64>()).prop_map(
         |(sequence, time_ms, event, (actor, subject, before, after, reason), count)| AuditEntry {

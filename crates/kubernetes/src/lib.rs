@@ -25,6 +25,8 @@ mod state_object;
 mod verdict;
 mod watch;
 
+pub use marblerun_store::cluster::Changed;
+
 pub use access::{Access, AccessError, SERVICE_ACCOUNT};
 pub use connection::ConnectError;
 pub use discovery::Discovery;
@@ -32,4 +34,3 @@ pub use kubernetes::{Kubernetes, KubernetesConfig, PodReference};
 pub use names::{NameError, Names};
 pub use place::KubernetesPlace;
 pub use refusals::{Refusal, Refusals};
-pub use watch::Changed;

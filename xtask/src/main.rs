@@ -166,8 +166,8 @@ fn check() -> Result<()> {
     here(Command::new(deny).args(["--locked", "check", "bans", "licenses", "sources"]))
 }
 
-const FUZZ_TARGETS: [&str; 9] =
-    ["manifest", "yaml", "template", "sealed_data", "sealed_key", "change", "csr", "share", "evidence"];
+const FUZZ_TARGETS: [&str; 10] =
+    ["manifest", "yaml", "template", "sealed_data", "sealed_key", "change", "csr", "share", "evidence", "admission"];
 
 fn fuzz(seconds: u64, target: Option<String>) -> Result<()> {
     let cargo_fuzz = tool("cargo-fuzz", "0.13.1")?;

@@ -69,6 +69,8 @@ pub enum Mode {
     Recovery,
     /// Another file was put in place of the state; a restart loads it.
     Superseded,
+    /// What lies in the shared place does not go on from what is served here; an operator has to decide.
+    Diverged,
     /// Writing failed; reads go on.
     ReadOnly,
 }

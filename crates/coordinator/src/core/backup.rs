@@ -83,7 +83,7 @@ fn require_stored(status: StoreStatus) -> Result<StoreStatus, Error> {
             "no_sealed_state",
             "there is no sealed state of this Coordinator to back up (no manifest yet, or SealMode Disabled)",
         )),
-        StoreMode::Superseded | StoreMode::ReadOnly { .. } => Err(Error::new(
+        StoreMode::Superseded | StoreMode::Diverged { .. } | StoreMode::ReadOnly { .. } => Err(Error::new(
             ErrorKind::Unavailable,
             "unavailable",
             "the state cannot be written, so that a backup cannot be recorded; see the status",

@@ -37,6 +37,7 @@ fn of_mode(mode: &StoreMode) -> Option<String> {
         StoreMode::Superseded => Some(
             "another state file was put in place: nothing is written any more; a restart loads that file".to_owned(),
         ),
+        StoreMode::Diverged { reason } => Some(format!("nothing is written and nobody admitted: {reason}")),
         StoreMode::ReadOnly { reason } => {
             Some(format!("changes cannot be stored ({reason}); reads and activations go on"))
         }

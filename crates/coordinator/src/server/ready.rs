@@ -20,6 +20,7 @@ pub(super) fn readiness(coordinator: &Coordinator) -> (StatusCode, Readiness) {
         StoreMode::Superseded => {
             vec!["another file was put in place of the state; restart the Coordinator to load it".to_owned()]
         }
+        StoreMode::Diverged { reason } => vec![reason],
         StoreMode::Volatile | StoreMode::Durable | StoreMode::Recovery { .. } | StoreMode::ReadOnly { .. } => {
             Vec::new()
         }

@@ -68,6 +68,7 @@ impl Scraped {
             StoreMode::Durable => "durable",
             StoreMode::Recovery { .. } => "recovery",
             StoreMode::Superseded => "superseded",
+            StoreMode::Diverged { .. } => "diverged",
             StoreMode::ReadOnly { .. } => "read_only",
         };
         let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);

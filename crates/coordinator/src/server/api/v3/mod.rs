@@ -217,6 +217,7 @@ fn mode(mode: StoreMode) -> v3::Store {
         StoreMode::Durable => (v3::Mode::Durable, None, None),
         StoreMode::Recovery { code, message } => (v3::Mode::Recovery, Some(code.to_owned()), Some(message)),
         StoreMode::Superseded => (v3::Mode::Superseded, None, None),
+        StoreMode::Diverged { reason } => (v3::Mode::Diverged, None, Some(reason)),
         StoreMode::ReadOnly { reason } => (v3::Mode::ReadOnly, None, Some(reason)),
     };
     v3::Store { mode, code, message, sequence: 0, head: None, bytes: 0, slots: Vec::new() }

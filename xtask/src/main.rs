@@ -186,7 +186,7 @@ fn check() -> Result<()> {
     here(Command::new(deny).args(["--locked", "check", "bans", "licenses", "sources"]))
 }
 
-const FUZZ_TARGETS: [&str; 10] = [
+const FUZZ_TARGETS: [&str; 11] = [
     "manifest",
     "yaml",
     "template",
@@ -197,6 +197,7 @@ const FUZZ_TARGETS: [&str; 10] = [
     "share",
     "evidence",
     "peer_evidence",
+    "admission",
 ];
 
 fn fuzz(seconds: u64, target: Option<String>) -> Result<()> {

@@ -449,7 +449,9 @@ mod tests {
 
     #[test]
     fn what_null_takes_away_is_gone_and_numbers_may_stand_for_quantities() {
-        let settings = read("dcap: null\ntolerations: null\ncoordinator: {resources: {limits: null, requests: {cpu: 1}}}").unwrap();
+        let settings =
+            read("dcap: null\ntolerations: null\ncoordinator: {resources: {limits: null, requests: {cpu: 1}}}")
+                .unwrap();
         assert!(settings.dcap.is_none() && settings.tolerations.is_empty());
         let resources = settings.coordinator.resources.unwrap();
         assert!(resources.limits.is_none());

@@ -79,8 +79,7 @@ pub async fn run(global: &Global, output: &Output<'_>, args: &InstallArgs) -> Re
         make_namespace(&cluster).await?;
         output.progress(&format!("namespace/{} created", cluster.namespace));
     }
-    let kept: Vec<(String, String)> =
-        wanted.iter().map(|object| (object.kind.clone(), object.name.clone())).collect();
+    let kept: Vec<(String, String)> = wanted.iter().map(|object| (object.kind.clone(), object.name.clone())).collect();
     let plans = apply::plan(&cluster, wanted, args.force_conflicts).await?;
     let tell = |plan: &apply::Plan| output.progress(&line(plan));
     apply::apply(&cluster, &plans, args.force_conflicts, tell).await.with_context(|| unfinished(&cluster))?;
@@ -91,7 +90,8 @@ pub async fn run(global: &Global, output: &Output<'_>, args: &InstallArgs) -> Re
         wait(output, &cluster, &settings, args.timeout).await?;
     }
     output.progress("MarbleRun installed successfully");
-    let changes: Vec<Value> = plans.iter().map(|plan| json!({"object": plan.object.title(), "change": plan.verb()})).collect();
+    let changes: Vec<Value> =
+        plans.iter().map(|plan| json!({"object": plan.object.title(), "change": plan.verb()})).collect();
     output.report(&json!({"namespace": cluster.namespace, "waited": !args.no_wait, "changes": changes}), String::new)
 }
 
@@ -131,7 +131,11 @@ fn chart(args: &InstallArgs) -> Result<Chart> {
     Ok(Chart::of_same_version(&text("Chart.yaml")?, &text("values.yaml")?)?)
 }
 
-fn installation<'a>(chart: &'a Chart, settings: &'a Settings, namespace: &'a str) -> marblerun_install::Installation<'a> {
+fn installation<'a>(
+    chart: &'a Chart,
+    settings: &'a Settings,
+    namespace: &'a str,
+) -> marblerun_install::Installation<'a> {
     marblerun_install::Installation { settings, namespace, app_version: &chart.app_version }
 }
 
@@ -163,7 +167,8 @@ fn without_cluster(
 
 /// One document with all objects, which `kubectl apply -f -` takes. Values of Secrets are left out.
 fn print(output: &Output<'_>, objects: &[Object]) -> Result<()> {
-    let bodies: Vec<Value> = objects.iter().filter(|object| object.kind != "Secret").map(|object| object.body.clone()).collect();
+    let bodies: Vec<Value> =
+        objects.iter().filter(|object| object.kind != "Secret").map(|object| object.body.clone()).collect();
     for secret in objects.iter().filter(|object| object.kind == "Secret") {
         note(&format!("{} is left out, as it holds a private key or credentials", secret.title()));
     }
@@ -202,7 +207,8 @@ fn line(plan: &apply::Plan) -> String {
 fn detailed(plan: &apply::Plan) -> String {
     let nothing = || "(none)".to_owned();
     let changes = plan.differences.iter().map(|change| {
-        let (before, after) = (change.before.clone().unwrap_or_else(nothing), change.after.clone().unwrap_or_else(nothing));
+        let (before, after) =
+            (change.before.clone().unwrap_or_else(nothing), change.after.clone().unwrap_or_else(nothing));
         format!("\n    {}: {before} -> {after}", change.path)
     });
     format!("{}{}", line(plan), changes.collect::<String>())
@@ -256,6 +262,11 @@ fn no_repository() -> anyhow::Error {
 async fn devices(cluster: &Cluster, user: &mut UserValues, chart: &Chart, args: &InstallArgs) -> Result<()> {
     let settings = Settings::read(chart.values.with(user))?;
     if !settings.may_use_sgx() {
+        // Neither do Marbles use it, unless somebody says so.
+        let key = ["marbleInjector", "resourceKey"];
+        if user.get(&key).is_none() {
+            user.put(&key, json!(""));
+        }
         return Ok(());
     }
     if let Some(key) = &args.resource_key {
@@ -285,7 +296,8 @@ async fn devices(cluster: &Cluster, user: &mut UserValues, chart: &Chart, args: 
 fn refuse_to_lose_the_state(before: &Described, settings: &Settings) -> Result<()> {
     let kind = |distributed: bool| if distributed { "distributed" } else { "single" };
     if before.is_distributed != settings.is_distributed() {
-        let flag = if before.is_distributed { "add --distributed-deployment" } else { "leave out --distributed-deployment" };
+        let flag =
+            if before.is_distributed { "add --distributed-deployment" } else { "leave out --distributed-deployment" };
         return Err(Failure::conflict(format!(
             "the installation is a {} one, and would become a {} one, which keeps its state elsewhere: {flag}. To change \
              it, back up the state, 'marblerun uninstall', install anew and restore the backup",
@@ -359,7 +371,9 @@ async fn wait(output: &Output<'_>, cluster: &Cluster, settings: &Settings, secon
         .await?;
         match outcome {
             Outcome::Ready => {}
-            Outcome::ScaledDown => warn(&format!("deployment {name} is scaled to 0, and stays so; --replicas starts it")),
+            Outcome::ScaledDown => {
+                warn(&format!("deployment {name} is scaled to 0, and stays so; --replicas starts it"))
+            }
             Outcome::Absent => return Err(Failure::conflict(format!("deployment {name} was deleted meanwhile"))),
             Outcome::NotReady(rollout, troubles) => late.push(format!(
                 "deployment {name} was not ready after {seconds} seconds ({}/{} pods available){}",

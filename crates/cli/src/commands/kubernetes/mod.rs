@@ -3,8 +3,8 @@
 mod check;
 mod cluster;
 mod doctor;
-mod installation;
 mod install;
+mod installation;
 mod precheck;
 mod uninstall;
 mod waiting;

@@ -29,10 +29,8 @@ pub async fn run(global: &Global, output: &Output<'_>, args: &UninstallArgs) -> 
         return Err(left_to_helm(release, &cluster.namespace));
     }
     if args.delete_state {
-        let question = format!(
-            "Delete the state of MarbleRun in namespace {} of {} for ever?",
-            cluster.namespace, cluster.server
-        );
+        let question =
+            format!("Delete the state of MarbleRun in namespace {} of {} for ever?", cluster.namespace, cluster.server);
         if prompt::confirm(global, &question).await? == Consent::NobodyToAsk {
             return Err(Failure::usage("--delete-state needs --yes where there is nobody to ask; nothing was done"));
         }
@@ -131,7 +129,8 @@ async fn ours(cluster: &Cluster, kind: &Kind) -> Result<Vec<String>> {
             Err(error) => return Err(error).told("looking for the webhook's configuration"),
         };
         let label = |labels: std::collections::BTreeMap<String, String>| labels.get(names::MANAGED_BY).cloned();
-        let is_ours = found.and_then(|found| found.metadata.labels).and_then(label).is_some_and(|m| m == names::MANAGER);
+        let is_ours =
+            found.and_then(|found| found.metadata.labels).and_then(label).is_some_and(|m| m == names::MANAGER);
         return Ok(if is_ours { vec![name] } else { Vec::new() });
     }
     match api.list_metadata(&by_label).await {
@@ -186,7 +185,8 @@ async fn state(cluster: &Cluster, described: Option<&Described>) -> Result<Vec<S
     let secrets = cluster.here::<Secret>().list_metadata(&ListParams::default()).await.told("reading the Secrets")?;
     let there = secrets.items.into_iter().filter_map(|item| item.metadata.name);
     found.extend(there.filter(|name| names.secrets.contains(name)).map(|name| format!("secret/{name}")));
-    let config_map = cluster.here::<ConfigMap>().get_metadata_opt(&names.config_map).await.told("reading the ConfigMap")?;
+    let config_map =
+        cluster.here::<ConfigMap>().get_metadata_opt(&names.config_map).await.told("reading the ConfigMap")?;
     found.extend(config_map.map(|_| format!("configmap/{}", names.config_map)));
     let claims = cluster.here::<PersistentVolumeClaim>();
     let claim = claims.get_metadata_opt(&names.claim).await.told("reading the volume claim")?;
@@ -227,14 +227,23 @@ async fn delete_namespace(cluster: &Cluster) -> Result<Option<String>> {
         return Ok(None);
     }
     let mut others = Vec::new();
-    others.extend(cluster.list::<Pod>().await.told("reading the pods")?.into_iter().filter_map(|pod| pod.metadata.name));
-    others.extend(cluster.list::<Service>().await.told("reading the Services")?.into_iter().filter_map(|s| s.metadata.name));
+    others
+        .extend(cluster.list::<Pod>().await.told("reading the pods")?.into_iter().filter_map(|pod| pod.metadata.name));
+    others.extend(
+        cluster.list::<Service>().await.told("reading the Services")?.into_iter().filter_map(|s| s.metadata.name),
+    );
     let claims = cluster.list::<PersistentVolumeClaim>().await.told("reading the volume claims")?;
     // A claim that was just deleted may still be on its way out.
-    others.extend(claims.into_iter().filter(|claim| claim.metadata.deletion_timestamp.is_none()).filter_map(|claim| claim.metadata.name));
+    others.extend(
+        claims
+            .into_iter()
+            .filter(|claim| claim.metadata.deletion_timestamp.is_none())
+            .filter_map(|claim| claim.metadata.name),
+    );
     let secrets = cluster.here::<Secret>().list_metadata(&ListParams::default()).await.told("reading the Secrets")?;
     others.extend(secrets.items.into_iter().filter_map(|secret| secret.metadata.name));
-    let maps = cluster.here::<ConfigMap>().list_metadata(&ListParams::default()).await.told("reading the ConfigMaps")?;
+    let maps =
+        cluster.here::<ConfigMap>().list_metadata(&ListParams::default()).await.told("reading the ConfigMaps")?;
     others.extend(maps.items.into_iter().filter_map(|map| map.metadata.name).filter(|name| name != "kube-root-ca.crt"));
     if !others.is_empty() {
         note(&format!("namespace {name} stays, as others are in it: {}", others.join(", ")));

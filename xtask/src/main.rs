@@ -1,9 +1,10 @@
-//! Developer tasks: `cargo xtask test`, `demo`, `bench`, `docs`, `check`.
+//! Developer tasks: `cargo xtask test`, `demo`, `bench`, `docs`, `check`, `fuzz`, `dist`.
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "bench")]
 mod bench;
 mod compatibility;
+mod dist;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -48,6 +49,8 @@ enum Task {
         /// Only this target
         target: Option<String>,
     },
+    /// Make what is given out: tar archive, Debian package, container images, checksums
+    Dist(dist::Options),
 }
 
 fn main() -> Result<()> {
@@ -58,6 +61,7 @@ fn main() -> Result<()> {
         Task::Docs => docs(),
         Task::Check => check(),
         Task::Fuzz { seconds, target } => fuzz(seconds, target),
+        Task::Dist(options) => dist::run(&options),
     }
 }
 
@@ -151,7 +155,7 @@ fn bench(seconds: u64, clients: usize) -> Result<()> {
 fn docs() -> Result<()> {
     let mut command = cargo();
     command.current_dir(root()?).args(["test", "--locked", "--quiet", "reference_page"]);
-    command.args(["--package", "marblerun-cli", "--package", "marblerun-coordinator"]);
+    command.args(["--package", "marblerun-cli", "--package", "marblerun-coordinator", "--package", "marblerun-marble"]);
     run(command.env("MARBLERUN_UPDATE_DOCS", "1"))?;
     // The last: it is checked against the pages above.
     compatibility::write(&root()?)
@@ -184,15 +188,20 @@ fn fuzz(seconds: u64, target: Option<String>) -> Result<()> {
 
 /// A tool from the registry, built once into the user's cache.
 fn tool(name: &str, version: &str) -> Result<PathBuf> {
-    let cache = std::env::var_os("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
-        .context("neither XDG_CACHE_HOME nor HOME is set")?;
-    let tools = cache.join("marblerun/tools");
+    let tools = cache()?.join("tools");
     let path = tools.join("bin").join(name);
     if !path.is_file() {
         let version = format!("{name}@{version}");
         run(cargo().args(["install", "--locked", &version, "--root"]).arg(&tools))?;
     }
     Ok(path)
+}
+
+/// What is kept from one run to the next, in the user's cache.
+fn cache() -> Result<PathBuf> {
+    std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
+        .map(|cache| cache.join("marblerun"))
+        .context("neither XDG_CACHE_HOME nor HOME is set")
 }

@@ -75,7 +75,10 @@ pub fn run(options: &Options) -> Result<()> {
     let metadata = Metadata::read(&root, &release.target)?;
     let maker = Maker { root, release, built, debian, metadata };
 
-    let out = options.out.clone().unwrap_or_else(|| target_folder(&maker.root).join("dist"));
+    let out = match &options.out {
+        Some(out) => out.clone(),
+        None => crate::target_dir()?.join("dist"),
+    };
     let mut made = Tree::default();
     maker.archive(&mut made)?;
     maker.package(&mut made)?;
@@ -183,11 +186,6 @@ fn checksums(made: &mut Tree) {
         sums.push_str(&format!("{}  {path}\n", hex::encode(Sha256::digest(bytes))));
     }
     made.file("SHA256SUMS", 0o644, sums);
-}
-
-/// Where cargo builds.
-fn target_folder(root: &Path) -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |folder| root.join(folder))
 }
 
 /// Runs a command whose output matters only if it fails.

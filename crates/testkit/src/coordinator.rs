@@ -83,12 +83,18 @@ impl CoordinatorBuilder {
         self
     }
 
+    /// Listens on these ports instead of free ones.
+    #[must_use]
+    pub fn ports(mut self, client: u16, mesh: u16) -> Self {
+        self.client_port = Some(client);
+        self.mesh_port = Some(mesh);
+        self
+    }
+
     /// Listens on the same ports as an earlier process did.
     #[must_use]
-    pub fn same_ports(mut self, other: &Coordinator) -> Self {
-        self.client_port = Some(other.client_addr.port());
-        self.mesh_port = Some(other.mesh_addr.port());
-        self
+    pub fn same_ports(self, other: &Coordinator) -> Self {
+        self.ports(other.client_addr.port(), other.mesh_addr.port())
     }
 
     /// Starts the process and waits until its client API answers.

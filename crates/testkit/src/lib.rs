@@ -4,8 +4,10 @@
 
 mod coordinator;
 pub mod fixtures;
+pub mod kube;
 pub mod load;
 mod marble;
+mod reaper;
 mod soft_token;
 mod user;
 

@@ -26,10 +26,11 @@ pub struct Program {
 }
 
 /// All programs that are given out.
-pub const PROGRAMS: [Program; 4] = [
+pub const PROGRAMS: [Program; 5] = [
     Program { name: "marblerun", places: &[Place::Archive, Place::Package, Place::Image("coordinator")] },
     Program { name: "marblerun-coordinator", places: &[Place::Archive, Place::Package, Place::Image("coordinator")] },
     Program { name: "marblerun-premain", places: &[Place::Archive, Place::Package] },
+    Program { name: "marblerun-injector", places: &[Place::Archive, Place::Image("injector")] },
     Program { name: "marblerun-tar", places: &[Place::Image("coordinator")] },
 ];
 
@@ -57,8 +58,10 @@ pub const DEBIAN: [(&str, &str); 5] = [
 /// An image.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
-    /// Its name.
+    /// Name of its folder.
     pub name: &'static str,
+    /// Last part of its name in a registry, as the chart has it.
+    pub repository: &'static str,
     /// For people.
     pub title: &'static str,
     /// For people, in a sentence.
@@ -82,8 +85,11 @@ pub struct Plan {
 }
 
 /// All images.
-pub const IMAGES: [Plan; 1] = [Plan {
+pub const IMAGES: [Plan; 2] = [COORDINATOR, INJECTOR];
+
+const COORDINATOR: Plan = Plan {
     name: "coordinator",
+    repository: "coordinator",
     title: "MarbleRun Coordinator",
     description: "Attests Marbles, provisions them, and keeps the state of a deployment sealed.",
     entry: "/usr/bin/marblerun-coordinator",
@@ -103,7 +109,23 @@ pub const IMAGES: [Plan; 1] = [Plan {
         // The file grows while it is copied: docs/decisions/0125.
         tree.link("usr/bin/tar", "marblerun-tar");
     },
-}];
+};
+
+const INJECTOR: Plan = Plan {
+    name: "injector",
+    repository: "marble-injector",
+    title: "MarbleRun injector",
+    description: "Gives pods that are labelled as Marbles their environment: an admission webhook.",
+    // Where upstream has it.
+    entry: "/marble-injector",
+    folder: "/",
+    environment: &["PATH=/usr/bin"],
+    ports: &[8443],
+    volume: None,
+    shell: false,
+    certificates: false,
+    more: |tree| tree.link("marble-injector", "usr/bin/marblerun-injector"),
+};
 
 /// What busybox is called by: what `kubectl cp` starts (`sh`, `tail`, `test`), and what people look around with.
 pub const BUSYBOX: [&str; 36] = [

@@ -61,7 +61,6 @@ fn contains(bytes: &[u8], text: &[u8]) -> bool {
 /// compilers write down.
 pub fn build(root: &Path, release: &Release) -> Result<PathBuf> {
     let folders = folders(root)?;
-    let target = super::target_folder(root);
     let mut command = crate::cargo();
     command.current_dir(root).args(["build", "--locked", "--workspace", "--bins", "--release"]);
     command.env("CARGO_ENCODED_RUSTFLAGS", rust_flags(&folders));
@@ -69,8 +68,7 @@ pub fn build(root: &Path, release: &Release) -> Result<PathBuf> {
     command.env("CFLAGS", c_flags(&flags, &folders));
     command.env("MARBLERUN_COMMIT", release.commit.as_deref().unwrap_or_default());
     crate::run(&mut command)?;
-    let built = target.join("release");
-    Ok(built)
+    Ok(crate::target_dir()?.join("release"))
 }
 
 /// Refuses programs that tell where they were built.
@@ -89,7 +87,7 @@ fn folders(root: &Path) -> Result<Vec<(String, &'static str)>> {
         None => PathBuf::from(std::env::var_os("HOME").context("neither CARGO_HOME nor HOME is set")?).join(".cargo"),
     };
     let text = |path: &Path| path.to_str().map(str::to_owned).context("a folder whose name is no text");
-    Ok(vec![(text(root)?, "/marblerun"), (text(&super::target_folder(root))?, "/target"), (text(&cargo)?, "/cargo")])
+    Ok(vec![(text(root)?, "/marblerun"), (text(&crate::target_dir()?)?, "/target"), (text(&cargo)?, "/cargo")])
 }
 
 /// Arguments of rustc, in the form cargo takes them.

@@ -73,7 +73,7 @@ fn the_package_installs_runs_and_leaves_without_taking_the_state_along() {
         setpriv --reuid=marblerun --regid=marblerun --clear-groups marblerun-coordinator --version
         marblerun --help | head -1
         bash -n /usr/share/bash-completion/completions/marblerun
-        man --pager=cat marblerun-coordinator 2>&1 | grep -c EDG_COORDINATOR_SEAL_DIR
+        zcat /usr/share/man/man8/marblerun-coordinator.8.gz | grep -c EDG_COORDINATOR_SEAL_DIR
         echo '#mine' >> /etc/default/marblerun-coordinator
         dpkg --install /mnt/marblerun_*.deb
         grep '#mine' /etc/default/marblerun-coordinator
@@ -104,7 +104,7 @@ fn the_archive_unpacks_over_a_prefix_and_runs_there() {
     let dir = tempfile::tempdir().unwrap();
     let mut tar = Command::new("tar");
     run(tar.args(["--strip-components=1", "--no-same-owner", "-C"]).arg(dir.path()).arg("-xzf").arg(file(".tar.gz")));
-    for name in ["marblerun", "marblerun-premain", "marblerun-coordinator"] {
+    for name in ["marblerun", "marblerun-premain", "marblerun-coordinator", "marblerun-injector"] {
         run(Command::new(dir.path().join("bin").join(name)).arg("--help"));
     }
     let unit = fs::read_to_string(dir.path().join("lib/systemd/system/marblerun-coordinator.service")).unwrap();

@@ -17,7 +17,7 @@ mod sbom;
 mod tree;
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
@@ -119,13 +119,13 @@ impl Maker {
         tree.file(
             &format!("{folder}/licences.gz"),
             0o644,
-            gzip(crates::licences(&crates)?.as_bytes(), self.release.effort)?,
+            gzip(crates::licences(&crates)?.as_bytes(), 9)?,
         );
         Ok(())
     }
 
     fn host(&self, layout: &Layout) -> Result<Tree> {
-        let mut tree = hosts::files(layout, &self.root, &self.release, &self.built)?;
+        let mut tree = hosts::files(layout, &self.root, &self.built)?;
         let folder = format!("{}share/doc/marblerun", layout.prefix);
         self.licences(&mut tree, &folder, "marblerun", layout.place, &BTreeSet::new())?;
         Ok(tree)

@@ -126,9 +126,9 @@ pub fn documentation(tree: &mut Tree, root: &Path, release: &Release) -> Result<
         version(release),
         maintainer(),
     );
-    tree.file(&format!("{folder}/changelog.gz"), 0o644, gzip(entry.as_bytes(), release.effort)?);
+    tree.file(&format!("{folder}/changelog.gz"), 0o644, gzip(entry.as_bytes(), 9)?);
     let changes = hosts::text(&root.join("CHANGELOG.md"))?;
-    tree.file(&format!("{folder}/CHANGELOG.md.gz"), 0o644, gzip(changes.as_bytes(), release.effort)?);
+    tree.file(&format!("{folder}/CHANGELOG.md.gz"), 0o644, gzip(changes.as_bytes(), 9)?);
     tree.file(&format!("{folder}/copyright"), 0o644, hosts::text(&root.join("packaging/debian/copyright"))?);
     Ok(())
 }

@@ -87,7 +87,7 @@ pub fn system(plan: &Plan, debian: &Debian, built: &Programs) -> Result<(Tree, B
         tree.file("etc/ssl/certs/ca-certificates.crt", 0o644, certificates(debian.package("ca-certificates")?));
         used.insert("ca-certificates");
     }
-    accounts(&mut tree, plan.folder);
+    names(&mut tree, plan.folder);
     (plan.more)(&mut tree);
 
     let mut parts = BTreeSet::new();
@@ -107,8 +107,8 @@ pub fn system(plan: &Plan, debian: &Debian, built: &Programs) -> Result<(Tree, B
     Ok((tree, parts))
 }
 
-/// Who is who.
-fn accounts(tree: &mut Tree, home: &str) {
+/// Who is who, and where.
+fn names(tree: &mut Tree, home: &str) {
     let nobody = "/nonexistent:/bin/false";
     tree.file(
         "etc/passwd",
@@ -117,6 +117,8 @@ fn accounts(tree: &mut Tree, home: &str) {
     );
     tree.file("etc/group", 0o644, format!("root:x:0:\nmarblerun:x:{USER}:\nnogroup:x:65534:\n"));
     tree.file("etc/nsswitch.conf", 0o644, "passwd: files\ngroup: files\nhosts: files dns\n");
+    // Most runtimes put theirs in its place.
+    tree.file("etc/hosts", 0o644, "127.0.0.1 localhost\n::1 localhost\n");
 }
 
 /// All certificates of the package in one file, as Debian puts them together.

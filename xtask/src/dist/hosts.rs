@@ -6,7 +6,6 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::contents::{Place, programs};
 use super::programs::Programs;
-use super::release::Release;
 use super::tree::{Tree, gzip};
 
 /// Where things of a host belong.
@@ -47,7 +46,7 @@ pub const PACKAGE: Layout = Layout {
 };
 
 /// All files.
-pub fn files(layout: &Layout, root: &Path, release: &Release, built: &Programs) -> Result<Tree> {
+pub fn files(layout: &Layout, root: &Path, built: &Programs) -> Result<Tree> {
     let mut tree = Tree::default();
     let prefix = layout.prefix;
     for name in programs(layout.place) {
@@ -57,7 +56,7 @@ pub fn files(layout: &Layout, root: &Path, release: &Release, built: &Programs) 
         let section = name.rsplit('.').next().unwrap_or_default();
         let path = format!("{prefix}share/man/man{section}/{name}");
         if layout.compressed {
-            tree.file(&format!("{path}.gz"), 0o644, gzip(&page, release.effort)?);
+            tree.file(&format!("{path}.gz"), 0o644, gzip(&page, 9)?);
         } else {
             tree.file(&path, 0o644, page);
         }

@@ -18,7 +18,7 @@ pub struct Release {
     pub target: String,
     /// Version of the compiler.
     pub compiler: String,
-    /// How hard to compress, from 1 to 9.
+    /// How hard to compress what is large, from 1 to 9.
     pub effort: u32,
     /// The processor as Rust calls it (`x86_64`).
     pub architecture: &'static str,

@@ -178,7 +178,7 @@ fn the_reference_page_is_what_the_program_says() {
 fn the_manual_reference_page_is_what_the_program_says() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/man/marblerun-coordinator.8");
     let mut page = Vec::new();
-    clap_mangen::Man::new(Options::command()).section("8").render(&mut page).unwrap();
+    clap_mangen::Man::new(<Options as clap::CommandFactory>::command()).section("8").render(&mut page).unwrap();
     if std::env::var_os("MARBLERUN_UPDATE_DOCS").is_some() {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, &page).unwrap();

@@ -39,21 +39,21 @@ fn the_package_says_what_it_is_and_belongs_to_root() {
         assert!(!line.starts_with("-rw-rw") && !line.contains("/usr/local"), "{line}");
     }
     for path in [
-        "/usr/bin/marblerun",
-        "/usr/bin/marblerun-coordinator",
-        "/usr/bin/marblerun-premain",
-        "/usr/share/man/man1/marblerun.1.gz",
-        "/usr/share/man/man1/marblerun-backup-verify.1.gz",
-        "/usr/share/man/man1/marblerun-premain.1.gz",
-        "/usr/share/man/man8/marblerun-coordinator.8.gz",
-        "/usr/share/bash-completion/completions/marblerun",
-        "/usr/share/zsh/vendor-completions/_marblerun",
-        "/usr/share/fish/vendor_completions.d/marblerun.fish",
-        "/usr/share/doc/marblerun/copyright",
-        "/usr/share/doc/marblerun/licences.gz",
-        "/usr/share/doc/marblerun/sbom.cdx.json",
-        "/usr/lib/systemd/system/marblerun-coordinator.service",
-        "/etc/default/marblerun-coordinator",
+        " usr/bin/marblerun",
+        " usr/bin/marblerun-coordinator",
+        " usr/bin/marblerun-premain",
+        " usr/share/man/man1/marblerun.1.gz",
+        " usr/share/man/man1/marblerun-backup-verify.1.gz",
+        " usr/share/man/man1/marblerun-premain.1.gz",
+        " usr/share/man/man8/marblerun-coordinator.8.gz",
+        " usr/share/bash-completion/completions/marblerun",
+        " usr/share/zsh/vendor-completions/_marblerun",
+        " usr/share/fish/vendor_completions.d/marblerun.fish",
+        " usr/share/doc/marblerun/copyright",
+        " usr/share/doc/marblerun/licences.gz",
+        " usr/share/doc/marblerun/sbom.cdx.json",
+        " usr/lib/systemd/system/marblerun-coordinator.service",
+        " etc/default/marblerun-coordinator",
     ] {
         assert!(files.lines().any(|line| line.ends_with(path)), "{path}: {files}");
     }

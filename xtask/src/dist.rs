@@ -116,11 +116,7 @@ impl Maker {
         let programs: Vec<&str> = contents::programs(place).collect();
         let crates = self.metadata.crates(&programs)?;
         tree.file(&format!("{folder}/sbom.cdx.json"), 0o644, sbom::document(of, &self.release, &crates, parts)?);
-        tree.file(
-            &format!("{folder}/licences.gz"),
-            0o644,
-            gzip(crates::licences(&crates)?.as_bytes(), 9)?,
-        );
+        tree.file(&format!("{folder}/licences.gz"), 0o644, gzip(crates::licences(&crates)?.as_bytes(), 9)?);
         Ok(())
     }
 

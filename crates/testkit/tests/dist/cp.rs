@@ -18,7 +18,7 @@ use marblerun_testkit::{Coordinator, CoordinatorBuilder, RecoveryKeyPair, TestUs
 use serde_json::Value;
 
 use crate::container::Image;
-use crate::made::is_root;
+use crate::made::is_debian_and_root;
 
 const WRITERS: usize = 8;
 const COPIES: usize = 40;
@@ -82,7 +82,7 @@ async fn values(coordinator: &Coordinator, user: &TestUser) -> Vec<u64> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn kubectl_cp_under_full_load_copies_all_that_was_acknowledged_and_puts_it_back() {
-    if !is_root("run containers") {
+    if !is_debian_and_root() {
         return;
     }
     let dir = tempfile::tempdir().unwrap();

@@ -46,17 +46,29 @@ pub fn file(end: &str) -> PathBuf {
     found.remove(0)
 }
 
-/// Whether this process may do what runtimes and package managers do.
-pub fn is_root(what: &str) -> bool {
+/// Whether things can be made here.
+pub fn is_debian() -> bool {
+    let found = Command::new("apt-get").arg("--version").output().is_ok();
+    if !found {
+        eprintln!("SKIPPED: packages and images are made on Debian and its descendants");
+    }
+    found
+}
+
+/// Whether they can, and this process may do what runtimes and package managers do.
+pub fn is_debian_and_root() -> bool {
     let root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
     if !root {
-        eprintln!("SKIPPED: only root can {what}");
+        eprintln!("SKIPPED: only root can run containers and install packages");
     }
-    root
+    is_debian() && root
 }
 
 #[test]
 fn checksums_hold_and_the_same_inputs_give_the_same_bytes() {
+    if !is_debian() {
+        return;
+    }
     run(Command::new("sha256sum").args(["--check", "--strict", "--quiet", "SHA256SUMS"]).current_dir(made()));
     let dir = TempDir::new().unwrap();
     make(&dir.path().join("again"));

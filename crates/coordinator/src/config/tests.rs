@@ -278,3 +278,16 @@ fn the_reference_page_is_what_the_program_says() {
         "out of date: run `MARBLERUN_UPDATE_DOCS=1 cargo test -p marblerun-coordinator reference_page`"
     );
 }
+
+/// Shipped with the packages; the section of programs that are started by the system.
+#[test]
+fn the_manual_reference_page_is_what_the_program_says() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/man/marblerun-coordinator.8");
+    let mut page = Vec::new();
+    clap_mangen::Man::new(<Options as clap::CommandFactory>::command()).section("8").render(&mut page).unwrap();
+    if std::env::var_os("MARBLERUN_UPDATE_DOCS").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, &page).unwrap();
+    }
+    assert!(std::fs::read(&path).unwrap_or_default() == page, "out of date: run `cargo xtask docs`");
+}

@@ -2,6 +2,7 @@
 //! plays users and Marbles against them, and cleans up.
 #![forbid(unsafe_code)]
 
+pub mod chaos;
 mod coordinator;
 pub mod fixtures;
 pub mod kube;

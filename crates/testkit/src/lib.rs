@@ -6,6 +6,7 @@ pub mod chaos;
 mod coordinator;
 pub mod fixtures;
 pub mod kube;
+pub mod linearizable;
 pub mod load;
 mod marble;
 mod reaper;

@@ -168,6 +168,11 @@ fn docs() -> Result<()> {
     command.current_dir(root()?).args(["test", "--locked", "--quiet", "reference_page"]);
     command.args(["--package", "marblerun-cli", "--package", "marblerun-coordinator"]);
     run(command.env("MARBLERUN_UPDATE_DOCS", "1"))?;
+    // Of the tests in the testkit, only those of the chart make a page.
+    let mut command = cargo();
+    command.current_dir(root()?).args(["test", "--locked", "--quiet", "reference_page"]);
+    command.args(["--package", "marblerun-testkit", "--test", "chart"]);
+    run(command.env("MARBLERUN_UPDATE_DOCS", "1"))?;
     // The last: it is checked against the pages above.
     compatibility::write(&root()?)
 }

@@ -1,6 +1,7 @@
 //! The command line, as `clap` types. Names and defaults are upstream's where upstream has them.
 
 mod access;
+mod cluster;
 mod context;
 mod recover;
 mod sealed;
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 pub use access::{AccessCommand, ExplainArgs};
+pub use cluster::{ClusterCommand, KekCommand, RestoreCommand};
 pub use context::{AddContext, ContextCommand};
 pub use recover::{RecoverArgs, RecoverWithSignatureArgs, RecoverWithSignatureCommand, RecoveryKey, TokenKey};
 pub use sealed::{AtHand, AuditCommand, AuditKeys, BackupCommand, ExportFormat, OpenArgs, StateCommand};
@@ -182,6 +184,15 @@ pub enum Command {
     /// Back up, verify and restore the state of a standalone Coordinator
     #[command(subcommand, arg_required_else_help = true)]
     Backup(BackupCommand),
+    /// Tell what a Coordinator knows of the state that it shares with others
+    #[command(subcommand, arg_required_else_help = true)]
+    Cluster(ClusterCommand),
+    /// Decide about a state that was put in place of the one that Coordinators share
+    #[command(subcommand, arg_required_else_help = true)]
+    Restore(RestoreCommand),
+    /// Rotate the key that Coordinators share to open their state
+    #[command(subcommand, arg_required_else_help = true)]
+    Kek(KekCommand),
     /// Read and verify the audit trail: who did what to the deployment
     #[command(subcommand, arg_required_else_help = true)]
     Audit(AuditCommand),

@@ -111,6 +111,19 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ),
     ("backup restore", &["marblerun backup restore /backups/sealed_data /var/lib/marblerun"]),
     (
+        "cluster status",
+        &["marblerun cluster status coordinator.example:4433", "marblerun cluster status --context prod --output json"],
+    ),
+    ("restore accept", &["marblerun restore accept coordinator.example:4433 --cert alice.crt --key alice.key"]),
+    ("restore reject", &["marblerun restore reject coordinator.example:4433 --cert alice.crt --key alice.key --yes"]),
+    (
+        "kek rotate",
+        &[
+            "marblerun kek rotate coordinator.example:4433 --cert alice.crt --key alice.key",
+            "marblerun kek rotate --context prod --revoke",
+        ],
+    ),
+    (
         "state inspect",
         &[
             "marblerun state inspect /backups/sealed_data",

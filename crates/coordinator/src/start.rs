@@ -15,7 +15,7 @@ use marblerun_store::{RollbackPolicy, Store, StoreConfig};
 use zeroize::Zeroizing;
 
 use crate::config::Config;
-use crate::core::{Clock, Coordinator, Settings};
+use crate::core::{Clock, Coordinator, DEFAULT_OFFLINE_GRACE, Settings};
 use crate::untrusted::lines_for_log;
 
 mod startup_manifest;
@@ -41,6 +41,11 @@ pub enum StartError {
         /// Cause.
         reason: std::io::Error,
     },
+    /// It was asked to share a state.
+    #[error(
+        "EDG_STORE_BACKEND asks for a state that several Coordinators share, which this build does not serve. Run one Coordinator without EDG_STORE_BACKEND and EDG_DISTRIBUTED_COORDINATOR to keep the state in files"
+    )]
+    NoSharedStore,
     /// The start-up manifest is not in force.
     #[error(transparent)]
     Manifest(#[from] StartupManifestError),
@@ -73,6 +78,9 @@ pub async fn start_unless(
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
+    if config.cluster.is_some() {
+        return Err(StartError::NoSharedStore);
+    }
     let backend = tee::open(config.tee, config.dev_mode, &Devices::probe(Path::new("/")))?;
     // Read before anything is changed: a wrong path is found while nothing has happened yet.
     let manifest = config
@@ -99,6 +107,7 @@ pub async fn start_unless(
             clock,
             backend,
             marble_grace: config.marble_grace,
+            offline_grace: config.cluster.as_ref().map_or(DEFAULT_OFFLINE_GRACE, |cluster| cluster.offline_grace),
             deny_recovery_reset: config.deny_recovery_reset,
             warnings,
         },

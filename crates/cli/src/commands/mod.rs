@@ -4,6 +4,7 @@ mod access;
 mod audit;
 mod backup;
 mod certificate;
+mod cluster;
 mod context;
 mod demo;
 mod manifest;
@@ -35,6 +36,9 @@ pub async fn run(global: &Global, output: &Output<'_>, command: Command) -> Resu
         Command::Recover(args) => recover::run(global, output, args).await,
         Command::RecoverWithSignature(args) => recover::run_with_signature(global, output, args).await,
         Command::Backup(command) => backup::run(global, output, command).await,
+        Command::Cluster(command) => cluster::run(global, output, command).await,
+        Command::Restore(command) => cluster::restore(global, output, command).await,
+        Command::Kek(command) => cluster::kek(global, output, command).await,
         Command::Audit(command) => audit::run(global, output, command).await,
         Command::State(command) => state::run(output, command),
         Command::Demo(args) => demo::run(args).await,

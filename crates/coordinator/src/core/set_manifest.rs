@@ -13,6 +13,7 @@ use crate::core::answer::ManifestSetAnswer;
 use crate::core::audit;
 use crate::core::candidate::{Candidate, Purpose};
 use crate::core::installation::{self, Installation};
+use crate::core::sameness::same_authority;
 use crate::core::transaction::{Step, record_all};
 use crate::core::update_log::{Entry, line};
 use crate::error::Error;
@@ -52,7 +53,7 @@ pub(super) fn prepare(state: &State, raw: Bytes, actor: &'static str, now: Times
 /// The second half.
 pub(super) fn commit(draft: &mut Draft, prepared: &Prepared) -> Result<ManifestSetAnswer, Step> {
     require_acceptance(draft.state())?;
-    if !Arc::ptr_eq(draft.state().authority(), &prepared.authority) {
+    if !same_authority(draft.state().authority(), &prepared.authority) {
         return Err(Step::Stale);
     }
     let waited = draft.state().phase() == Phase::Recovery;

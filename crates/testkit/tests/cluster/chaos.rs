@@ -16,7 +16,7 @@ use marblerun_testkit::linearizable::{
 };
 use marblerun_testkit::load;
 
-use crate::Story;
+use crate::{Story, until};
 
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
@@ -192,6 +192,9 @@ async fn whatever_the_network_does_the_state_is_one_object_and_nothing_acknowled
         for instance in 0..3 {
             let name = format!("s{name}");
             let pending = registers.call(&name, &format!("instance-{instance}"), RegisterCall::Read);
+            let client = story.client(instance).await;
+            // The API server may have asked for a pause.
+            until("reads are back", || async { crate::read(&client, &name).await.is_ok() }).await;
             let value = story.read(instance, &name).await.map_or(0, |text| text.parse().unwrap());
             pending.answered(RegisterAnswer::Value(value));
         }

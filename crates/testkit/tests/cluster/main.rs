@@ -61,7 +61,7 @@ impl Story {
         let client = story.cluster.get(0).unwrap().client().await.unwrap();
         let answer = client.set_manifest(&manifest).await.unwrap();
         for (name, encrypted) in answer {
-            let secret = story.holders[&name].decrypt(encrypted.as_ref()).unwrap();
+            let secret = story.holders[&name].decrypt(&encrypted.0).unwrap();
             story.secrets.insert(name, secret);
         }
         story

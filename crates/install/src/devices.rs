@@ -7,7 +7,9 @@ use k8s_openapi::api::core::v1::{Node, ResourceRequirements, Toleration};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde::Serialize;
 
-/// Resources of Intel's SGX device plugin.
+/// Resources of all SGX device plugins that are known; their taints have these keys, too.
+pub const KNOWN_KEYS: [&str; 5] = [INTEL_EPC, "sgx.intel.com/enclave", "sgx.intel.com/provision", AZURE, ALIBABA];
+/// Resources of Intel's.
 const INTEL: [&str; 3] = [INTEL_EPC, "sgx.intel.com/enclave", "sgx.intel.com/provision"];
 const INTEL_EPC: &str = "sgx.intel.com/epc";
 const AZURE: &str = "kubernetes.azure.com/sgx_epc_mem_in_MiB";

@@ -95,7 +95,11 @@ fn what_is_left_out_later_is_removed_and_the_volume_is_not() {
     let person = Person::new();
     person.installs("--set coordinator.metrics.enabled=true").succeeds();
     assert!(person.has("service/coordinator-metrics") && person.has("deployment/marble-injector"));
-    let said = person.installs("--disable-auto-injection --set coordinator.pvcName=mine").succeeds();
+    let flags = "--disable-auto-injection --set coordinator.pvcName=mine";
+    let trial = person.installs(&format!("{flags} --dry-run")).succeeds();
+    assert!(trial.stdout.contains("service/coordinator-metrics removed (dry run)"), "{trial:?}");
+    assert!(person.has("service/coordinator-metrics"));
+    let said = person.installs(flags).succeeds();
     for gone in ["service/coordinator-metrics", "deployment/marble-injector", "secret/marble-injector-webhook-certs"] {
         assert!(said.stdout.contains(&format!("{gone} removed")) && !person.has(gone), "{gone}: {said:?}");
     }
@@ -128,6 +132,10 @@ fn a_trial_changes_nothing_and_tells_what_would_change() {
     // A namespace that is not there is not made, either.
     person.types("install --repository r.example/m --dry-run -n not-there-yet").succeeds();
     assert!(!person.plane.kubectl(["get", "namespace", "not-there-yet"]).unwrap().is_ok());
+    let line = "install --repository r.example/m --set coordinator.pullPolicy=Sometimes -n not-there-for-long";
+    person.types(line).fails("nothing was changed");
+    let gone = ["wait", "--for=delete", "namespace/not-there-for-long", "--timeout=120s"];
+    person.plane.kubectl(gone).unwrap().ok().unwrap();
 }
 
 #[test]

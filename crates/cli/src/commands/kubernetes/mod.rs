@@ -5,6 +5,7 @@ mod cluster;
 mod doctor;
 mod install;
 mod installation;
+mod ours;
 mod precheck;
 mod uninstall;
 mod waiting;

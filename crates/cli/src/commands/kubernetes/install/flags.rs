@@ -3,20 +3,11 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use marblerun_install::devices::Plugin;
+use marblerun_install::devices::{KNOWN_KEYS, Plugin};
 use marblerun_install::values::{ChartValues, UserValues};
 use serde_json::{Value, json};
 
 use crate::args::InstallArgs;
-
-/// Device resources of all plugins that are known.
-const SGX_KEYS: [&str; 5] = [
-    "sgx.intel.com/epc",
-    "sgx.intel.com/enclave",
-    "sgx.intel.com/provision",
-    "kubernetes.azure.com/sgx_epc_mem_in_MiB",
-    "alibabacloud.com/sgx_epc_MiB",
-];
 
 /// The values that files and flags name: files first, then `--set`, then the flags.
 pub fn values(args: &InstallArgs, chart: &ChartValues, read: impl Fn(&Path) -> Result<String>) -> Result<UserValues> {
@@ -80,7 +71,7 @@ pub fn use_plugin(user: &mut UserValues, chart: &ChartValues, plugin: &Plugin) {
     let limits = plugin.limits();
     let amounts = |kind: &str| merged.pointer(&format!("/coordinator/resources/{kind}")).and_then(Value::as_object);
     for kind in ["limits", "requests"] {
-        let foreign = SGX_KEYS.iter().filter(|known| limits.iter().all(|(own, _)| own != *known));
+        let foreign = KNOWN_KEYS.iter().filter(|known| limits.iter().all(|(own, _)| own != *known));
         for name in foreign.filter(|name| amounts(kind).is_some_and(|amounts| amounts.contains_key(**name))) {
             user.put(&["coordinator", "resources", kind, name], Value::Null);
         }

@@ -1,9 +1,11 @@
-//! Developer tasks: `cargo xtask test`, `demo`, `bench`, `docs`, `check`.
+//! Developer tasks: `cargo xtask test`, `demo`, `kube`, `bench`, `docs`, `check`, `fuzz`, `dist`.
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "bench")]
 mod bench;
 mod compatibility;
+mod dist;
+mod kube;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -27,6 +29,9 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// A Kubernetes control plane on this machine, without nodes
+    #[command(subcommand)]
+    Kube(kube::Kube),
     /// Measure a release build: activations, writes, start, memory
     Bench {
         /// Seconds of each load
@@ -48,16 +53,20 @@ enum Task {
         /// Only this target
         target: Option<String>,
     },
+    /// Make what is given out: tar archive, Debian package, container images, checksums
+    Dist(dist::Options),
 }
 
 fn main() -> Result<()> {
     match Task::parse() {
         Task::Test { args } => test(&args),
         Task::Demo { args } => demo(&args),
+        Task::Kube(task) => kube::run(&task),
         Task::Bench { seconds, clients } => bench(seconds, clients),
         Task::Docs => docs(),
         Task::Check => check(),
         Task::Fuzz { seconds, target } => fuzz(seconds, target),
+        Task::Dist(options) => dist::run(&options),
     }
 }
 
@@ -87,36 +96,51 @@ fn build_programs(release: bool) -> Result<PathBuf> {
         command.arg("--release");
     }
     run(&mut command)?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
-    Ok(target.join(if release { "release" } else { "debug" }))
+    Ok(target_dir()?.join(if release { "release" } else { "debug" }))
+}
+
+fn target_dir() -> Result<PathBuf> {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| Ok(root()?.join("target")), |path| Ok(PathBuf::from(path)))
 }
 
 fn test(args: &[String]) -> Result<()> {
     install_test_tools()?;
+    let kube = kube::install_binaries()?;
     // Stories start the real programs; cargo builds those only for tests of their own package.
     build_programs(false)?;
-    run(cargo().current_dir(root()?).args(["test", "--locked", "--workspace"]).args(args))
+    let mut command = cargo();
+    command.current_dir(root()?).args(["test", "--locked", "--workspace"]).args(args);
+    run(command.env(kube::BINARIES_VARIABLE, kube))
 }
 
 /// Programs that tests use, and the Debian packages they are in.
-const TEST_TOOLS: [(&str, &str); 4] =
-    [("softhsm2-util", "softhsm2"), ("pkcs11-tool", "opensc"), ("openssl", "openssl"), ("script", "bsdutils")];
+const TEST_TOOLS: [(&str, &str); 5] = [
+    ("softhsm2-util", "softhsm2"),
+    ("pkcs11-tool", "opensc"),
+    ("openssl", "openssl"),
+    ("script", "bsdutils"),
+    ("strip", "binutils"),
+];
 
 /// Tests do not skip what they lack a tool for; as root, missing ones are installed.
 fn install_test_tools() -> Result<()> {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let is_here = |program: &str| std::env::split_paths(&path).any(|dir| dir.join(program).is_file());
     let missing: Vec<&str> =
-        TEST_TOOLS.iter().filter(|(program, _)| !is_here(program)).map(|(_, package)| *package).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
+        TEST_TOOLS.iter().filter(|(program, _)| !is_installed(program)).map(|(_, package)| *package).collect();
+    if missing.is_empty() { Ok(()) } else { install_packages(&missing) }
+}
+
+fn is_installed(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|dir| dir.join(program).is_file())
+}
+
+fn install_packages(packages: &[&str]) -> Result<()> {
     let user = Command::new("id").arg("-u").output().context("starting id")?;
-    if user.stdout.trim_ascii() != b"0" || !is_here("apt-get") {
-        bail!("the tests need more programs; install the packages: {}", missing.join(" "));
+    if user.stdout.trim_ascii() != b"0" || !is_installed("apt-get") {
+        bail!("the tests need more programs; install the packages: {}", packages.join(" "));
     }
     let apt_get = |words: &[&str]| run(Command::new("apt-get").args(words).env("DEBIAN_FRONTEND", "noninteractive"));
-    let install = [&["install", "--yes", "--no-install-recommends"][..], &missing].concat();
+    let install = [&["install", "--yes", "--no-install-recommends"][..], packages].concat();
     // The lists of packages may be absent or old.
     apt_get(&install).or_else(|_| apt_get(&["update"]).and_then(|()| apt_get(&install)))
 }
@@ -151,7 +175,12 @@ fn bench(seconds: u64, clients: usize) -> Result<()> {
 fn docs() -> Result<()> {
     let mut command = cargo();
     command.current_dir(root()?).args(["test", "--locked", "--quiet", "reference_page"]);
-    command.args(["--package", "marblerun-cli", "--package", "marblerun-coordinator"]);
+    command.args(["--package", "marblerun-cli", "--package", "marblerun-coordinator", "--package", "marblerun-marble"]);
+    run(command.env("MARBLERUN_UPDATE_DOCS", "1"))?;
+    // Of the tests in the testkit, only those of the chart make a page.
+    let mut command = cargo();
+    command.current_dir(root()?).args(["test", "--locked", "--quiet", "reference_page"]);
+    command.args(["--package", "marblerun-testkit", "--test", "chart"]);
     run(command.env("MARBLERUN_UPDATE_DOCS", "1"))?;
     // The last: it is checked against the pages above.
     compatibility::write(&root()?)
@@ -166,8 +195,19 @@ fn check() -> Result<()> {
     here(Command::new(deny).args(["--locked", "check", "bans", "licenses", "sources"]))
 }
 
-const FUZZ_TARGETS: [&str; 9] =
-    ["manifest", "yaml", "template", "sealed_data", "sealed_key", "change", "csr", "share", "evidence"];
+const FUZZ_TARGETS: [&str; 11] = [
+    "manifest",
+    "yaml",
+    "template",
+    "sealed_data",
+    "sealed_key",
+    "change",
+    "csr",
+    "share",
+    "evidence",
+    "peer_evidence",
+    "admission",
+];
 
 fn fuzz(seconds: u64, target: Option<String>) -> Result<()> {
     let cargo_fuzz = tool("cargo-fuzz", "0.13.1")?;
@@ -182,13 +222,18 @@ fn fuzz(seconds: u64, target: Option<String>) -> Result<()> {
     Ok(())
 }
 
-/// A tool from the registry, built once into the user's cache.
-fn tool(name: &str, version: &str) -> Result<PathBuf> {
+/// What this project keeps in the user's cache.
+fn cache() -> Result<PathBuf> {
     let cache = std::env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
         .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")))
         .context("neither XDG_CACHE_HOME nor HOME is set")?;
-    let tools = cache.join("marblerun/tools");
+    Ok(cache.join("marblerun"))
+}
+
+/// A tool from the registry, built once into the user's cache.
+fn tool(name: &str, version: &str) -> Result<PathBuf> {
+    let tools = cache()?.join("tools");
     let path = tools.join("bin").join(name);
     if !path.is_file() {
         let version = format!("{name}@{version}");

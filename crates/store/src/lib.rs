@@ -14,11 +14,13 @@ mod error;
 mod facts;
 mod file;
 pub mod format;
+mod lives;
 mod memory;
 mod status;
 mod store;
 #[cfg(test)]
 mod testing;
+mod upstream;
 
 pub use config::{RollbackPolicy, StoreConfig, StoreTuning};
 pub use error::{CommitError, NotCurrent, RecoverError, RecoveryCheck};

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use crate::backend::{Backend, WaitingRoom};
 use crate::backup::{self, BackupError, Copying};
-use crate::cluster::{Cluster, Desk};
+use crate::cluster::{Cluster, ClusterBackend, ClusterConfig, ClusterTuning, Desk, SharedPlace};
 use crate::disk::RealDirectory;
 use crate::engine::{self, Committer, Queue, Refused, Shared};
 use crate::file::{FileBackend, Opening, Ports};
@@ -75,6 +75,25 @@ impl Store {
         let opening = FileBackend::open(config, tuning, ports, make)?;
         let shared = Self::shared(queue, &opening);
         Self::spawn(shared, opening, Some(dir), None).map_err(|(_, error)| error)
+    }
+
+    /// A store over a place that other Coordinators write, too. Returns at once; what is there shows when the first look
+    /// is over ([`Cluster::settled`]), which waits for the first round of greetings ([`Cluster::heard`]). `make` builds
+    /// a temporary state for a phase, as for [`Store::open`].
+    ///
+    /// # Errors
+    /// If no temporary state can be made, or no thread started.
+    pub fn open_shared(
+        place: Box<dyn SharedPlace>,
+        config: ClusterConfig,
+        tuning: ClusterTuning,
+        make: impl Fn(Phase) -> Result<State, String> + Send + 'static,
+    ) -> Result<Self, io::Error> {
+        let queue = Arc::new(Queue::new(config.queue));
+        let (opening, desk) = ClusterBackend::open(place, config, tuning, Arc::clone(&queue), Box::new(make))
+            .map_err(io::Error::other)?;
+        let shared = Self::shared(queue, &opening);
+        Self::spawn(shared, opening, None, Some(desk)).map_err(|(_, error)| error)
     }
 
     /// A store that keeps nothing (tests).

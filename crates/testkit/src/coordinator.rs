@@ -1,6 +1,7 @@
 //! A Coordinator process.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -41,6 +42,7 @@ pub struct CoordinatorBuilder {
     seal_dir: PathBuf,
     env: BTreeMap<String, String>,
     args: Vec<String>,
+    command: Vec<OsString>,
     client_port: Option<u16>,
     mesh_port: Option<u16>,
     prometheus: bool,
@@ -61,6 +63,13 @@ impl CoordinatorBuilder {
         self
     }
 
+    /// Starts this command in place of the program that was built; it must become a Coordinator.
+    #[must_use]
+    pub fn command(mut self, command: Vec<OsString>) -> Self {
+        self.command = command;
+        self
+    }
+
     /// Uses a key file that plays the host.
     #[must_use]
     pub fn host_key(self, path: &Path) -> Self {
@@ -74,12 +83,18 @@ impl CoordinatorBuilder {
         self
     }
 
+    /// Listens on these ports instead of free ones.
+    #[must_use]
+    pub fn ports(mut self, client: u16, mesh: u16) -> Self {
+        self.client_port = Some(client);
+        self.mesh_port = Some(mesh);
+        self
+    }
+
     /// Listens on the same ports as an earlier process did.
     #[must_use]
-    pub fn same_ports(mut self, other: &Coordinator) -> Self {
-        self.client_port = Some(other.client_addr.port());
-        self.mesh_port = Some(other.mesh_addr.port());
-        self
+    pub fn same_ports(self, other: &Coordinator) -> Self {
+        self.ports(other.client_addr.port(), other.mesh_addr.port())
     }
 
     /// Starts the process and waits until its client API answers.
@@ -93,7 +108,14 @@ impl CoordinatorBuilder {
         std::fs::create_dir_all(&self.seal_dir)?;
         let log_path = self.seal_dir.with_extension(format!("log-{}", client_addr.port()));
         let log = File::options().create(true).append(true).open(&log_path)?;
-        let mut command = Command::new(binary("marblerun-coordinator"));
+        let mut command = match self.command.split_first() {
+            Some((program, arguments)) => {
+                let mut command = Command::new(program);
+                command.args(arguments);
+                command
+            }
+            None => Command::new(binary("marblerun-coordinator")),
+        };
         command
             .args(&self.args)
             .env_clear()

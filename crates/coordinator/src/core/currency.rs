@@ -213,11 +213,16 @@ pub(super) fn offline_for(view: &ClusterView, grace: Duration, now: Instant) -> 
     (view.diverged.is_none() && age < grace).then_some(age)
 }
 
-/// Whether another state might lead to another answer. Malformed requests and faults are none of its business.
+/// Whether another state might lead to another answer. Malformed requests, what other Coordinators do, and faults are none
+/// of its business.
 fn follows_from_state(kind: ErrorKind) -> bool {
     match kind {
         ErrorKind::Unauthorized | ErrorKind::Forbidden | ErrorKind::NotFound | ErrorKind::Refused => true,
-        ErrorKind::BadRequest | ErrorKind::TooLarge | ErrorKind::Internal | ErrorKind::Unavailable => false,
+        ErrorKind::BadRequest
+        | ErrorKind::Conflict
+        | ErrorKind::TooLarge
+        | ErrorKind::Internal
+        | ErrorKind::Unavailable => false,
     }
 }
 

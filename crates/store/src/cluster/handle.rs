@@ -79,6 +79,7 @@ impl Desk {
         let before = self.view.swap(Arc::new(view));
         let now = self.view.load();
         let same = before.serving == now.serving
+            && before.settled == now.settled
             && before.wanted == now.wanted
             && before.slots == now.slots
             && before.diverged == now.diverged
@@ -88,7 +89,11 @@ impl Desk {
         }
     }
 
-    fn leave(&self, errand: Errand) {
+    pub(super) fn now(&self) -> Arc<ClusterView> {
+        self.view.load_full()
+    }
+
+    pub(super) fn leave_word(&self, errand: Errand) {
         self.errands.lock().unwrap_or_else(PoisonError::into_inner).push_back(errand);
         self.queue.wake();
     }
@@ -104,7 +109,7 @@ impl Cluster {
     /// This moment. Never waits.
     #[must_use]
     pub fn view(&self) -> Arc<ClusterView> {
-        self.desk.view.load_full()
+        self.desk.now()
     }
 
     /// Counts up whenever state, mode, slots or wanted keys change.
@@ -113,19 +118,33 @@ impl Cluster {
         self.desk.changed.subscribe()
     }
 
+    /// Waits until the first look at the shared place is over, or no longer than `patience`.
+    pub async fn settled(&self, patience: Duration) {
+        let mut changes = self.changes();
+        let settled = async {
+            while !self.view().settled {
+                if changes.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        // If it takes longer, the status says what is waited for.
+        let _ = tokio::time::timeout(patience, settled).await;
+    }
+
     /// Something may have changed (the watch says so): look soon.
     pub fn nudge(&self) {
-        self.desk.leave(Errand::Nudge);
+        self.desk.leave_word(Errand::Nudge);
     }
 
     /// Keys that an appraised peer gave. They count once they open the state.
     pub fn offer(&self, from: &str, keks: Vec<Kek>) {
-        self.desk.leave(Errand::Offer { from: from.to_owned(), keks });
+        self.desk.leave_word(Errand::Offer { from: from.to_owned(), keks });
     }
 
     /// What all listed addresses answered, newest first hand.
     pub fn heard(&self, peers: Vec<Peer>) {
-        self.desk.leave(Errand::Heard(peers));
+        self.desk.leave_word(Errand::Heard(peers));
     }
 
     /// A key for an appraised peer: one of those wanted, else any. Only while this instance serves, and not before it
@@ -171,7 +190,7 @@ impl Cluster {
 
     async fn decide(&self, decision: Decision) -> Result<(), DecisionError> {
         let (sender, answer) = oneshot::channel();
-        self.desk.leave(Errand::Decide(decision, sender));
+        self.desk.leave_word(Errand::Decide(decision, sender));
         answer.await.unwrap_or_else(|_| Err(DecisionError::NotNow("the store is closed".to_owned())))
     }
 }

@@ -1,11 +1,37 @@
-//! One state, several Coordinators: what they share, and what each needs of the place where it lies.
+//! One state, several Coordinators. The place where it lies is not trusted and knows compare-and-swap alone; what may
+//! replace what is decided here (the cluster protocol). One thread of each instance does it all: [`backend`] under the
+//! engine, [`write`] for what is sent, [`look`] for what is read, [`upkeep`] for the time between.
 
+mod backend;
+mod changed;
+mod commit;
+mod config;
+#[cfg(any(test, feature = "testing"))]
+pub mod conformance;
+mod decide;
+mod entry;
+mod found;
 mod handle;
 mod kek;
+mod keys;
+mod life;
+mod look;
+mod opened;
 mod peers;
 mod place;
+mod recovery;
+#[cfg(any(test, feature = "testing"))]
+pub mod simulated;
+#[cfg(test)]
+mod tests;
+mod upkeep;
 mod view;
+mod waiting;
+mod write;
 
+pub(crate) use backend::ClusterBackend;
+pub use changed::Changed;
+pub use config::{ClusterConfig, ClusterTuning, SealIdentity};
 pub(crate) use handle::Desk;
 pub use handle::{Cluster, DecisionError};
 pub use kek::{Kek, KekId};
@@ -15,3 +41,6 @@ pub use place::{
     WriteFailure,
 };
 pub use view::{ClusterView, Divergence};
+
+/// Newest version of the sealed format that this program reads.
+pub(crate) const FORMAT: u32 = 1;

@@ -17,6 +17,8 @@ pub struct ClusterView {
     pub standing: Option<Standing>,
     /// Whether clients are answered from it: open, and not diverged.
     pub serving: bool,
+    /// The first look at what lies in the shared place is over.
+    pub settled: bool,
     /// Whether the seal mode of the manifest lets every version of the product open it (no manifest: it does not).
     pub seal_by_product: bool,
     /// Keys that opened the state, are kept for this host, and stand in a slot of it: what peers may have.
@@ -61,6 +63,32 @@ pub struct Divergence {
 }
 
 impl ClusterView {
+    /// Before the first look.
+    pub(super) fn starting(boot: BootId, place: String, limit: usize) -> Self {
+        Self {
+            boot,
+            place,
+            standing: None,
+            serving: false,
+            settled: false,
+            seal_by_product: false,
+            keks: Vec::new(),
+            slots: Vec::new(),
+            wanted: Vec::new(),
+            validated: None,
+            in_doubt: false,
+            missing: false,
+            diverged: None,
+            entry_sealed: false,
+            peers: Vec::new(),
+            bytes: 0,
+            limit,
+            conflicts: 0,
+            doubts: 0,
+            format: super::FORMAT,
+        }
+    }
+
     /// Names of the keys this instance could give.
     #[must_use]
     pub fn kek_ids(&self) -> Vec<KekId> {

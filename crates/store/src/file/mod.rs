@@ -11,7 +11,6 @@ mod establish;
 mod footprint;
 mod key;
 mod live;
-mod lives;
 mod load;
 mod names;
 mod new_file;

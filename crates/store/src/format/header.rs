@@ -4,6 +4,7 @@
 //! the message is decoded, and every length is checked.
 
 use marblerun_recovery::{Party, RecoverySet, Scheme};
+use marblerun_sealing::SlotKind;
 use marblerun_state::Lineage;
 use prost::Message;
 
@@ -92,6 +93,11 @@ impl Header {
         let message = HeaderMessage::decode(bytes).map_err(|_| malformed("encoding"))?;
         Self::try_from(message).map_err(malformed)
     }
+}
+
+/// Slots that a header carries besides those of the recovery keys.
+pub(crate) fn portable_slots(header: &Header) -> Vec<Slot> {
+    header.slots.iter().filter(|slot| slot.kind() != Some(SlotKind::Recovery)).cloned().collect()
 }
 
 fn malformed(what: &str) -> Refusal {

@@ -252,6 +252,17 @@ mod tests {
     }
 
     #[test]
+    fn what_the_page_about_kubernetes_says_can_be_typed() {
+        let page = include_str!("../../../docs/src/how-to/install-kubernetes.md");
+        let lines: Vec<&str> = page.lines().filter(|line| line.starts_with("marblerun ")).collect();
+        assert!(lines.len() > 8, "{lines:?}");
+        for line in lines {
+            let parsed = command().try_get_matches_from(line.split(' '));
+            assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+        }
+    }
+
+    #[test]
     fn every_example_can_be_typed() {
         for (path, lines) in EXAMPLES {
             for line in *lines {

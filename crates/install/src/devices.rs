@@ -7,7 +7,9 @@ use k8s_openapi::api::core::v1::{Node, ResourceRequirements, Toleration};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde::Serialize;
 
-/// Resources of Intel's SGX device plugin.
+/// Resources of all SGX device plugins that are known; their taints have these keys, too.
+pub const KNOWN_KEYS: [&str; 5] = [INTEL_EPC, "sgx.intel.com/enclave", "sgx.intel.com/provision", AZURE, ALIBABA];
+/// Resources of Intel's.
 const INTEL: [&str; 3] = [INTEL_EPC, "sgx.intel.com/enclave", "sgx.intel.com/provision"];
 const INTEL_EPC: &str = "sgx.intel.com/epc";
 const AZURE: &str = "kubernetes.azure.com/sgx_epc_mem_in_MiB";
@@ -97,8 +99,13 @@ fn of_node(node: &Node) -> NodeDevices {
     NodeDevices {
         node: node.metadata.name.clone().unwrap_or_default(),
         sgx: plugins.into_iter().find(|plugin| plugin.is_on(node)),
-        tdx: is_labelled(node, &["feature.node.kubernetes.io/cpu-security.tdx.enabled", "feature.node.kubernetes.io/cpu-security.tdx.protected"])
-            || ["tdx.intel.com/tdx-guest", "intel.com/tdx"].iter().any(|key| has(node, key)),
+        tdx: is_labelled(
+            node,
+            &[
+                "feature.node.kubernetes.io/cpu-security.tdx.enabled",
+                "feature.node.kubernetes.io/cpu-security.tdx.protected",
+            ],
+        ) || ["tdx.intel.com/tdx-guest", "intel.com/tdx"].iter().any(|key| has(node, key)),
         snp: is_labelled(node, &["feature.node.kubernetes.io/cpu-security.sev.snp.enabled"])
             || has(node, "amd.com/sev-snp"),
         unavailable: why_unavailable(node),
@@ -181,16 +188,17 @@ mod tests {
 
     #[test]
     fn a_plugin_counts_where_it_offers_something() {
-        let intel = |provision: &str| {
-            json!({"sgx.intel.com/epc": "98Mi", "sgx.intel.com/enclave": "20", "sgx.intel.com/provision": provision})
-        };
+        let intel = |provision: &str| json!({"sgx.intel.com/epc": "98Mi", "sgx.intel.com/enclave": "20", "sgx.intel.com/provision": provision});
         for (capacity, expected) in [
             (json!({"cpu": "4"}), None),
             (intel("20"), Some(Plugin::Intel)),
             (intel("0"), None),
             (json!({"sgx.intel.com/epc": "98Mi"}), None),
             (json!({"alibabacloud.com/sgx_epc_MiB": "0"}), None),
-            (json!({"alibabacloud.com/sgx_epc_MiB": "10", "kubernetes.azure.com/sgx_epc_mem_in_MiB": "1"}), Some(Plugin::Alibaba)),
+            (
+                json!({"alibabacloud.com/sgx_epc_MiB": "10", "kubernetes.azure.com/sgx_epc_mem_in_MiB": "1"}),
+                Some(Plugin::Alibaba),
+            ),
             (json!({"kubernetes.azure.com/sgx_epc_mem_in_MiB": "1"}), Some(Plugin::Azure)),
         ] {
             let found = survey(&[node(capacity.clone(), json!({}))]);
@@ -221,22 +229,28 @@ mod tests {
     #[test]
     fn a_node_is_out_for_its_taints_its_labels_and_its_condition() {
         let mut tainted = node(json!({}), json!({"kubernetes.io/os": "linux"}));
-        tainted.spec = serde_json::from_value(json!({"taints": [{"key": "sgx.intel.com/epc", "effect": "NoSchedule"}]})).unwrap();
+        tainted.spec =
+            serde_json::from_value(json!({"taints": [{"key": "sgx.intel.com/epc", "effect": "NoSchedule"}]})).unwrap();
         let linux = BTreeMap::from([("kubernetes.io/os".to_owned(), "linux".to_owned())]);
         assert_eq!(why_not_on(&tainted, &[], &linux).unwrap(), "it has the taint sgx.intel.com/epc:NoSchedule");
         let toleration: Toleration =
-            serde_json::from_value(json!({"key": "sgx.intel.com/epc", "operator": "Exists", "effect": "NoSchedule"})).unwrap();
+            serde_json::from_value(json!({"key": "sgx.intel.com/epc", "operator": "Exists", "effect": "NoSchedule"}))
+                .unwrap();
         assert_eq!(why_not_on(&tainted, std::slice::from_ref(&toleration), &linux), None);
         let windows = node(json!({}), json!({}));
         assert_eq!(why_not_on(&windows, &[], &linux).unwrap(), "it lacks the label kubernetes.io/os=linux");
         let mut down = node(json!({}), json!({}));
-        down.status = serde_json::from_value(json!({"conditions": [{"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown"}]})).unwrap();
+        down.status = serde_json::from_value(
+            json!({"conditions": [{"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown"}]}),
+        )
+        .unwrap();
         assert_eq!(why_not_on(&down, &[], &BTreeMap::new()).unwrap(), "not ready (NodeStatusUnknown)");
     }
 
     #[test]
     fn amounts_are_those_of_upstream() {
-        let limits = |key| Plugin::from_resource_key(key).limits().iter().map(|(k, a)| format!("{k}={a}")).collect::<Vec<_>>();
+        let limits =
+            |key| Plugin::from_resource_key(key).limits().iter().map(|(k, a)| format!("{k}={a}")).collect::<Vec<_>>();
         assert_eq!(
             limits("sgx.intel.com/epc"),
             ["sgx.intel.com/epc=10Mi", "sgx.intel.com/enclave=1", "sgx.intel.com/provision=1"]

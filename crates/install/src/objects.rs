@@ -125,11 +125,7 @@ pub fn objects(installation: Installation<'_>) -> Result<Vec<Object>, ValuesErro
 }
 
 /// Metadata of an object in the installation's namespace.
-fn metadata(
-    installation: Installation<'_>,
-    name: &str,
-    labels: Option<Labels>,
-) -> ObjectMeta {
+fn metadata(installation: Installation<'_>, name: &str, labels: Option<Labels>) -> ObjectMeta {
     ObjectMeta {
         name: Some(name.to_owned()),
         namespace: Some(installation.namespace.to_owned()),

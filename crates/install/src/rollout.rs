@@ -114,7 +114,10 @@ fn of_container(status: &ContainerStatus) -> Option<(String, &'static str)> {
             "" | "ContainerCreating" | "PodInitializing" => None,
             "CrashLoopBackOff" => {
                 let last = how_it_ended.unwrap_or_else(|| message.to_owned());
-                Some((format!("container {name} ends again and again, {} times so far ({last})", status.restart_count), LOGS))
+                Some((
+                    format!("container {name} ends again and again, {} times so far ({last})", status.restart_count),
+                    LOGS,
+                ))
             }
             _ => Some((format!("container {name}: {reason}: {message}"), advice_waiting(reason))),
         };
@@ -165,8 +168,7 @@ const LOGS: &str = "its log says why: kubectl logs --previous POD";
 const DESCRIBE: &str = "kubectl describe tells more";
 const ADMISSION: &str = "a policy, quota or webhook of the cluster refuses the pods; see its message";
 const IMAGE: &str = "check --repository and the image's tag; a private registry needs global.pullSecret";
-const DEVICES: &str =
-    "'marblerun precheck' tells which nodes have SGX; --resource-key names another device plugin, --simulation needs none";
+const DEVICES: &str = "'marblerun precheck' tells which nodes have SGX; --resource-key names another device plugin, --simulation needs none";
 const VOLUME: &str = "check the PersistentVolumeClaim: kubectl describe pvc coordinator-pv-claim; coordinator.storageClass names a storage class";
 const TAINTS: &str = "add tolerations or change nodeSelector with --values";
 
@@ -216,9 +218,7 @@ mod tests {
 
     #[test]
     fn a_deployment_is_ready_when_all_that_is_wanted_serves_and_nothing_else_is_left() {
-        let status = |observed: i64, replicas: i32, updated: i32, available: i32| {
-            json!({"observedGeneration": observed, "replicas": replicas, "updatedReplicas": updated, "availableReplicas": available})
-        };
+        let status = |observed: i64, replicas: i32, updated: i32, available: i32| json!({"observedGeneration": observed, "replicas": replicas, "updatedReplicas": updated, "availableReplicas": available});
         for (generation, wanted, status, ready) in [
             (1, json!(1), status(1, 1, 1, 1), true),
             (1, json!(null), status(1, 1, 1, 1), true),
@@ -239,7 +239,10 @@ mod tests {
     }
 
     fn deployment(status: Value) -> Deployment {
-        serde_json::from_value(json!({"metadata": {"name": "d"}, "spec": {"selector": {}, "template": {}}, "status": status})).unwrap()
+        serde_json::from_value(
+            json!({"metadata": {"name": "d"}, "spec": {"selector": {}, "template": {}}, "status": status}),
+        )
+        .unwrap()
     }
 
     fn event(object: &str, reason: &str, message: &str, time: &str) -> Event {
@@ -259,7 +262,9 @@ mod tests {
     #[test]
     fn a_pod_that_no_node_takes_says_what_the_scheduler_said() {
         let unscheduled = |message: &str| {
-            pod(json!({"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}]}))
+            pod(
+                json!({"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}]}),
+            )
         };
         let trouble = one(&[unscheduled("0/3 nodes are available: 3 Insufficient sgx.intel.com/epc.")], &[]);
         assert!(trouble.what.contains("3 Insufficient sgx.intel.com/epc"), "{trouble:?}");
@@ -271,9 +276,11 @@ mod tests {
     #[test]
     fn a_container_that_waits_or_crashes_says_so_and_one_that_is_being_made_does_not() {
         let waiting = |reason: &str| {
-            pod(json!({"containerStatuses": [{"name": "c", "image": "i", "imageID": "", "ready": false, "restartCount": 7,
+            pod(
+                json!({"containerStatuses": [{"name": "c", "image": "i", "imageID": "", "ready": false, "restartCount": 7,
                 "state": {"waiting": {"reason": reason, "message": "no such image"}},
-                "lastState": {"terminated": {"exitCode": 3, "reason": "Error"}}}]}))
+                "lastState": {"terminated": {"exitCode": 3, "reason": "Error"}}}]}),
+            )
         };
         let trouble = one(&[waiting("ImagePullBackOff")], &[]);
         assert_eq!((trouble.what.as_str(), trouble.advice), ("container c: ImagePullBackOff: no such image", IMAGE));
@@ -290,7 +297,9 @@ mod tests {
             event("other", "Failed", "else", "2027-01-03T00:00:00Z"),
         ];
         assert_eq!(one(&[pod(json!({}))], &events).what, "FailedMount: new");
-        let refused = deployment(json!({"conditions": [{"type": "ReplicaFailure", "status": "True", "message": "forbidden: quota"}]}));
+        let refused = deployment(
+            json!({"conditions": [{"type": "ReplicaFailure", "status": "True", "message": "forbidden: quota"}]}),
+        );
         assert_eq!(troubles(&refused, &[], &[]).remove(0).what, "its pods are refused: forbidden: quota");
         let of_replica_set = [event("d-5f6b7", "FailedCreate", "violates PodSecurity", "2027-01-01T00:00:00Z")];
         assert_eq!(one(&[], &of_replica_set).what, "FailedCreate: violates PodSecurity");

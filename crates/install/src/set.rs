@@ -218,7 +218,8 @@ mod tests {
 
     #[test]
     fn what_cannot_be_an_assignment_is_refused() {
-        for text in ["a", "a,b=1", "=1", "a.=1", ".a=1", "a[x]=1", "a[1=1", "a={x", "a={x}y", "[0]=1", "a[99999999]=1"] {
+        for text in ["a", "a,b=1", "=1", "a.=1", ".a=1", "a[x]=1", "a[1=1", "a={x", "a={x}y", "[0]=1", "a[99999999]=1"]
+        {
             assert!(set(text).is_err(), "{text}");
         }
     }

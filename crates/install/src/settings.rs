@@ -1,19 +1,22 @@
 //! The values as the objects need them: typed, with nothing that the chart does not know. What a `null` took away is
 //! empty, as it is to the templates.
 
+mod coordinator;
+mod form;
+mod injector;
+
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{
-    Affinity, EnvVar, PodSecurityContext, ResourceRequirements, SecurityContext, Toleration, Volume, VolumeMount,
-};
-use k8s_openapi::api::networking::v1::{NetworkPolicyIngressRule, NetworkPolicyPeer};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use k8s_openapi::api::core::v1::Toleration;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::Value;
 
+pub(crate) use coordinator::{AzureCredentials, Coordinator};
+pub(crate) use injector::Injector;
+
 use crate::values::ValuesError;
+use form::plain;
 
 /// Labels, annotations, node labels.
 pub(crate) type Labels = BTreeMap<String, String>;
@@ -159,208 +162,6 @@ pub(crate) struct Global {
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct Coordinator {
-    pub(crate) replicas: i32,
-    pub(crate) repository: String,
-    pub(crate) image: String,
-    pub(crate) version: String,
-    pub(crate) hash: String,
-    pub(crate) pull_policy: String,
-    pub(crate) tee: Tee,
-    pub(crate) simulation: bool,
-    pub(crate) runtime_class_name: String,
-    pub(crate) mesh_server_host: String,
-    pub(crate) mesh_server_port: u16,
-    pub(crate) client_server_host: String,
-    pub(crate) client_server_port: u16,
-    pub(crate) key_server_port: u16,
-    pub(crate) hostname: String,
-    pub(crate) seal_dir: String,
-    pub(crate) debug_logging: bool,
-    pub(crate) log_format: String,
-    pub(crate) http_error_log_level: String,
-    pub(crate) probes: Probes,
-    pub(crate) distributed_deployment: bool,
-    pub(crate) store_backend: String,
-    pub(crate) state_secret_name: String,
-    pub(crate) kek_config_map: String,
-    #[serde(rename = "keyAPIName")]
-    pub(crate) key_api_name: String,
-    pub(crate) state_parts: StateParts,
-    pub(crate) offline_grace: String,
-    pub(crate) rollback: String,
-    pub(crate) recovery_reset: String,
-    pub(crate) marble_grace: String,
-    #[serde(deserialize_with = "text")]
-    pub(crate) peer_min_svn: String,
-    #[serde(deserialize_with = "plain")]
-    pub(crate) extra_env: Vec<EnvVar>,
-    #[serde(deserialize_with = "plain")]
-    pub(crate) extra_volumes: Vec<Volume>,
-    #[serde(deserialize_with = "plain")]
-    pub(crate) extra_volume_mounts: Vec<VolumeMount>,
-    #[serde(deserialize_with = "plain")]
-    pub(crate) resources: Option<ResourceRequirements>,
-    pub(crate) storage_class: String,
-    #[serde(deserialize_with = "text")]
-    pub(crate) storage_size: String,
-    pub(crate) pvc_name: String,
-    pub(crate) keep_volume: bool,
-    pub(crate) azure_credentials: AzureCredentials,
-    #[serde(rename = "azureHSM")]
-    pub(crate) azure_hsm: AzureHsm,
-    pub(crate) rolling_update: RollingUpdate,
-    pub(crate) pod_anti_affinity: String,
-    #[serde(deserialize_with = "plain")]
-    pub(crate) affinity: Option<Affinity>,
-    pub(crate) topology_spread: TopologySpread,
-    pub(crate) pod_disruption_budget: DisruptionBudget,
-    pub(crate) priority_class_name: String,
-    pub(crate) termination_grace_period_seconds: i64,
-    #[serde(deserialize_with = "plain")]
-    pub(crate) pod_security_context: Option<PodSecurityContext>,
-    #[serde(deserialize_with = "plain")]
-    pub(crate) security_context: Option<SecurityContext>,
-    pub(crate) network_policy: NetworkPolicy,
-    pub(crate) metrics: Metrics,
-}
-
-/// Any fields of a Kubernetes probe.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub(crate) struct Probes {
-    pub(crate) readiness: Option<Value>,
-    pub(crate) liveness: Option<Value>,
-    pub(crate) startup: Option<Value>,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct StateParts {
-    pub(crate) enabled: bool,
-    #[serde(deserialize_with = "text")]
-    pub(crate) inline_max: String,
-}
-
-#[derive(Clone, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct AzureCredentials {
-    #[serde(rename = "clientID")]
-    pub(crate) client_id: String,
-    pub(crate) secret_name: String,
-    #[serde(rename = "tenantID")]
-    pub(crate) tenant_id: String,
-    pub(crate) client_secret: String,
-    pub(crate) enable_workload_identity: bool,
-}
-
-impl std::fmt::Debug for AzureCredentials {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("AzureCredentials").field("client_id", &self.client_id).finish_non_exhaustive()
-    }
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct AzureHsm {
-    pub(crate) key_name: String,
-    pub(crate) key_version: String,
-    #[serde(rename = "vaultURL")]
-    pub(crate) vault_url: String,
-    #[serde(rename = "maaURL")]
-    pub(crate) maa_url: String,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct RollingUpdate {
-    pub(crate) max_unavailable: Option<IntOrString>,
-    pub(crate) max_surge: Option<IntOrString>,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct TopologySpread {
-    pub(crate) max_skew: i32,
-    pub(crate) topology_key: String,
-    pub(crate) when_unsatisfiable: String,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct DisruptionBudget {
-    pub(crate) enabled: bool,
-    pub(crate) max_unavailable: Option<IntOrString>,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct NetworkPolicy {
-    pub(crate) enabled: bool,
-    #[serde(deserialize_with = "plain")]
-    pub(crate) client_from: Vec<NetworkPolicyPeer>,
-    #[serde(deserialize_with = "plain")]
-    pub(crate) mesh_from: Vec<NetworkPolicyPeer>,
-    #[serde(deserialize_with = "plain")]
-    pub(crate) metrics_from: Vec<NetworkPolicyPeer>,
-    #[serde(deserialize_with = "plain")]
-    pub(crate) extra_ingress: Vec<NetworkPolicyIngressRule>,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct Metrics {
-    pub(crate) enabled: bool,
-    pub(crate) port: u16,
-    pub(crate) service_monitor: ServiceMonitor,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct ServiceMonitor {
-    pub(crate) enabled: bool,
-    pub(crate) interval: String,
-    #[serde(deserialize_with = "plain")]
-    pub(crate) labels: Labels,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct Injector {
-    pub(crate) start: bool,
-    pub(crate) replicas: i32,
-    pub(crate) repository: String,
-    pub(crate) image: String,
-    pub(crate) version: String,
-    pub(crate) hash: String,
-    pub(crate) pull_policy: String,
-    pub(crate) resource_key: String,
-    pub(crate) use_cert_manager: bool,
-    #[serde(rename = "CABundle")]
-    pub(crate) ca_bundle: String,
-    pub(crate) http_error_log_level: String,
-    #[serde(deserialize_with = "plain")]
-    pub(crate) object_selector: Option<LabelSelector>,
-    #[serde(deserialize_with = "plain")]
-    pub(crate) namespace_selector: Option<LabelSelector>,
-    pub(crate) failure_policy: String,
-    pub(crate) timeout_seconds: i32,
-    pub(crate) pod_disruption_budget: DisruptionBudget,
-    #[serde(deserialize_with = "plain")]
-    pub(crate) tolerations: Vec<Toleration>,
-    #[serde(deserialize_with = "plain")]
-    pub(crate) node_selector: Labels,
-    #[serde(deserialize_with = "plain")]
-    pub(crate) resources: Option<ResourceRequirements>,
-    pub(crate) priority_class_name: String,
-    #[serde(deserialize_with = "plain")]
-    pub(crate) pod_security_context: Option<PodSecurityContext>,
-    #[serde(deserialize_with = "plain")]
-    pub(crate) security_context: Option<SecurityContext>,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub(crate) struct Dcap {
     pub(crate) qcnl_config: String,
@@ -368,49 +169,11 @@ pub(crate) struct Dcap {
     pub(crate) use_secure_cert: Value,
 }
 
-/// A part of an object that is taken as it stands, with quantities and the like as numbers or text. `null` is nothing, and
-/// so is an empty map, as to the templates.
-fn plain<'de, D: Deserializer<'de>, T: DeserializeOwned + Default>(deserializer: D) -> Result<T, D::Error> {
-    match quantities_as_text(Value::deserialize(deserializer)?) {
-        Value::Null => Ok(T::default()),
-        Value::Object(map) if map.is_empty() => Ok(T::default()),
-        value => serde_json::from_value(value).map_err(serde::de::Error::custom),
-    }
-}
-
-/// Kubernetes takes quantities as numbers, too; the generated types do not.
-fn quantities_as_text(value: Value) -> Value {
-    let is_amounts = |name: &str| matches!(name, "limits" | "requests");
-    match value {
-        Value::Object(map) => Value::Object(
-            map.into_iter()
-                .filter(|(_, value)| !value.is_null())
-                .map(|(name, value)| match value {
-                    Value::Object(amounts) if is_amounts(&name) => {
-                        let text = |value| match value {
-                            Value::Number(number) => Value::String(number.to_string()),
-                            other => other,
-                        };
-                        let amounts = amounts.into_iter().filter(|(_, amount)| !amount.is_null());
-                        (name, Value::Object(amounts.map(|(key, amount)| (key, text(amount))).collect()))
-                    }
-                    other => (name, quantities_as_text(other)),
-                })
-                .collect(),
-        ),
-        Value::Array(items) => Value::Array(items.into_iter().map(quantities_as_text).collect()),
-        other => other,
-    }
-}
-
-/// Text, or a number that is meant as text.
-fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    match Value::deserialize(deserializer)? {
-        Value::String(text) => Ok(text),
-        Value::Number(number) => Ok(number.to_string()),
-        Value::Null => Ok(String::new()),
-        other => Err(serde::de::Error::custom(format!("{other} is neither text nor a number"))),
-    }
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct DisruptionBudget {
+    pub(crate) enabled: bool,
+    pub(crate) max_unavailable: Option<IntOrString>,
 }
 
 #[cfg(test)]
@@ -449,7 +212,9 @@ mod tests {
 
     #[test]
     fn what_null_takes_away_is_gone_and_numbers_may_stand_for_quantities() {
-        let settings = read("dcap: null\ntolerations: null\ncoordinator: {resources: {limits: null, requests: {cpu: 1}}}").unwrap();
+        let settings =
+            read("dcap: null\ntolerations: null\ncoordinator: {resources: {limits: null, requests: {cpu: 1}}}")
+                .unwrap();
         assert!(settings.dcap.is_none() && settings.tolerations.is_empty());
         let resources = settings.coordinator.resources.unwrap();
         assert!(resources.limits.is_none());

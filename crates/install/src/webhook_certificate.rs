@@ -314,7 +314,8 @@ mod tests {
 
     #[test]
     fn what_is_no_certificate_or_not_its_key_is_useless() {
-        let (one, two) = (WebhookCertificate::make("ns", "", now()).unwrap(), WebhookCertificate::make("ns", "", now()).unwrap());
+        let (one, two) =
+            (WebhookCertificate::make("ns", "", now()).unwrap(), WebhookCertificate::make("ns", "", now()).unwrap());
         let ca = one.authorities.as_bytes();
         let verdict = judge("ns", one.certificate.as_bytes(), Some(two.key.as_bytes()), ca, now());
         assert_eq!(verdict, Worth::Useless("the key is not that of the certificate"));

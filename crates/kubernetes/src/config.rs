@@ -156,11 +156,7 @@ fn read(path: &Path) -> Result<Kubeconfig, KubeconfigError> {
     }
 }
 
-async fn of_file(
-    kubeconfig: Kubeconfig,
-    selection: &Selection,
-    files: &[PathBuf],
-) -> Result<Cluster, ConfigError> {
+async fn of_file(kubeconfig: Kubeconfig, selection: &Selection, files: &[PathBuf]) -> Result<Cluster, ConfigError> {
     let current = kubeconfig.current_context.clone().filter(|name| !name.is_empty());
     let Some(name) = selection.context.clone().or(current) else {
         return Err(ConfigError::NoContext { files: files.to_vec() });
@@ -176,11 +172,7 @@ async fn of_file(
     Ok(Cluster { config, context: Some(name) })
 }
 
-fn of_pod(
-    selection: &Selection,
-    environment: &Environment,
-    looked_at: Vec<PathBuf>,
-) -> Result<Cluster, ConfigError> {
+fn of_pod(selection: &Selection, environment: &Environment, looked_at: Vec<PathBuf>) -> Result<Cluster, ConfigError> {
     if let Some(name) = &selection.context {
         return Err(ConfigError::ContextInPod(name.clone()));
     }
@@ -206,7 +198,8 @@ mod tests {
         text += "contexts:\n";
         text += &entries(&|name, _| format!("- name: {name}\n  context: {{cluster: {name}, user: {name}}}\n"));
         text += "clusters:\n";
-        text += &entries(&|name, port| format!("- name: {name}\n  cluster: {{server: \"https://127.0.0.1:{port}\"}}\n"));
+        text +=
+            &entries(&|name, port| format!("- name: {name}\n  cluster: {{server: \"https://127.0.0.1:{port}\"}}\n"));
         text += "users:\n";
         text += &entries(&|name, _| format!("- name: {name}\n  user: {{token: {name}}}\n"));
         text
@@ -260,7 +253,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_that_is_named_is_the_only_one_and_must_exist() {
-        let home = Home::new(&[("a", kubeconfig(Some("one"), &[("one", 1)])), ("b", kubeconfig(Some("two"), &[("two", 2)]))]);
+        let home =
+            Home::new(&[("a", kubeconfig(Some("one"), &[("one", 1)])), ("b", kubeconfig(Some("two"), &[("two", 2)]))]);
         let named = |name: &str| Selection { kubeconfig: Some(home.dir.path().join(name)), context: None };
         assert_eq!(home.load(&["a"], &named("b")).await.unwrap().0, "two");
         let error = home.load(&["a"], &named("c")).await.unwrap_err();

@@ -26,6 +26,8 @@ mod state_object;
 mod verdict;
 mod watch;
 
+pub use marblerun_store::cluster::Changed;
+
 pub use access::{Access, AccessError, SERVICE_ACCOUNT};
 pub use connection::ConnectError;
 pub use discovery::Discovery;
@@ -33,4 +35,3 @@ pub use kubernetes::{Kubernetes, KubernetesConfig, PodReference};
 pub use names::{NameError, Names};
 pub use place::KubernetesPlace;
 pub use refusals::{Refusal, Refusals};
-pub use watch::Changed;

@@ -105,9 +105,7 @@ fn describe(text: &mut String, command: &Command, parent: &str) -> Result<()> {
     let of_group = !children.is_empty();
     options(
         text,
-        command
-            .get_arguments()
-            .filter(|argument| !is_everywhere(argument) && (of_group || !argument.is_global_set())),
+        command.get_arguments().filter(|argument| !is_everywhere(argument) && (of_group || !argument.is_global_set())),
     )?;
     if let Some(examples) = command.get_after_help() {
         let lines = examples.to_string().replace("Examples:\n", "").replace("\n  ", "\n");

@@ -21,7 +21,10 @@ fn a_coordinator_that_gets_ready_late_is_waited_for_and_one_that_does_not_fails(
     person.installs("--disable-auto-injection").succeeds();
     let said = person.types("check --timeout 1");
     assert_eq!(said.code, 1);
-    assert!(said.stderr.contains("deployment marblerun-coordinator was not ready after 1 seconds (0/1 pods available)"), "{said:?}");
+    assert!(
+        said.stderr.contains("deployment marblerun-coordinator was not ready after 1 seconds (0/1 pods available)"),
+        "{said:?}"
+    );
     let child = person.begins("check --timeout 240");
     person.makes_ready(COORDINATORS, 1);
     let said = Person::ends(child).succeeds();
@@ -46,7 +49,12 @@ fn why_pods_do_not_start_is_told_while_waiting() {
     }]);
     person.says_of_pods(INJECTORS, 1, &json!({"containerStatuses": waiting}));
     let said = person.types("install --values values.yaml --timeout 5").fails("everything is installed, but not ready");
-    for told in [why, "'marblerun precheck' tells", "container marble-injector: ErrImagePull: no such host", "check --repository"] {
+    for told in [
+        why,
+        "'marblerun precheck' tells",
+        "container marble-injector: ErrImagePull: no such host",
+        "check --repository",
+    ] {
         assert!(said.stderr.contains(told), "{told:?}: {said:?}");
     }
     assert!(!said.stdout.contains("installed successfully"), "{said:?}");

@@ -34,7 +34,10 @@ fn a_cluster_without_an_installation_is_told_to_have_none() {
         assert_eq!(found.levels(fine), ["ok"], "{fine}: {}", found.text());
     }
     let said = person.types("doctor");
-    assert!(said.stdout.contains("FAIL  coordinator   deployment marblerun-coordinator is not in namespace"), "{said:?}");
+    assert!(
+        said.stdout.contains("FAIL  coordinator   deployment marblerun-coordinator is not in namespace"),
+        "{said:?}"
+    );
     assert!(said.stdout.contains("-> 'marblerun install' makes it"), "{said:?}");
 }
 
@@ -65,7 +68,10 @@ fn a_distributed_installation_is_examined_from_pods_to_state() {
     person.kubectl("delete networkpolicy/marblerun-coordinator pdb/marblerun-coordinator");
     person.kubectl("delete secret/marble-injector-webhook-certs");
     let (found, _) = Findings::of(&person);
-    assert_eq!((found.levels("network"), found.levels("evictions")), (vec!["warn".to_owned()], vec!["warn".to_owned()]));
+    assert_eq!(
+        (found.levels("network"), found.levels("evictions")),
+        (vec!["warn".to_owned()], vec!["warn".to_owned()])
+    );
     assert_eq!(found.levels("webhook").first().unwrap(), "fail", "{}", found.text());
 }
 

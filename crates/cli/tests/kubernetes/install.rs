@@ -23,7 +23,8 @@ fn an_installation_is_waited_for_and_a_second_run_changes_nothing() {
     assert_eq!(coordinator["spec"]["strategy"]["type"], "Recreate");
     assert_eq!(coordinator["spec"]["template"]["spec"]["containers"][0]["image"], "r.example/m/coordinator:v0.1.0");
 
-    let objects = ["deployment/marblerun-coordinator", "secret/marble-injector-webhook-certs", "pvc/coordinator-pv-claim"];
+    let objects =
+        ["deployment/marblerun-coordinator", "secret/marble-injector-webhook-certs", "pvc/coordinator-pv-claim"];
     let versions = || objects.map(|object| person.get(object)["metadata"]["generation"].clone());
     let data = || person.get("secret/marble-injector-webhook-certs")["data"].clone();
     let before = (versions(), data());
@@ -69,10 +70,24 @@ fn a_simulation_asks_for_nothing_of_sgx_and_neither_do_its_marbles() {
     };
     assert_eq!((variable("OE_SIMULATION"), variable("MARBLERUN_TEE")), (json!("1"), json!("simulation")));
     assert!(variable("EDG_COORDINATOR_DNS_NAMES").as_str().unwrap().starts_with("a.example,10.0.0.1,localhost,"));
-    let arguments = person.get("deployment/marble-injector")["spec"]["template"]["spec"]["containers"][0]["args"].clone();
+    let arguments =
+        person.get("deployment/marble-injector")["spec"]["template"]["spec"]["containers"][0]["args"].clone();
     assert!(arguments.as_array().unwrap().contains(&json!("-sgxResource=")), "{arguments}");
     assert_eq!(person.get("service/coordinator-client-api")["spec"]["ports"][0]["port"], 4444);
     assert!(!person.has("configmap/coordinator-dcap-config"));
+}
+
+#[test]
+fn in_confidential_machines_neither_coordinator_nor_marbles_ask_for_sgx() {
+    let person = Person::new();
+    let said = person.installs("--set coordinator.tee=snp,coordinator.runtimeClassName=kata").succeeds();
+    assert!(!said.stderr.contains("SGX"), "{said:?}");
+    let pod = person.get("deployment/marblerun-coordinator")["spec"]["template"]["spec"].clone();
+    assert_eq!(pod["runtimeClassName"], "kata");
+    assert!(pod["containers"][0]["resources"]["limits"].is_null(), "{pod}");
+    let arguments =
+        person.get("deployment/marble-injector")["spec"]["template"]["spec"]["containers"][0]["args"].clone();
+    assert!(arguments.as_array().unwrap().contains(&json!("-sgxResource=")), "{arguments}");
 }
 
 #[test]
@@ -80,7 +95,11 @@ fn what_is_left_out_later_is_removed_and_the_volume_is_not() {
     let person = Person::new();
     person.installs("--set coordinator.metrics.enabled=true").succeeds();
     assert!(person.has("service/coordinator-metrics") && person.has("deployment/marble-injector"));
-    let said = person.installs("--disable-auto-injection --set coordinator.pvcName=mine").succeeds();
+    let flags = "--disable-auto-injection --set coordinator.pvcName=mine";
+    let trial = person.installs(&format!("{flags} --dry-run")).succeeds();
+    assert!(trial.stdout.contains("service/coordinator-metrics removed (dry run)"), "{trial:?}");
+    assert!(person.has("service/coordinator-metrics"));
+    let said = person.installs(flags).succeeds();
     for gone in ["service/coordinator-metrics", "deployment/marble-injector", "secret/marble-injector-webhook-certs"] {
         assert!(said.stdout.contains(&format!("{gone} removed")) && !person.has(gone), "{gone}: {said:?}");
     }
@@ -97,16 +116,26 @@ fn a_trial_changes_nothing_and_tells_what_would_change() {
     assert!(!person.has("deployment/marblerun-coordinator") && !person.has("secret/marble-injector-webhook-certs"));
     person.installs("").succeeds();
     let said = person.installs("--dry-run --set coordinator.logFormat=json").succeeds();
-    assert!(said.stdout.contains(r#"env[EDG_LOG_FORMAT]: (none) -> {"name":"EDG_LOG_FORMAT","value":"json"}"#), "{said:?}");
+    assert!(
+        said.stdout.contains(r#"env[EDG_LOG_FORMAT]: (none) -> {"name":"EDG_LOG_FORMAT","value":"json"}"#),
+        "{said:?}"
+    );
     assert!(said.stdout.contains("service/coordinator-mesh-api unchanged (dry run)"), "{said:?}");
     assert!(!person.kubectl("get deployment/marblerun-coordinator -o yaml").contains("EDG_LOG_FORMAT"));
     // Refused by the API server: nothing at all is changed.
     let bad = "--set coordinator.storageSize=20Mi --set coordinator.pullPolicy=Sometimes";
     let said = person.installs(bad).fails("nothing was changed");
-    assert!(said.stderr.contains("Sometimes") && said.stderr.contains("PersistentVolumeClaim coordinator-pv-claim"), "{said:?}");
+    assert!(
+        said.stderr.contains("Sometimes") && said.stderr.contains("PersistentVolumeClaim coordinator-pv-claim"),
+        "{said:?}"
+    );
     // A namespace that is not there is not made, either.
     person.types("install --repository r.example/m --dry-run -n not-there-yet").succeeds();
     assert!(!person.plane.kubectl(["get", "namespace", "not-there-yet"]).unwrap().is_ok());
+    let line = "install --repository r.example/m --set coordinator.pullPolicy=Sometimes -n not-there-for-long";
+    person.types(line).fails("nothing was changed");
+    let gone = ["wait", "--for=delete", "namespace/not-there-for-long", "--timeout=120s"];
+    person.plane.kubectl(gone).unwrap().ok().unwrap();
 }
 
 #[test]
@@ -119,9 +148,12 @@ fn the_objects_can_be_had_without_a_cluster_and_applied_by_others() {
     assert!(applied.clone().ok().unwrap().contains("deployment.apps/marblerun-coordinator"), "{applied:?}");
     let said = person.installs("--dry-run -o json").succeeds();
     let list = said.json();
-    let kinds: Vec<&str> = list["items"].as_array().unwrap().iter().map(|item| item["kind"].as_str().unwrap()).collect();
+    let kinds: Vec<&str> =
+        list["items"].as_array().unwrap().iter().map(|item| item["kind"].as_str().unwrap()).collect();
     assert!(kinds.contains(&"MutatingWebhookConfiguration") && !kinds.contains(&"Secret"), "{kinds:?}");
-    assert!(!said.stdout.contains("PRIVATE") && said.stderr.contains("Secret marble-injector-webhook-certs is left out"));
+    assert!(
+        !said.stdout.contains("PRIVATE") && said.stderr.contains("Secret marble-injector-webhook-certs is left out")
+    );
     assert_eq!(list["kind"], "List");
 }
 
@@ -153,7 +185,8 @@ fn a_folder_with_the_chart_may_have_other_defaults_and_no_other_version() {
     let folder = person.path("chart");
     std::fs::create_dir(&folder).unwrap();
     std::fs::write(folder.join("Chart.yaml"), text("Chart.yaml")).unwrap();
-    std::fs::write(folder.join("values.yaml"), text("values.yaml").replace("logFormat: \"\"", "logFormat: json")).unwrap();
+    std::fs::write(folder.join("values.yaml"), text("values.yaml").replace("logFormat: \"\"", "logFormat: json"))
+        .unwrap();
     person.installs("--marblerun-chart-path chart --disable-auto-injection").succeeds();
     assert!(person.kubectl("get deployment/marblerun-coordinator -o yaml").contains("EDG_LOG_FORMAT"));
     std::fs::write(folder.join("Chart.yaml"), text("Chart.yaml").replace("version: 0.1.0", "version: 9.0.0")).unwrap();

@@ -25,16 +25,27 @@ fn the_device_plugin_of_the_nodes_decides_what_the_coordinator_asks_for() {
     let plane = ControlPlane::builder().start().unwrap();
     let person = Person::in_plane(plane.clone());
     let said = person.types("precheck").succeeds();
-    assert!(said.stdout.starts_with("Cluster does not support SGX, you may still run MarbleRun in simulation mode\n"), "{said:?}");
+    assert!(
+        said.stdout.starts_with("Cluster does not support SGX, you may still run MarbleRun in simulation mode\n"),
+        "{said:?}"
+    );
     let said = person.installs("--dry-run").succeeds();
     assert!(said.stderr.contains("no node offers SGX"), "{said:?}");
 
     makes_node(&plane, "a-plain", &json!({"cpu": "4"}), &json!({}));
     makes_node(&plane, "b-azure", &json!({"kubernetes.azure.com/sgx_epc_mem_in_MiB": "10"}), &json!({}));
     makes_node(&plane, "c-azure", &json!({"kubernetes.azure.com/sgx_epc_mem_in_MiB": "10"}), &json!({}));
-    makes_node(&plane, "d-snp", &json!({}), &json!({"feature.node.kubernetes.io/cpu-security.sev.snp.enabled": "true"}));
+    makes_node(
+        &plane,
+        "d-snp",
+        &json!({}),
+        &json!({"feature.node.kubernetes.io/cpu-security.sev.snp.enabled": "true"}),
+    );
     let said = person.types("precheck").succeeds();
-    assert!(said.stdout.starts_with("Cluster supports SGX on 2 nodes\nTo install MarbleRun run [marblerun install]\n"), "{said:?}");
+    assert!(
+        said.stdout.starts_with("Cluster supports SGX on 2 nodes\nTo install MarbleRun run [marblerun install]\n"),
+        "{said:?}"
+    );
     assert!(said.stdout.contains("AMD SEV-SNP on 1 node"), "{said:?}");
     let value = person.types("precheck -o json").succeeds().json();
     assert_eq!((&value["sgx"], &value["snp"], &value["tdx"]), (&json!(2), &json!(1), &json!(0)));
@@ -44,9 +55,11 @@ fn the_device_plugin_of_the_nodes_decides_what_the_coordinator_asks_for() {
     let pod = person.get("deployment/marblerun-coordinator")["spec"]["template"]["spec"].clone();
     let limits = &pod["containers"][0]["resources"]["limits"];
     assert_eq!(limits, &json!({"kubernetes.azure.com/sgx_epc_mem_in_MiB": "10"}));
-    let keys: Vec<&Value> = pod["tolerations"].as_array().unwrap().iter().map(|toleration| &toleration["key"]).collect();
+    let keys: Vec<&Value> =
+        pod["tolerations"].as_array().unwrap().iter().map(|toleration| &toleration["key"]).collect();
     assert!(keys.contains(&&json!("kubernetes.azure.com/sgx_epc_mem_in_MiB")), "{keys:?}");
-    let arguments = person.get("deployment/marble-injector")["spec"]["template"]["spec"]["containers"][0]["args"].clone();
+    let arguments =
+        person.get("deployment/marble-injector")["spec"]["template"]["spec"]["containers"][0]["args"].clone();
     assert!(arguments.to_string().contains("-sgxResource=kubernetes.azure.com/sgx_epc_mem_in_MiB"), "{arguments}");
 
     let finding = |check: &str| {

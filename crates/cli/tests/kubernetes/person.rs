@@ -147,7 +147,8 @@ impl Person {
         };
         let patch = serde_json::json!({"status": status}).to_string();
         for pod in pods {
-            let patched = self.namespace.kubectl(["patch", "pod", &pod, "--subresource=status", "--type=merge", "-p", &patch]);
+            let patched =
+                self.namespace.kubectl(["patch", "pod", &pod, "--subresource=status", "--type=merge", "-p", &patch]);
             patched.unwrap().ok().unwrap();
         }
     }

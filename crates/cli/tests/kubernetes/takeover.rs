@@ -25,7 +25,11 @@ fn the_originals_objects_are_taken_over_only_by_force_and_the_state_stays() {
         person.kubectl("create secret generic marblerun-state --from-literal=sealed_data=x");
         let before = person.get("deployment/marblerun-coordinator");
         let said = person.installs(flags).fails("nothing was changed");
-        assert!(said.stderr.contains("Deployment marblerun-coordinator: spec.") && said.stderr.contains("--force-conflicts"), "{said:?}");
+        assert!(
+            said.stderr.contains("Deployment marblerun-coordinator: spec.")
+                && said.stderr.contains("--force-conflicts"),
+            "{said:?}"
+        );
         assert_eq!(person.get("deployment/marblerun-coordinator")["spec"], before["spec"]);
         person.installs(&format!("{flags} --force-conflicts")).succeeds();
         let after = person.get("deployment/marblerun-coordinator");
@@ -86,7 +90,9 @@ fn what_others_set_is_told_field_by_field_and_taken_over_by_force() {
 #[test]
 fn a_webhook_certificate_that_nobody_vouches_for_is_replaced_and_a_good_one_of_others_is_not_touched() {
     let person = Person::new();
-    person.kubectl("create secret generic marble-injector-webhook-certs --from-literal=tls.crt=x --from-literal=tls.key=y");
+    person.kubectl(
+        "create secret generic marble-injector-webhook-certs --from-literal=tls.crt=x --from-literal=tls.key=y",
+    );
     let said = person.installs("").succeeds();
     assert!(said.stdout.contains("Done (its certificate was of no use"), "{said:?}");
     let data = person.get("secret/marble-injector-webhook-certs")["data"].clone();

@@ -21,9 +21,14 @@ fn uninstalling_keeps_the_state_and_may_be_done_twice() {
     let said = person.types("uninstall").succeeds();
     assert!(said.stdout.ends_with(LAST_LINE), "{said:?}");
     assert!(said.stdout.contains("secret/marblerun-state kept\n"), "{said:?}");
-    for gone in ["deployment/marblerun-coordinator", "service/coordinator-client-api", "secret/marble-injector-webhook-certs",
-        "role/marblerun-coordinator", "serviceaccount/marblerun-coordinator", "networkpolicy/marblerun-coordinator"]
-    {
+    for gone in [
+        "deployment/marblerun-coordinator",
+        "service/coordinator-client-api",
+        "secret/marble-injector-webhook-certs",
+        "role/marblerun-coordinator",
+        "serviceaccount/marblerun-coordinator",
+        "networkpolicy/marblerun-coordinator",
+    ] {
         assert!(!person.has(gone), "{gone}");
     }
     let webhook = format!("mutatingwebhookconfiguration/marble-injector-{}", person.namespace.name());
@@ -55,7 +60,12 @@ fn the_state_is_deleted_only_if_that_is_said_and_meant() {
     assert!(person.has("deployment/marblerun-coordinator"), "nothing was done");
     let said = person.types("uninstall --delete-state --yes").succeeds();
     assert!(said.stdout.contains("secret/marblerun-state-archive-0 removed"), "{said:?}");
-    for gone in ["secret/marblerun-state", "secret/marblerun-state-archive-0", "secret/marblerun-state-a1", "configmap/marblerun-sealed-kek"] {
+    for gone in [
+        "secret/marblerun-state",
+        "secret/marblerun-state-archive-0",
+        "secret/marblerun-state-a1",
+        "configmap/marblerun-sealed-kek",
+    ] {
         assert!(!person.has(gone), "{gone}");
     }
     assert!(person.has("secret/somebody-elses"));

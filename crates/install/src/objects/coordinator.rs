@@ -16,10 +16,8 @@ pub(super) fn add(installation: Installation<'_>, objects: &mut Vec<Object>) -> 
 }
 
 fn deployment(installation: Installation<'_>) -> Result<Deployment, ValuesError> {
-    let labels = both(
-        installation.coordinator_labels("coordinator", "coordinator"),
-        installation.coordinator_selector(),
-    );
+    let labels =
+        both(installation.coordinator_labels("coordinator", "coordinator"), installation.coordinator_selector());
     let mut pod_labels = installation.pod_labels(labels.clone());
     if installation.settings.coordinator.azure_credentials.enable_workload_identity {
         pod_labels.insert("azure.workload.identity/use".to_owned(), "true".to_owned());

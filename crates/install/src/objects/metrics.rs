@@ -28,8 +28,7 @@ pub(super) fn add(installation: Installation<'_>, objects: &mut Vec<Object>) -> 
     if metrics.service_monitor.enabled {
         let mut all = metrics.service_monitor.labels.clone();
         all.extend(installation.coordinator_labels("service-monitor", names::COORDINATOR));
-        let selector =
-            labels([("app.kubernetes.io/component", "metrics"), ("app.kubernetes.io/part-of", "marblerun")]);
+        let selector = labels([("app.kubernetes.io/component", "metrics"), ("app.kubernetes.io/part-of", "marblerun")]);
         objects.push(Object::custom(
             SERVICE_MONITOR,
             &metadata(installation, names::COORDINATOR, Some(all)),

@@ -29,12 +29,14 @@ pub(super) fn add(installation: Installation<'_>, objects: &mut Vec<Object>) -> 
 fn policy(installation: Installation<'_>) -> NetworkPolicy {
     let c = &installation.settings.coordinator;
     let p = &c.network_policy;
-    let mut ingress = vec![from(c.client_server_port, p.client_from.clone()), from(c.mesh_server_port, p.mesh_from.clone())];
+    let mut ingress =
+        vec![from(c.client_server_port, p.client_from.clone()), from(c.mesh_server_port, p.mesh_from.clone())];
     if c.metrics.enabled {
         ingress.push(from(c.metrics.port, p.metrics_from.clone()));
     }
     if installation.settings.is_distributed() {
-        let each_other = NetworkPolicyPeer { pod_selector: Some(installation.coordinators()), ..NetworkPolicyPeer::default() };
+        let each_other =
+            NetworkPolicyPeer { pod_selector: Some(installation.coordinators()), ..NetworkPolicyPeer::default() };
         ingress.push(from(c.key_server_port, vec![each_other]));
     }
     ingress.extend(p.extra_ingress.iter().cloned());
@@ -57,7 +59,10 @@ fn policy(installation: Installation<'_>) -> NetworkPolicy {
 fn from(port: u16, peers: Vec<NetworkPolicyPeer>) -> NetworkPolicyIngressRule {
     NetworkPolicyIngressRule {
         from: some(peers),
-        ports: Some(vec![NetworkPolicyPort { port: Some(IntOrString::Int(port.into())), ..NetworkPolicyPort::default() }]),
+        ports: Some(vec![NetworkPolicyPort {
+            port: Some(IntOrString::Int(port.into())),
+            ..NetworkPolicyPort::default()
+        }]),
     }
 }
 

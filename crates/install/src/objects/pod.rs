@@ -2,24 +2,17 @@
 
 use k8s_openapi::api::core::v1::{
     Affinity, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, PersistentVolumeClaimVolumeSource,
-    PodAffinityTerm, PodAntiAffinity, PodSpec, Probe, ResourceRequirements, Toleration, TopologySpreadConstraint, Volume,
-    VolumeMount, WeightedPodAffinityTerm,
+    PodAffinityTerm, PodAntiAffinity, PodSpec, Probe, ResourceRequirements, Toleration, TopologySpreadConstraint,
+    Volume, VolumeMount, WeightedPodAffinityTerm,
 };
 use serde_json::{Value, json};
 
 use super::storage::{DCAP_CONFIG, QCNL_FILE};
 use super::{Installation, environment, given, some};
+use crate::devices::KNOWN_KEYS;
 use crate::names;
 use crate::values::ValuesError;
 
-/// Resources and tolerations of the SGX device plugins. Outside of SGX a pod that asks for them would wait for ever.
-const SGX_KEYS: [&str; 5] = [
-    "sgx.intel.com/epc",
-    "sgx.intel.com/enclave",
-    "sgx.intel.com/provision",
-    "kubernetes.azure.com/sgx_epc_mem_in_MiB",
-    "alibabacloud.com/sgx_epc_MiB",
-];
 const STATE_VOLUME: &str = "coordinator-pv-storage";
 const DCAP_VOLUME: &str = "dcap-conf";
 const TMP_VOLUME: &str = "tmp";
@@ -49,9 +42,10 @@ pub(super) fn coordinator(installation: Installation<'_>) -> Result<PodSpec, Val
     })
 }
 
+/// Outside of SGX those of SGX are left out, as are its resources, for which a pod would wait for ever.
 fn tolerations(installation: Installation<'_>) -> Vec<Toleration> {
     let settings = installation.settings;
-    let is_of_sgx = |toleration: &&Toleration| toleration.key.as_deref().is_some_and(|key| SGX_KEYS.contains(&key));
+    let is_of_sgx = |toleration: &&Toleration| toleration.key.as_deref().is_some_and(|key| KNOWN_KEYS.contains(&key));
     let wanted = |toleration: &&Toleration| settings.may_use_sgx() || !is_of_sgx(toleration);
     settings.tolerations.iter().filter(wanted).cloned().collect()
 }
@@ -130,7 +124,7 @@ fn resources(installation: Installation<'_>) -> Option<ResourceRequirements> {
     let keep_sgx = installation.settings.may_use_sgx();
     for amounts in [&mut resources.limits, &mut resources.requests] {
         if let Some(all) = amounts {
-            all.retain(|key, _| keep_sgx || !SGX_KEYS.contains(&key.as_str()));
+            all.retain(|key, _| keep_sgx || !KNOWN_KEYS.contains(&key.as_str()));
             if all.is_empty() {
                 *amounts = None;
             }

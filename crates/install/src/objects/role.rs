@@ -46,8 +46,7 @@ fn account(installation: Installation<'_>) -> ServiceAccount {
     let mut metadata =
         metadata(installation, names::COORDINATOR, Some(both(labels, installation.control_plane("controller"))));
     if azure.enable_workload_identity {
-        metadata.annotations =
-            Some([("azure.workload.identity/client-id".to_owned(), azure.client_id.clone())].into());
+        metadata.annotations = Some([("azure.workload.identity/client-id".to_owned(), azure.client_id.clone())].into());
     }
     ServiceAccount {
         metadata,

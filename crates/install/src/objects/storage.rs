@@ -24,7 +24,8 @@ pub(super) fn add(installation: Installation<'_>, objects: &mut Vec<Object>) -> 
     let azure = &c.azure_credentials;
     if has_own_azure_secret(azure) {
         let values = [&azure.client_id, &azure.tenant_id, &azure.client_secret];
-        let data = AZURE_KEYS.iter().zip(values).map(|(key, value)| ((*key).to_owned(), ByteString(value.clone().into())));
+        let data =
+            AZURE_KEYS.iter().zip(values).map(|(key, value)| ((*key).to_owned(), ByteString(value.clone().into())));
         objects.push(Object::new(&Secret {
             metadata: metadata(installation, AZURE_SECRET, None),
             type_: Some("Opaque".to_owned()),
@@ -35,7 +36,11 @@ pub(super) fn add(installation: Installation<'_>, objects: &mut Vec<Object>) -> 
     if let Some(dcap) = &installation.settings.dcap {
         let labels = installation.coordinator_labels("dcap-config", DCAP_CONFIG);
         objects.push(Object::new(&ConfigMap {
-            metadata: metadata(installation, DCAP_CONFIG, Some(both(labels, installation.control_plane("dcap-config")))),
+            metadata: metadata(
+                installation,
+                DCAP_CONFIG,
+                Some(both(labels, installation.control_plane("dcap-config"))),
+            ),
             data: Some([(QCNL_FILE.to_owned(), qcnl(dcap))].into()),
             ..ConfigMap::default()
         })?);

@@ -4,8 +4,10 @@
 //! on from there.
 
 mod apply;
+mod before;
 mod difference;
 mod flags;
+mod trial;
 mod webhook;
 
 use std::path::Path;
@@ -13,22 +15,22 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Namespace, Node};
-use kube::api::{ListParams, Patch, PatchParams};
-use marblerun_install::devices::{Plugin, choose, survey};
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{DeleteParams, Patch, PatchParams};
+use marblerun_install::devices::Plugin;
 use marblerun_install::values::UserValues;
 use marblerun_install::{Chart, Object, Settings, names, objects};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::cluster::{self, Cluster, Told as _, is_forbidden};
-use super::installation::{Described, Installation, Release};
-use super::uninstall::remove_leftovers;
+use super::installation::{Installation, Release};
+use super::ours::{self, Own};
 use super::waiting::{News, Outcome, in_lines, in_words, until_ready};
 use crate::args::{DryRun, Global, InstallArgs};
 use crate::failure::Failure;
+use crate::files;
 use crate::output::{Output, note, shown, warn};
-use crate::{files, prompt};
 
 /// Installs, or changes an installation.
 pub async fn run(global: &Global, output: &Output<'_>, args: &InstallArgs) -> Result<()> {
@@ -47,12 +49,12 @@ pub async fn run(global: &Global, output: &Output<'_>, args: &InstallArgs) -> Re
         return Err(left_to_helm(release, &cluster.namespace));
     }
     let before = found.described();
-    keep_what_is_there(&mut user, before.as_ref());
-    ask_for_repository(&mut user, &chart).await?;
-    devices(&cluster, &mut user, &chart, args).await?;
+    before::keep_what_is_there(&mut user, before.as_ref());
+    before::ask_for_repository(&mut user, &chart).await?;
+    before::devices(&cluster, &mut user, &chart, args).await?;
     let settings = Settings::read(chart.values.with(&user))?;
     if let Some(before) = &before {
-        refuse_to_lose_the_state(before, &settings)?;
+        before::refuse_to_lose_the_state(before, &settings)?;
     }
     let mut wanted = Vec::new();
     let mut renewed = false;
@@ -72,26 +74,35 @@ pub async fn run(global: &Global, output: &Output<'_>, args: &InstallArgs) -> Re
         wanted.sort_by_key(|object| object.kind != "MutatingWebhookConfiguration");
     }
     wanted.iter_mut().for_each(mark);
+    let leftovers = leftovers(&cluster, &wanted, settings.has_injector()).await?;
     if args.dry_run.is_some() {
-        return trial(output, args, &cluster, has_namespace, wanted).await;
+        return trial::trial(output, args, &cluster, has_namespace, wanted, &leftovers).await;
     }
     if !has_namespace {
         make_namespace(&cluster).await?;
         output.progress(&format!("namespace/{} created", cluster.namespace));
     }
-    let kept: Vec<(String, String)> =
-        wanted.iter().map(|object| (object.kind.clone(), object.name.clone())).collect();
-    let plans = apply::plan(&cluster, wanted, args.force_conflicts).await?;
-    let tell = |plan: &apply::Plan| output.progress(&line(plan));
+    let plans = match apply::plan(&cluster, wanted, args.force_conflicts).await {
+        Ok(plans) => plans,
+        Err(error) => {
+            if !has_namespace {
+                // Nothing is in it yet. If it cannot be removed, the error is still the other one.
+                let _ = cluster.everywhere::<Namespace>().delete(&cluster.namespace, &DeleteParams::default()).await;
+            }
+            return Err(error);
+        }
+    };
+    let tell = |plan: &apply::Plan| output.progress(&trial::line(plan));
     apply::apply(&cluster, &plans, args.force_conflicts, tell).await.with_context(|| unfinished(&cluster))?;
-    for removed in remove_leftovers(&cluster, &kept, settings.has_injector()).await? {
+    for removed in ours::remove(&cluster, &leftovers).await? {
         output.progress(&format!("{removed} removed"));
     }
     if !args.no_wait {
         wait(output, &cluster, &settings, args.timeout).await?;
     }
     output.progress("MarbleRun installed successfully");
-    let changes: Vec<Value> = plans.iter().map(|plan| json!({"object": plan.object.title(), "change": plan.verb()})).collect();
+    let changes: Vec<Value> =
+        plans.iter().map(|plan| json!({"object": plan.object.title(), "change": plan.verb()})).collect();
     output.report(&json!({"namespace": cluster.namespace, "waited": !args.no_wait, "changes": changes}), String::new)
 }
 
@@ -131,7 +142,11 @@ fn chart(args: &InstallArgs) -> Result<Chart> {
     Ok(Chart::of_same_version(&text("Chart.yaml")?, &text("values.yaml")?)?)
 }
 
-fn installation<'a>(chart: &'a Chart, settings: &'a Settings, namespace: &'a str) -> marblerun_install::Installation<'a> {
+fn installation<'a>(
+    chart: &'a Chart,
+    settings: &'a Settings,
+    namespace: &'a str,
+) -> marblerun_install::Installation<'a> {
     marblerun_install::Installation { settings, namespace, app_version: &chart.app_version }
 }
 
@@ -148,7 +163,7 @@ fn without_cluster(
     }
     let settings = Settings::read(chart.values.with(&user))?;
     if settings.repository().is_empty() {
-        return Err(no_repository());
+        return Err(before::no_repository());
     }
     if settings.has_injector() && !settings.uses_cert_manager() && settings.ca_bundle().is_empty() {
         warn(
@@ -158,54 +173,7 @@ fn without_cluster(
     }
     let mut all = objects(installation(chart, &settings, namespace))?;
     all.iter_mut().for_each(mark);
-    print(output, &all)
-}
-
-/// One document with all objects, which `kubectl apply -f -` takes. Values of Secrets are left out.
-fn print(output: &Output<'_>, objects: &[Object]) -> Result<()> {
-    let bodies: Vec<Value> = objects.iter().filter(|object| object.kind != "Secret").map(|object| object.body.clone()).collect();
-    for secret in objects.iter().filter(|object| object.kind == "Secret") {
-        note(&format!("{} is left out, as it holds a private key or credentials", secret.title()));
-    }
-    let list = json!({"apiVersion": "v1", "kind": "List", "items": bodies});
-    output.result(&list, || objects.iter().map(Object::title).collect::<Vec<_>>().join("\n"))
-}
-
-async fn trial(
-    output: &Output<'_>,
-    args: &InstallArgs,
-    cluster: &Cluster,
-    has_namespace: bool,
-    wanted: Vec<Object>,
-) -> Result<()> {
-    let plans = if has_namespace {
-        apply::plan(cluster, wanted, args.force_conflicts).await?
-    } else {
-        note(&format!(
-            "namespace {} would be created; as it is not there yet, the API server cannot check what would be in it",
-            cluster.namespace
-        ));
-        wanted.into_iter().map(apply::Plan::unchecked).collect()
-    };
-    if output.is_structured() {
-        let objects: Vec<Object> = plans.into_iter().map(|plan| plan.object).collect();
-        return print(output, &objects);
-    }
-    let lines: Vec<String> = plans.iter().map(|plan| format!("{} (dry run)", detailed(plan))).collect();
-    output.result(&Value::Null, || shown(&lines.join("\n")))
-}
-
-fn line(plan: &apply::Plan) -> String {
-    format!("{}/{} {}", plan.object.kind.to_lowercase(), plan.object.name, plan.verb())
-}
-
-fn detailed(plan: &apply::Plan) -> String {
-    let nothing = || "(none)".to_owned();
-    let changes = plan.differences.iter().map(|change| {
-        let (before, after) = (change.before.clone().unwrap_or_else(nothing), change.after.clone().unwrap_or_else(nothing));
-        format!("\n    {}: {before} -> {after}", change.path)
-    });
-    format!("{}{}", line(plan), changes.collect::<String>())
+    trial::print(output, &all)
 }
 
 fn left_to_helm(release: &Release, namespace: &str) -> anyhow::Error {
@@ -216,94 +184,6 @@ fn left_to_helm(release: &Release, namespace: &str) -> anyhow::Error {
          to Helm: 'helm upgrade {name} CHART -n {namespace} --reset-then-reuse-values' changes it. To use this command \
          instead, 'helm uninstall {name} -n {namespace}' first; check that the state stays (coordinator.keepVolume)"
     ))
-}
-
-/// What nobody said anew stays as it is.
-fn keep_what_is_there(user: &mut UserValues, before: Option<&Described>) {
-    let Some(before) = before else { return };
-    let repository = ["coordinator", "repository"];
-    if let (None, Some(there)) = (user.get(&repository), &before.repository)
-        && before.is_ours
-    {
-        user.put(&repository, json!(there));
-    }
-    let replicas = ["coordinator", "replicas"];
-    if user.get(&replicas).is_none() {
-        user.put(&replicas, json!(before.replicas));
-    }
-}
-
-async fn ask_for_repository(user: &mut UserValues, chart: &Chart) -> Result<()> {
-    let path = ["coordinator", "repository"];
-    let is_named = |value: Option<&Value>| value.and_then(Value::as_str).is_some_and(|text| !text.is_empty());
-    if is_named(user.get(&path)) || (user.get(&path).is_none() && is_named(chart.values.get(&path))) {
-        return Ok(());
-    }
-    let question = "Registry and path of the images (such as registry.example/marblerun):";
-    let answer = prompt::ask_word(question).await?.ok_or_else(no_repository)?;
-    user.put(&path, json!(answer.trim_end_matches('/')));
-    Ok(())
-}
-
-fn no_repository() -> anyhow::Error {
-    Failure::usage(
-        "it is not known where the images are: name registry and path with --repository HOST/PATH, or set \
-         coordinator.repository in a file for --values",
-    )
-}
-
-/// Which SGX device plugin the cluster has; nothing where SGX plays no part.
-async fn devices(cluster: &Cluster, user: &mut UserValues, chart: &Chart, args: &InstallArgs) -> Result<()> {
-    let settings = Settings::read(chart.values.with(user))?;
-    if !settings.may_use_sgx() {
-        return Ok(());
-    }
-    if let Some(key) = &args.resource_key {
-        flags::use_plugin(user, &chart.values, &Plugin::from_resource_key(key));
-        return Ok(());
-    }
-    let nodes = match cluster.everywhere::<Node>().list(&ListParams::default()).await {
-        Ok(nodes) => nodes.items,
-        Err(error) if is_forbidden(&error) => {
-            warn("you may not see the nodes: Intel's SGX device plugin is assumed; --resource-key names another");
-            return Ok(());
-        }
-        Err(error) => return Err(error).told("reading the nodes"),
-    };
-    let devices = survey(&nodes);
-    match choose(&devices) {
-        Some(plugin) => flags::use_plugin(user, &chart.values, plugin),
-        None => warn(
-            "no node offers SGX through a device plugin that is known, so the Coordinator will not be scheduled; \
-             --resource-key names another plugin, --simulation runs without protection",
-        ),
-    }
-    Ok(())
-}
-
-/// A state is where it was made, and opens where it was made. Another place would be a fresh deployment beside it.
-fn refuse_to_lose_the_state(before: &Described, settings: &Settings) -> Result<()> {
-    let kind = |distributed: bool| if distributed { "distributed" } else { "single" };
-    if before.is_distributed != settings.is_distributed() {
-        let flag = if before.is_distributed { "add --distributed-deployment" } else { "leave out --distributed-deployment" };
-        return Err(Failure::conflict(format!(
-            "the installation is a {} one, and would become a {} one, which keeps its state elsewhere: {flag}. To change \
-             it, back up the state, 'marblerun uninstall', install anew and restore the backup",
-            kind(before.is_distributed),
-            kind(settings.is_distributed())
-        )));
-    }
-    let is_simulation = settings.tee() == marblerun_install::Tee::Simulation;
-    if before.is_simulation != is_simulation {
-        let flag = if before.is_simulation { "add --simulation" } else { "leave out --simulation" };
-        return Err(Failure::conflict(format!(
-            "the installation runs {}, and would run {}, where its state does not open: {flag}. To change it, \
-             'marblerun uninstall --delete-state' and install anew",
-            if before.is_simulation { "in simulation" } else { "protected" },
-            if is_simulation { "in simulation" } else { "protected" }
-        )));
-    }
-    Ok(())
 }
 
 async fn has_namespace(cluster: &Cluster) -> Result<bool> {
@@ -326,6 +206,15 @@ async fn make_namespace(cluster: &Cluster) -> Result<()> {
         .await
         .told("making the namespace")?;
     Ok(())
+}
+
+/// What an earlier run made and this one does not want. The certificate's Secret may be cert-manager's by now.
+async fn leftovers(cluster: &Cluster, wanted: &[Object], has_injector: bool) -> Result<Vec<Own>> {
+    let is_wanted = |own: &Own| {
+        let is_certificate = has_injector && own.kind.kind == "Secret" && own.name == names::WEBHOOK_SECRET;
+        is_certificate || wanted.iter().any(|object| object.kind == own.kind.kind && object.name == own.name)
+    };
+    Ok(ours::find(cluster).await?.into_iter().filter(|own| !is_wanted(own)).collect())
 }
 
 /// The label by which this program knows its own.
@@ -359,7 +248,9 @@ async fn wait(output: &Output<'_>, cluster: &Cluster, settings: &Settings, secon
         .await?;
         match outcome {
             Outcome::Ready => {}
-            Outcome::ScaledDown => warn(&format!("deployment {name} is scaled to 0, and stays so; --replicas starts it")),
+            Outcome::ScaledDown => {
+                warn(&format!("deployment {name} is scaled to 0, and stays so; --replicas starts it"))
+            }
             Outcome::Absent => return Err(Failure::conflict(format!("deployment {name} was deleted meanwhile"))),
             Outcome::NotReady(rollout, troubles) => late.push(format!(
                 "deployment {name} was not ready after {seconds} seconds ({}/{} pods available){}",
@@ -377,52 +268,4 @@ async fn wait(output: &Output<'_>, cluster: &Cluster, settings: &Settings, secon
          cause",
         late.join("; ")
     )))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn described(is_distributed: bool, is_simulation: bool) -> Described {
-        Described {
-            repository: Some("r.example/m".to_owned()),
-            is_distributed,
-            has_state_in_secret: is_distributed,
-            is_simulation,
-            is_ours: true,
-            replicas: 2,
-            state_secret: names::STATE_SECRET.to_owned(),
-            kek_config_map: names::KEK_CONFIG_MAP.to_owned(),
-            claim: None,
-        }
-    }
-
-    fn settings(text: &str) -> Settings {
-        let user = UserValues::from_yaml(text).unwrap();
-        Settings::read(Chart::built_in().unwrap().values.with(&user)).unwrap()
-    }
-
-    #[test]
-    fn no_run_moves_the_state_elsewhere_or_runs_where_it_does_not_open() {
-        let (single, distributed) = ("", "coordinator: {distributedDeployment: true}");
-        assert!(refuse_to_lose_the_state(&described(false, false), &settings(single)).is_ok());
-        assert!(refuse_to_lose_the_state(&described(true, false), &settings(distributed)).is_ok());
-        let error = refuse_to_lose_the_state(&described(true, false), &settings(single)).unwrap_err().to_string();
-        assert!(error.contains("add --distributed-deployment"), "{error}");
-        assert!(refuse_to_lose_the_state(&described(false, false), &settings(distributed)).is_err());
-        let error = refuse_to_lose_the_state(&described(false, true), &settings(single)).unwrap_err().to_string();
-        assert!(error.contains("add --simulation"), "{error}");
-    }
-
-    #[test]
-    fn what_nobody_says_anew_stays_as_it_is() {
-        let mut user = UserValues::default();
-        keep_what_is_there(&mut user, Some(&described(true, false)));
-        assert_eq!(user.get(&["coordinator", "replicas"]), Some(&json!(2)));
-        assert_eq!(user.get(&["coordinator", "repository"]), Some(&json!("r.example/m")));
-        let mut user = UserValues::from_yaml("coordinator: {replicas: 5, repository: other}").unwrap();
-        keep_what_is_there(&mut user, Some(&described(true, false)));
-        assert_eq!(user.get(&["coordinator", "replicas"]), Some(&json!(5)));
-        assert_eq!(user.get(&["coordinator", "repository"]), Some(&json!("other")));
-    }
 }

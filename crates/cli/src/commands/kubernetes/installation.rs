@@ -87,7 +87,8 @@ fn find_release(deployment: Option<&ObjectMeta>, kept: &[ObjectMeta]) -> Option<
     let name = of_deployment.clone().unwrap_or_else(|| "marblerun".to_owned());
     let label = |metadata: &ObjectMeta, key: &str| metadata.labels.as_ref().and_then(|all| all.get(key)).cloned();
     let revision = |metadata: &ObjectMeta| label(metadata, "version").and_then(|text| text.parse::<u32>().ok());
-    let newest = kept.iter().filter(|kept| label(kept, "name").as_ref() == Some(&name)).max_by_key(|kept| revision(kept));
+    let newest =
+        kept.iter().filter(|kept| label(kept, "name").as_ref() == Some(&name)).max_by_key(|kept| revision(kept));
     let newest = newest.filter(|kept| label(kept, "status").as_deref() != Some("uninstalled"));
     match (of_deployment, newest) {
         (None, None) => None,
@@ -175,10 +176,8 @@ mod tests {
     #[test]
     fn a_release_is_known_by_what_helm_keeps_or_by_what_it_wrote_on_the_deployment() {
         let ours = metadata(json!({"app.kubernetes.io/managed-by": "marblerun-install"}), json!({}));
-        let of_helm = metadata(
-            json!({"app.kubernetes.io/managed-by": "Helm"}),
-            json!({"meta.helm.sh/release-name": "mine"}),
-        );
+        let of_helm =
+            metadata(json!({"app.kubernetes.io/managed-by": "Helm"}), json!({"meta.helm.sh/release-name": "mine"}));
         let rendered = metadata(json!({"app.kubernetes.io/managed-by": "Helm"}), json!({}));
         let release = |name: &str, revision| Some(Release { name: name.to_owned(), revision });
         for (deployment, kept, expected) in [
@@ -186,7 +185,11 @@ mod tests {
             (Some(&ours), vec![], None),
             (Some(&rendered), vec![], None),
             (Some(&of_helm), vec![], release("mine", None)),
-            (Some(&of_helm), vec![kept("mine", "3", "deployed"), kept("mine", "12", "deployed")], release("mine", Some(12))),
+            (
+                Some(&of_helm),
+                vec![kept("mine", "3", "deployed"), kept("mine", "12", "deployed")],
+                release("mine", Some(12)),
+            ),
             (None, vec![kept("marblerun", "1", "failed")], release("marblerun", Some(1))),
             (None, vec![kept("marblerun", "1", "superseded"), kept("marblerun", "2", "uninstalled")], None),
             (None, vec![kept("other", "1", "deployed")], None),
@@ -198,13 +201,18 @@ mod tests {
     #[test]
     fn a_deployment_of_upstream_and_one_of_ours_are_read_alike() {
         let deployment = |image: &str, env: Value| -> Deployment {
-            serde_json::from_value(json!({"metadata": {}, "spec": {"replicas": 3, "selector": {}, "template": {"spec": {
-                "containers": [{"name": "coordinator", "image": image, "env": env}],
-                "volumes": [{"name": "coordinator-pv-storage", "persistentVolumeClaim": {"claimName": "mine"}}],
-            }}}}))
+            serde_json::from_value(
+                json!({"metadata": {}, "spec": {"replicas": 3, "selector": {}, "template": {"spec": {
+                    "containers": [{"name": "coordinator", "image": image, "env": env}],
+                    "volumes": [{"name": "coordinator-pv-storage", "persistentVolumeClaim": {"claimName": "mine"}}],
+                }}}}),
+            )
             .unwrap()
         };
-        let upstream = Described::of(&deployment("ghcr.io/a/b/coordinator:v1@sha256:00", json!([{"name": "OE_SIMULATION", "value": "1"}])));
+        let upstream = Described::of(&deployment(
+            "ghcr.io/a/b/coordinator:v1@sha256:00",
+            json!([{"name": "OE_SIMULATION", "value": "1"}]),
+        ));
         assert_eq!(upstream.repository.as_deref(), Some("ghcr.io/a/b"));
         assert!(upstream.is_simulation && !upstream.is_distributed && !upstream.is_ours);
         assert_eq!((upstream.claim.as_deref(), upstream.state_secret.as_str()), (Some("mine"), "marblerun-state"));

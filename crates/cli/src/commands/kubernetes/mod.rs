@@ -3,8 +3,9 @@
 mod check;
 mod cluster;
 mod doctor;
-mod installation;
 mod install;
+mod installation;
+mod ours;
 mod precheck;
 mod uninstall;
 mod waiting;

@@ -44,13 +44,15 @@ fn tell(devices: &[NodeDevices]) -> String {
     } else {
         lines.push("Cluster does not support SGX, you may still run MarbleRun in simulation mode".to_owned());
         lines.push("To install MarbleRun in simulation mode run [marblerun install --simulation]".to_owned());
-        lines.push("If the nodes have SGX hardware, install an SGX device plugin: only what it offers is seen here.".to_owned());
+        lines.push(
+            "If the nodes have SGX hardware, install an SGX device plugin: only what it offers is seen here."
+                .to_owned(),
+        );
         lines.push("A plugin with a resource of its own is named with [marblerun install --resource-key]".to_owned());
     }
-    for (name, tee, number) in [
-        ("Intel TDX", "tdx", count(devices, |node| node.tdx)),
-        ("AMD SEV-SNP", "snp", count(devices, |node| node.snp)),
-    ] {
+    for (name, tee, number) in
+        [("Intel TDX", "tdx", count(devices, |node| node.tdx)), ("AMD SEV-SNP", "snp", count(devices, |node| node.snp))]
+    {
         if number > 0 {
             lines.push(format!(
                 "Cluster supports {name} on {}: [marblerun install --set coordinator.tee={tee}], with the \
@@ -79,9 +81,10 @@ mod tests {
 
     #[test]
     fn scripts_find_the_lines_they_know() {
-        assert!(tell(&[node(Some(Plugin::Intel), false, None)]).starts_with(
-            "Cluster supports SGX on 1 node\nTo install MarbleRun run [marblerun install]\n"
-        ));
+        assert!(
+            tell(&[node(Some(Plugin::Intel), false, None)])
+                .starts_with("Cluster supports SGX on 1 node\nTo install MarbleRun run [marblerun install]\n")
+        );
         let two = [node(Some(Plugin::Azure), false, None), node(Some(Plugin::Azure), false, Some("cordoned"))];
         let told = tell(&two);
         assert!(told.starts_with("Cluster supports SGX on 2 nodes\n"), "{told}");
@@ -89,6 +92,9 @@ mod tests {
         let none = tell(&[node(None, false, None)]);
         assert!(none.starts_with("Cluster does not support SGX, you may still run MarbleRun in simulation mode\n"));
         assert_eq!(none.lines().count(), 4);
-        assert!(tell(&[node(None, true, None)]).contains("AMD SEV-SNP on 1 node: [marblerun install --set coordinator.tee=snp]"));
+        assert!(
+            tell(&[node(None, true, None)])
+                .contains("AMD SEV-SNP on 1 node: [marblerun install --set coordinator.tee=snp]")
+        );
     }
 }

@@ -5,13 +5,13 @@ use std::time::Duration;
 use anyhow::Result;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, PersistentVolumeClaim, Pod, Secret, Service};
 use kube::api::{DeleteParams, ListParams};
-use marblerun_install::kinds::{KINDS, Kind};
 use marblerun_install::{archives, names, parts};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use super::cluster::{self, Cluster, Told as _, is_absent, is_forbidden};
 use super::installation::{Described, Installation, Release};
+use super::ours;
 use super::waiting::pods_of;
 use crate::args::{Global, UninstallArgs};
 use crate::failure::Failure;
@@ -29,10 +29,8 @@ pub async fn run(global: &Global, output: &Output<'_>, args: &UninstallArgs) -> 
         return Err(left_to_helm(release, &cluster.namespace));
     }
     if args.delete_state {
-        let question = format!(
-            "Delete the state of MarbleRun in namespace {} of {} for ever?",
-            cluster.namespace, cluster.server
-        );
+        let question =
+            format!("Delete the state of MarbleRun in namespace {} of {} for ever?", cluster.namespace, cluster.server);
         if prompt::confirm(global, &question).await? == Consent::NobodyToAsk {
             return Err(Failure::usage("--delete-state needs --yes where there is nobody to ask; nothing was done"));
         }
@@ -42,7 +40,7 @@ pub async fn run(global: &Global, output: &Output<'_>, args: &UninstallArgs) -> 
         Some(deployment) => pods_of(&cluster, deployment).await?,
         None => Vec::new(),
     };
-    let mut removed = remove_leftovers(&cluster, &[], false).await?;
+    let mut removed = ours::remove(&cluster, &ours::find(&cluster).await?).await?;
     removed.extend(remove_certificate(&cluster).await?);
     if foreign.is_some() {
         note(
@@ -77,30 +75,6 @@ fn left_to_helm(release: &Release, namespace: &str) -> anyhow::Error {
     ))
 }
 
-/// Removes what carries our label, but for `wanted` (kinds and names). Answers what it removed.
-pub async fn remove_leftovers(
-    cluster: &Cluster,
-    wanted: &[(String, String)],
-    keep_certificate: bool,
-) -> Result<Vec<String>> {
-    let mut removed = Vec::new();
-    for kind in KINDS {
-        for name in ours(cluster, &kind).await? {
-            let is_wanted = wanted.iter().any(|(kept, by_name)| kept == kind.kind && *by_name == name)
-                || (keep_certificate && kind.kind == "Secret" && name == names::WEBHOOK_SECRET);
-            if is_wanted {
-                continue;
-            }
-            match cluster.of_kind(&kind).delete(&name, &DeleteParams::background()).await {
-                Ok(_) => removed.push(format!("{}/{name}", kind.kind.to_lowercase())),
-                Err(error) if is_absent(&error) => {}
-                Err(error) => return Err(error).told("removing an object"),
-            }
-        }
-    }
-    Ok(removed)
-}
-
 /// The webhook's Secret, where cert-manager made it for our Certificate, and so without our label.
 async fn remove_certificate(cluster: &Cluster) -> Result<Option<String>> {
     let secrets = cluster.here::<Secret>();
@@ -113,36 +87,6 @@ async fn remove_certificate(cluster: &Cluster) -> Result<Option<String>> {
         Ok(_) => Ok(Some(format!("secret/{}", names::WEBHOOK_SECRET))),
         Err(error) if is_absent(&error) => Ok(None),
         Err(error) => Err(error).told("removing the webhook's Secret"),
-    }
-}
-
-/// Names of objects of a kind with our label. Of those in no namespace only the one that names ours.
-async fn ours(cluster: &Cluster, kind: &Kind) -> Result<Vec<String>> {
-    let by_label = ListParams::default().labels(&format!("{}={}", names::MANAGED_BY, names::MANAGER));
-    let api = cluster.of_kind(kind);
-    if !kind.is_namespaced {
-        let name = names::webhook_configuration(&cluster.namespace);
-        let found = match api.get_metadata_opt(&name).await {
-            Ok(found) => found,
-            Err(error) if is_forbidden(&error) => {
-                note(&format!("you may not see {name}, so it is left as it is"));
-                return Ok(Vec::new());
-            }
-            Err(error) => return Err(error).told("looking for the webhook's configuration"),
-        };
-        let label = |labels: std::collections::BTreeMap<String, String>| labels.get(names::MANAGED_BY).cloned();
-        let is_ours = found.and_then(|found| found.metadata.labels).and_then(label).is_some_and(|m| m == names::MANAGER);
-        return Ok(if is_ours { vec![name] } else { Vec::new() });
-    }
-    match api.list_metadata(&by_label).await {
-        Ok(found) => Ok(found.items.into_iter().filter_map(|item| item.metadata.name).collect()),
-        // Of a kind that this cluster does not have there are none.
-        Err(error) if is_absent(&error) => Ok(Vec::new()),
-        Err(error) if is_forbidden(&error) => {
-            note(&format!("you may not list {}, so they are left as they are", kind.plural));
-            Ok(Vec::new())
-        }
-        Err(error) => Err(error).told("looking for what was installed"),
     }
 }
 
@@ -186,7 +130,8 @@ async fn state(cluster: &Cluster, described: Option<&Described>) -> Result<Vec<S
     let secrets = cluster.here::<Secret>().list_metadata(&ListParams::default()).await.told("reading the Secrets")?;
     let there = secrets.items.into_iter().filter_map(|item| item.metadata.name);
     found.extend(there.filter(|name| names.secrets.contains(name)).map(|name| format!("secret/{name}")));
-    let config_map = cluster.here::<ConfigMap>().get_metadata_opt(&names.config_map).await.told("reading the ConfigMap")?;
+    let config_map =
+        cluster.here::<ConfigMap>().get_metadata_opt(&names.config_map).await.told("reading the ConfigMap")?;
     found.extend(config_map.map(|_| format!("configmap/{}", names.config_map)));
     let claims = cluster.here::<PersistentVolumeClaim>();
     let claim = claims.get_metadata_opt(&names.claim).await.told("reading the volume claim")?;
@@ -227,14 +172,23 @@ async fn delete_namespace(cluster: &Cluster) -> Result<Option<String>> {
         return Ok(None);
     }
     let mut others = Vec::new();
-    others.extend(cluster.list::<Pod>().await.told("reading the pods")?.into_iter().filter_map(|pod| pod.metadata.name));
-    others.extend(cluster.list::<Service>().await.told("reading the Services")?.into_iter().filter_map(|s| s.metadata.name));
+    others
+        .extend(cluster.list::<Pod>().await.told("reading the pods")?.into_iter().filter_map(|pod| pod.metadata.name));
+    others.extend(
+        cluster.list::<Service>().await.told("reading the Services")?.into_iter().filter_map(|s| s.metadata.name),
+    );
     let claims = cluster.list::<PersistentVolumeClaim>().await.told("reading the volume claims")?;
     // A claim that was just deleted may still be on its way out.
-    others.extend(claims.into_iter().filter(|claim| claim.metadata.deletion_timestamp.is_none()).filter_map(|claim| claim.metadata.name));
+    others.extend(
+        claims
+            .into_iter()
+            .filter(|claim| claim.metadata.deletion_timestamp.is_none())
+            .filter_map(|claim| claim.metadata.name),
+    );
     let secrets = cluster.here::<Secret>().list_metadata(&ListParams::default()).await.told("reading the Secrets")?;
     others.extend(secrets.items.into_iter().filter_map(|secret| secret.metadata.name));
-    let maps = cluster.here::<ConfigMap>().list_metadata(&ListParams::default()).await.told("reading the ConfigMaps")?;
+    let maps =
+        cluster.here::<ConfigMap>().list_metadata(&ListParams::default()).await.told("reading the ConfigMaps")?;
     others.extend(maps.items.into_iter().filter_map(|map| map.metadata.name).filter(|name| name != "kube-root-ca.crt"));
     if !others.is_empty() {
         note(&format!("namespace {name} stays, as others are in it: {}", others.join(", ")));

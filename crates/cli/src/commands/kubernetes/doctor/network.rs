@@ -21,7 +21,9 @@ pub async fn examine(cluster: &Cluster, installation: &Installation) -> Vec<Find
     let described = installation.described();
     let is_distributed = described.as_ref().is_some_and(|described| described.is_distributed);
     match cluster.here::<NetworkPolicy>().get_metadata_opt(names::COORDINATOR).await {
-        Ok(Some(_)) => findings.push(Finding::ok("network", "a NetworkPolicy limits who may connect to the Coordinator")),
+        Ok(Some(_)) => {
+            findings.push(Finding::ok("network", "a NetworkPolicy limits who may connect to the Coordinator"))
+        }
         Ok(None) => findings.push(no_policy(is_distributed)),
         Err(error) => findings.push(Finding::unseen("network", &plain(error).to_string())),
     }
@@ -58,7 +60,9 @@ pub async fn endpoints(cluster: &Cluster, service: &str) -> kube::Result<Option<
     // Unknown counts as ready, as the API says.
     let is_ready = |ready: Option<bool>| ready.unwrap_or(true);
     let endpoints = slices.iter().flat_map(|slice| slice.endpoints.iter());
-    Ok(Some(endpoints.filter(|e| is_ready(e.conditions.as_ref().and_then(|c| c.ready))).map(|e| e.addresses.len()).sum()))
+    Ok(Some(
+        endpoints.filter(|e| is_ready(e.conditions.as_ref().and_then(|c| c.ready))).map(|e| e.addresses.len()).sum(),
+    ))
 }
 
 /// A Service with nobody behind it answers nobody.
@@ -80,7 +84,8 @@ mod tests {
 
     #[test]
     fn a_service_with_nobody_behind_it_fails() {
-        for (ready, level) in [(None, Level::Fail), (Some(0), Level::Fail), (Some(1), Level::Ok), (Some(3), Level::Ok)] {
+        for (ready, level) in [(None, Level::Fail), (Some(0), Level::Fail), (Some(1), Level::Ok), (Some(3), Level::Ok)]
+        {
             assert_eq!(judge_service("services", "s", ready).level, level);
         }
         assert_eq!(no_policy(true).level, Level::Warn);

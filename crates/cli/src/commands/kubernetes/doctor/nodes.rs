@@ -22,7 +22,8 @@ pub async fn examine(cluster: &Cluster, installation: &Installation) -> Vec<Find
 /// Without an installation there is only something to tell.
 fn tell(nodes: &[Node]) -> Finding {
     let devices = survey(nodes);
-    let count = |is_it: fn(&marblerun_install::devices::NodeDevices) -> bool| devices.iter().filter(|d| is_it(d)).count();
+    let count =
+        |is_it: fn(&marblerun_install::devices::NodeDevices) -> bool| devices.iter().filter(|d| is_it(d)).count();
     let (sgx, tdx, snp) = (count(|d| d.sgx.is_some()), count(|d| d.tdx), count(|d| d.snp));
     let text = format!("{} nodes: {sgx} with SGX, {tdx} with TDX, {snp} with SEV-SNP", nodes.len());
     if sgx + tdx + snp > 0 {
@@ -77,9 +78,11 @@ mod tests {
     }
 
     fn coordinator(replicas: i32) -> Deployment {
-        serde_json::from_value(json!({"metadata": {}, "spec": {"replicas": replicas, "selector": {}, "template": {"spec": {
-            "containers": [{"name": "c", "resources": {"limits": {"sgx.intel.com/epc": "10Mi", "cpu": "1"}}}],
-        }}}}))
+        serde_json::from_value(
+            json!({"metadata": {}, "spec": {"replicas": replicas, "selector": {}, "template": {"spec": {
+                "containers": [{"name": "c", "resources": {"limits": {"sgx.intel.com/epc": "10Mi", "cpu": "1"}}}],
+            }}}}),
+        )
         .unwrap()
     }
 

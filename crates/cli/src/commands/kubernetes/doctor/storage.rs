@@ -15,7 +15,11 @@ const NEAR_THE_LIMIT: usize = 70;
 
 pub async fn examine(cluster: &Cluster, installation: &Installation) -> Vec<Finding> {
     let Some(described) = installation.described() else { return Vec::new() };
-    if described.has_state_in_secret { in_secret(cluster, &described).await } else { on_volume(cluster, &described).await }
+    if described.has_state_in_secret {
+        in_secret(cluster, &described).await
+    } else {
+        on_volume(cluster, &described).await
+    }
 }
 
 async fn in_secret(cluster: &Cluster, described: &Described) -> Vec<Finding> {

@@ -16,11 +16,19 @@ use super::network::{endpoints, judge_service};
 pub async fn examine(cluster: &Cluster, installation: &Installation, now: Timestamp) -> Vec<Finding> {
     let (webhook, injector) = (&installation.webhook, &installation.injector);
     let Some(webhook) = webhook else {
-        return injector.iter().map(|_| Finding::warn(
-            "webhook",
-            format!("there is an injector, but no {} that you may see", names::webhook_configuration(&cluster.namespace)),
-            "'marblerun install' makes it",
-        )).collect();
+        return injector
+            .iter()
+            .map(|_| {
+                Finding::warn(
+                    "webhook",
+                    format!(
+                        "there is an injector, but no {} that you may see",
+                        names::webhook_configuration(&cluster.namespace)
+                    ),
+                    "'marblerun install' makes it",
+                )
+            })
+            .collect();
     };
     if injector.is_none() {
         return vec![Finding::fail(
@@ -149,15 +157,18 @@ mod tests {
     }
 
     fn secret(made: &WebhookCertificate) -> Secret {
-        let (certificate, key) = (BASE64_STANDARD.encode(&made.certificate), BASE64_STANDARD.encode(made.key.as_bytes()));
+        let (certificate, key) =
+            (BASE64_STANDARD.encode(&made.certificate), BASE64_STANDARD.encode(made.key.as_bytes()));
         serde_json::from_value(json!({"metadata": {}, "data": {"tls.crt": certificate, "tls.key": key}})).unwrap()
     }
 
     #[test]
     fn a_certificate_is_good_if_the_configured_ca_vouches_for_it() {
         let now: Timestamp = "2027-01-01T00:00:00Z".parse().unwrap();
-        let (one, two) = (WebhookCertificate::make("ns", "", now).unwrap(), WebhookCertificate::make("ns", "", now).unwrap());
-        let level = |secret: Option<&Secret>, bundle: &str| judge_certificate("ns", secret, &configuration(bundle), now).level;
+        let (one, two) =
+            (WebhookCertificate::make("ns", "", now).unwrap(), WebhookCertificate::make("ns", "", now).unwrap());
+        let level =
+            |secret: Option<&Secret>, bundle: &str| judge_certificate("ns", secret, &configuration(bundle), now).level;
         assert_eq!(level(Some(&secret(&one)), &one.authorities), Level::Ok);
         assert_eq!(level(Some(&secret(&one)), &two.authorities), Level::Fail);
         assert_eq!(level(Some(&secret(&one)), ""), Level::Fail);
@@ -167,11 +178,14 @@ mod tests {
     #[test]
     fn a_pod_that_stays_as_it_was_was_not_seen_by_the_webhook() {
         let pod = |env: serde_json::Value| -> Pod {
-            serde_json::from_value(json!({"metadata": {}, "spec": {"containers": [{"name": "c", "env": env}]}})).unwrap()
+            serde_json::from_value(json!({"metadata": {}, "spec": {"containers": [{"name": "c", "env": env}]}}))
+                .unwrap()
         };
         assert_eq!(judge_answer(&pod(json!([{"name": "EDG_MARBLE_TYPE", "value": "doctor"}]))).level, Level::Ok);
         assert_eq!(judge_answer(&pod(json!([]))).level, Level::Warn);
         let failed = "failed calling webhook \"marble-injector-ns.cluster.local\": no endpoints available";
-        assert!(is_about_webhook(failed, &configuration("")) && !is_about_webhook("exceeded quota", &configuration("")));
+        assert!(
+            is_about_webhook(failed, &configuration("")) && !is_about_webhook("exceeded quota", &configuration(""))
+        );
     }
 }

@@ -58,13 +58,7 @@ fn absent(check: &'static str, name: &str, namespace: &str) -> Finding {
     Finding::fail(check, text, "'marblerun install' makes it; --namespace names another namespace")
 }
 
-fn judge(
-    check: &'static str,
-    name: &str,
-    deployment: &Deployment,
-    troubles: &[Trouble],
-    pods: &[Pod],
-) -> Vec<Finding> {
+fn judge(check: &'static str, name: &str, deployment: &Deployment, troubles: &[Trouble], pods: &[Pod]) -> Vec<Finding> {
     let rollout = Rollout::of(deployment);
     let numbers = format!("{}/{} pods ready", rollout.available, rollout.wanted);
     let mut findings = Vec::new();
@@ -119,7 +113,9 @@ mod tests {
             judge("coordinator", "n", deployment, troubles, pods).iter().map(|f| f.level).collect::<Vec<_>>()
         };
         assert_eq!(levels(&deployment(1, 1), &[], &[]), [Level::Ok]);
-        let restarted = pod(json!({"containerStatuses": [{"name": "c", "image": "", "imageID": "", "ready": true, "restartCount": 4}]}));
+        let restarted = pod(
+            json!({"containerStatuses": [{"name": "c", "image": "", "imageID": "", "ready": true, "restartCount": 4}]}),
+        );
         assert_eq!(levels(&deployment(1, 1), &[], &[restarted]), [Level::Ok, Level::Warn]);
         assert_eq!(levels(&deployment(0, 0), &[], &[]), [Level::Fail]);
         assert_eq!(levels(&deployment(2, 1), &[], &[]), [Level::Fail]);

@@ -105,8 +105,13 @@ pub async fn apply(cluster: &Cluster, plans: &[Plan], force: bool, tell: impl Fn
             let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
             api.patch(name, &params, &Patch::Merge(leftover)).await.told("changing what is there")?;
         }
-        let applied: kube::Result<DynamicObject> =
-            api.patch(name, &PatchParams { force: is_forced(&plan.object, force), ..params() }, &Patch::Apply(&plan.object.body)).await;
+        let applied: kube::Result<DynamicObject> = api
+            .patch(
+                name,
+                &PatchParams { force: is_forced(&plan.object, force), ..params() },
+                &Patch::Apply(&plan.object.body),
+            )
+            .await;
         if let Err(error) = applied {
             let failure = plain(error);
             return Err(anyhow::Error::new(failure).context(format!("{} {name}", plan.object.kind)));
@@ -132,9 +137,7 @@ fn leftover(live: &Value, wanted: &Value) -> Option<Value> {
 
 fn merged(body: &Value, leftover: &Value) -> Value {
     let mut body = body.clone();
-    if let (Some(place), Some(strategy)) =
-        (body.pointer_mut("/spec/strategy"), leftover.pointer("/spec/strategy"))
-    {
+    if let (Some(place), Some(strategy)) = (body.pointer_mut("/spec/strategy"), leftover.pointer("/spec/strategy")) {
         *place = strategy.clone();
     }
     body
@@ -151,8 +154,7 @@ fn conflicts_of(object: &Object, status: &kube::core::Status) -> Vec<String> {
 
 /// One error of all refusals, of the kind of the first.
 fn refused(refusals: Vec<(String, ClusterFailure)>) -> anyhow::Error {
-    let others: Vec<String> =
-        refusals.iter().skip(1).map(|(title, failure)| format!("{title}: {failure}")).collect();
+    let others: Vec<String> = refusals.iter().skip(1).map(|(title, failure)| format!("{title}: {failure}")).collect();
     let Some((title, first)) = refusals.into_iter().next() else { return anyhow::anyhow!("nothing was refused") };
     let more = if others.is_empty() { String::new() } else { format!("\n  {}", others.join("\n  ")) };
     anyhow::Error::new(first).context(format!("nothing was changed{more}\n  {title}"))

@@ -73,11 +73,9 @@ fn walk(path: &str, before: Option<&Value>, after: Option<&Value>, found: &mut V
                 walk(&below, old, new.get(index), found);
             }
         }
-        (before, after) => found.push(Difference {
-            path: path.to_owned(),
-            before: before.map(shown),
-            after: after.map(shown),
-        }),
+        (before, after) => {
+            found.push(Difference { path: path.to_owned(), before: before.map(shown), after: after.map(shown) })
+        }
     }
 }
 
@@ -100,7 +98,10 @@ mod tests {
 
     fn told(before: &Value, after: &Value) -> Vec<String> {
         let text = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
-        differences(before, after).iter().map(|d| format!("{}: {} -> {}", d.path, text(&d.before), text(&d.after))).collect()
+        differences(before, after)
+            .iter()
+            .map(|d| format!("{}: {} -> {}", d.path, text(&d.before), text(&d.after)))
+            .collect()
     }
 
     #[test]

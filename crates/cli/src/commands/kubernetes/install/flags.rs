@@ -3,20 +3,11 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use marblerun_install::devices::Plugin;
+use marblerun_install::devices::{KNOWN_KEYS, Plugin};
 use marblerun_install::values::{ChartValues, UserValues};
 use serde_json::{Value, json};
 
 use crate::args::InstallArgs;
-
-/// Device resources of all plugins that are known.
-const SGX_KEYS: [&str; 5] = [
-    "sgx.intel.com/epc",
-    "sgx.intel.com/enclave",
-    "sgx.intel.com/provision",
-    "kubernetes.azure.com/sgx_epc_mem_in_MiB",
-    "alibabacloud.com/sgx_epc_MiB",
-];
 
 /// The values that files and flags name: files first, then `--set`, then the flags.
 pub fn values(args: &InstallArgs, chart: &ChartValues, read: impl Fn(&Path) -> Result<String>) -> Result<UserValues> {
@@ -80,7 +71,7 @@ pub fn use_plugin(user: &mut UserValues, chart: &ChartValues, plugin: &Plugin) {
     let limits = plugin.limits();
     let amounts = |kind: &str| merged.pointer(&format!("/coordinator/resources/{kind}")).and_then(Value::as_object);
     for kind in ["limits", "requests"] {
-        let foreign = SGX_KEYS.iter().filter(|known| limits.iter().all(|(own, _)| own != *known));
+        let foreign = KNOWN_KEYS.iter().filter(|known| limits.iter().all(|(own, _)| own != *known));
         for name in foreign.filter(|name| amounts(kind).is_some_and(|amounts| amounts.contains_key(**name))) {
             user.put(&["coordinator", "resources", kind, name], Value::Null);
         }
@@ -119,8 +110,12 @@ mod tests {
 
     #[test]
     fn flags_win_over_set_and_that_over_files_and_a_later_file_over_an_earlier() {
-        let files = [("a", "coordinator: {replicas: 2, hostname: a, logFormat: text}"), ("b", "coordinator: {hostname: b}")];
-        let values = merged("--values a --values b --set coordinator.logFormat=json --replicas 3 --distributed-deployment --domain x,y --domain z", &files);
+        let files =
+            [("a", "coordinator: {replicas: 2, hostname: a, logFormat: text}"), ("b", "coordinator: {hostname: b}")];
+        let values = merged(
+            "--values a --values b --set coordinator.logFormat=json --replicas 3 --distributed-deployment --domain x,y --domain z",
+            &files,
+        );
         let coordinator = &values["coordinator"];
         assert_eq!(coordinator["replicas"], 3);
         assert_eq!(coordinator["hostname"], "x,y,z,b");
@@ -153,7 +148,10 @@ mod tests {
         let values = merged("--dcap-qcnl-config-file f", &[("f", "PCCS_URL=x")]);
         assert_eq!(values["dcap"]["qcnlConfig"], "PCCS_URL=x");
         let values = merged("--dcap-pccs-url https://p --dcap-secure-cert FALSE", &[]);
-        assert_eq!((&values["dcap"]["pccsUrl"], &values["dcap"]["useSecureCert"]), (&json!("https://p"), &json!("FALSE")));
+        assert_eq!(
+            (&values["dcap"]["pccsUrl"], &values["dcap"]["useSecureCert"]),
+            (&json!("https://p"), &json!("FALSE"))
+        );
         let both = ["marblerun", "install", "--dcap-qcnl-config-file", "f", "--dcap-pccs-url", "https://p"];
         assert!(Cli::try_parse_from(both).is_err());
     }
@@ -170,12 +168,21 @@ mod tests {
         let limits = |settings: &Settings| format!("{settings:?}");
         let azure = limits(&with_plugin("kubernetes.azure.com/sgx_epc_mem_in_MiB", ""));
         assert!(azure.contains(r#""kubernetes.azure.com/sgx_epc_mem_in_MiB": Quantity("10")"#), "{azure}");
-        assert!(!azure.contains(r#""sgx.intel.com/enclave": Quantity"#) && !azure.contains(r#""sgx.intel.com/epc": Quantity"#));
+        assert!(
+            !azure.contains(r#""sgx.intel.com/enclave": Quantity"#)
+                && !azure.contains(r#""sgx.intel.com/epc": Quantity"#)
+        );
         assert!(azure.contains(r#"key: Some("kubernetes.azure.com/sgx_epc_mem_in_MiB")"#));
         let own = limits(&with_plugin("example.com/epc", "coordinator: {resources: {limits: {cpu: 1}}}"));
-        assert!(own.contains(r#""example.com/epc": Quantity("10")"#) && own.contains(r#""cpu": Quantity("1")"#), "{own}");
+        assert!(
+            own.contains(r#""example.com/epc": Quantity("10")"#) && own.contains(r#""cpu": Quantity("1")"#),
+            "{own}"
+        );
         let said = "coordinator: {resources: {limits: {sgx.intel.com/epc: 64Mi}}}";
         let intel = limits(&with_plugin("sgx.intel.com/epc", said));
-        assert!(intel.contains(r#""sgx.intel.com/epc": Quantity("64Mi")"#) && intel.contains(r#""sgx.intel.com/provision": Quantity("1")"#));
+        assert!(
+            intel.contains(r#""sgx.intel.com/epc": Quantity("64Mi")"#)
+                && intel.contains(r#""sgx.intel.com/provision": Quantity("1")"#)
+        );
     }
 }

@@ -110,7 +110,8 @@ fn decide(namespace: &str, found: Option<Found>, known: &str, now: Timestamp) ->
             }
             // Whoever made it may renew it, too.
             Worth::NearTheEnd { until } if !found.is_ours => {
-                let told = format!("its certificate, made by others, expires on {}; renew it, or delete it", day(until));
+                let told =
+                    format!("its certificate, made by others, expires on {}; renew it, or delete it", day(until));
                 return Ok((found.authorities, Prepared { secret: None, is_renewed: false, told }));
             }
             Worth::NearTheEnd { until } => {
@@ -129,18 +130,9 @@ fn decide(namespace: &str, found: Option<Found>, known: &str, now: Timestamp) ->
 }
 
 /// The type of a Secret cannot be changed; any will do.
-fn object(
-    namespace: &str,
-    kind: Option<&str>,
-    certificate: &[u8],
-    key: &str,
-    authorities: &[u8],
-) -> Result<Object> {
-    let data = [
-        ("tls.crt", certificate.to_vec()),
-        ("tls.key", key.as_bytes().to_vec()),
-        ("ca.crt", authorities.to_vec()),
-    ];
+fn object(namespace: &str, kind: Option<&str>, certificate: &[u8], key: &str, authorities: &[u8]) -> Result<Object> {
+    let data =
+        [("tls.crt", certificate.to_vec()), ("tls.key", key.as_bytes().to_vec()), ("ca.crt", authorities.to_vec())];
     Ok(Object::new(&Secret {
         metadata: ObjectMeta {
             name: Some(names::WEBHOOK_SECRET.to_owned()),

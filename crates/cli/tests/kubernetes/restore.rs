@@ -36,9 +36,13 @@ async fn a_newer_state_gives_way_to_a_backup_if_that_is_forced_and_is_kept() {
     assert_eq!((replicas(&person), person.uid("secret/marblerun-state")), (3, uid.clone()), "nothing was done");
 
     let said = person.types("backup restore b.yaml --kubernetes --no-wait --force --dry-run").succeeds();
-    for step in ["stop all Coordinators (3 now)", "keep what is in secret/marblerun-state as secret/marblerun-state-archive-0",
-        "as 'kubectl replace --force' does", "start 3 Coordinators", "expect recovery by alice"]
-    {
+    for step in [
+        "stop all Coordinators (3 now)",
+        "keep what is in secret/marblerun-state as secret/marblerun-state-archive-0",
+        "as 'kubectl replace --force' does",
+        "start 3 Coordinators",
+        "expect recovery by alice",
+    ] {
         assert!(said.stdout.contains(step), "{step:?}: {said:?}");
     }
     assert!(!person.has(&format!("secret/{ARCHIVE}")) && replicas(&person) == 3);
@@ -72,7 +76,14 @@ async fn a_lost_state_comes_back_and_the_same_state_is_left_alone() {
     assert!(said.stdout.contains("2 Coordinators are starting"), "{said:?}");
     person.has_values(STATE, &deployment_values(&person));
     let uid = person.uid("secret/marblerun-state");
-    person.types("backup restore b.yaml --kubernetes --no-wait").succeeds();
+    let generation = person.get("deployment/marblerun-coordinator")["metadata"]["generation"].clone();
+    let said = person.types("backup restore b.yaml --kubernetes --no-wait").succeeds();
+    assert!(said.stdout.contains("holds this very state already"), "{said:?}");
+    assert_eq!(
+        person.get("deployment/marblerun-coordinator")["metadata"]["generation"],
+        generation,
+        "nobody was stopped"
+    );
     assert_eq!(person.uid("secret/marblerun-state"), uid);
     assert!(!person.has(&format!("secret/{ARCHIVE}")));
 
@@ -127,9 +138,11 @@ async fn a_fresh_cluster_gets_its_state_before_its_coordinators() {
     // From the file of a Coordinator that was alone.
     person.writes("sealed_data", &deployment.file);
     person.types(&format!("backup restore sealed_data --kubernetes -n {fresh} ")).fails("--create-namespace makes it");
-    let said = person.types(&format!("backup restore sealed_data --kubernetes --create-namespace -n {fresh} ")).succeeds();
+    let said =
+        person.types(&format!("backup restore sealed_data --kubernetes --create-namespace -n {fresh} ")).succeeds();
     assert!(said.stdout.contains("marblerun install --distributed-deployment"), "{said:?}");
-    let secret = person.kubectl(&format!("get secret marblerun-state --namespace {fresh} -o jsonpath={{.data.sealed_data}}"));
+    let secret =
+        person.kubectl(&format!("get secret marblerun-state --namespace {fresh} -o jsonpath={{.data.sealed_data}}"));
     let bytes = marblerun_api::bytes::decode(&secret).unwrap();
     person.writes("restored", &bytes);
     deployment.gives_key_to(&person);
@@ -251,13 +264,10 @@ async fn it_is_told_how_the_coordinators_came_back() {
     let said = tokio::task::block_in_place(|| Person::ends(nobody)).succeeds();
     assert!(said.stdout.contains("could not be asked through the API server"), "{said:?}");
 
-    let waiting = restore(&person);
-    let said = tokio::task::block_in_place(|| Person::ends(person.begins("backup restore b.yaml --kubernetes --timeout 2")));
-    said.fails("not ready in time");
-    drop(tokio::task::block_in_place(|| {
-        person.makes_ready(COORDINATORS, 1);
-        Person::ends(waiting)
-    }));
+    person.puts(STATE, &deployment.values(8));
+    let late = person.begins("backup restore b.yaml --kubernetes --force --timeout 3");
+    let said = tokio::task::block_in_place(|| Person::ends(late)).fails("not ready in time");
+    assert!(said.stdout.contains("The Coordinators are starting"), "it is in place: {said:?}");
 
     // An address of this host that is none of its loopback: API servers do not connect to those.
     let Some(address) = own_address() else { return };
@@ -282,7 +292,9 @@ async fn it_is_told_how_the_coordinators_came_back() {
         "metadata": {"name": "by-hand", "labels": {"kubernetes.io/service-name": "coordinator-client-api"}},
         "endpoints": [{"addresses": [address.to_string()], "conditions": {"ready": true}}],
         "ports": [{"name": "http", "port": port, "protocol": "TCP"}]});
-    person.kubectl("patch service coordinator-client-api --type=json -p [{\"op\":\"remove\",\"path\":\"/spec/selector\"}]");
+    person.kubectl(
+        "patch service coordinator-client-api --type=json -p [{\"op\":\"remove\",\"path\":\"/spec/selector\"}]",
+    );
     person.applies(&slice);
     let mut endpoints = slice;
     endpoints = json!({"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "coordinator-client-api"},
@@ -295,7 +307,10 @@ async fn it_is_told_how_the_coordinators_came_back() {
         Person::ends(child)
     });
     let said = said.succeeds();
-    assert!(said.stdout.contains("in recovery mode: recover with the keys of the time of the backup (alice)"), "{said:?}");
+    assert!(
+        said.stdout.contains("in recovery mode: recover with the keys of the time of the backup (alice)"),
+        "{said:?}"
+    );
 }
 
 /// An address of this host by which others reach it.

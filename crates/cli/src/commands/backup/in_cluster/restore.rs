@@ -7,9 +7,9 @@ use anyhow::{Context as _, Result};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use kube::api::{DeleteParams, ObjectMeta, PostParams, Preconditions};
+use marblerun_sealing::SlotKind;
 use marblerun_store::backup::{self, BackupError, Facts};
 use marblerun_store::format::{KeyFile, SEALED_KEY};
-use marblerun_sealing::SlotKind;
 use tokio::time::{Duration, Instant, sleep};
 
 use super::archive::{self, Room};
@@ -71,7 +71,9 @@ pub struct Done {
 impl Plan {
     /// Finds out what is to be done.
     pub async fn make(cluster: &Cluster, found: Found, backup: Sealed, how: How<'_>) -> Result<Self> {
-        let Place::Secret { name, kek_map } = &found.place else { return Err(Failure::usage("the state is in no Secret")) };
+        let Place::Secret { name, kek_map } = &found.place else {
+            return Err(Failure::usage("the state is in no Secret"));
+        };
         let has_namespace = has_namespace(cluster).await?;
         if !has_namespace && !how.options.create_namespace {
             return Err(Failure::conflict(format!(
@@ -163,6 +165,13 @@ impl Plan {
         Ok(())
     }
 
+    /// The Deployment that is to be stopped and started: nobody is stopped for a state that is there already, unless by a
+    /// restore that was interrupted.
+    fn scaled(&self, how: How<'_>) -> Option<&Deployment> {
+        let is_needed = |deployment: &&Deployment| !self.is_done || scale::is_interrupted(deployment);
+        self.deployment.as_ref().filter(is_needed).filter(|_| !how.options.no_scale)
+    }
+
     /// What is going to happen, in lines.
     pub fn in_words(&self, how: How<'_>) -> Vec<String> {
         let mut lines = Vec::new();
@@ -170,7 +179,7 @@ impl Plan {
         if self.makes_namespace {
             lines.push(format!("make namespace {namespace}"));
         }
-        let scaled = self.deployment.as_ref().filter(|_| !how.options.no_scale);
+        let scaled = self.scaled(how);
         if let Some(deployment) = scaled {
             lines.push(format!("stop all Coordinators ({} now)", scale::wanted(deployment)));
         }
@@ -202,7 +211,7 @@ impl Plan {
             };
             cluster.everywhere().create(&PostParams::default(), &namespace).await.told("making the namespace")?;
         }
-        let scaled = self.deployment.clone().filter(|_| !how.options.no_scale);
+        let scaled = self.scaled(how).cloned();
         let archived = match &scaled {
             Some(deployment) => {
                 scale::stop(cluster, deployment).await?;

@@ -96,10 +96,7 @@ pub(super) async fn join(
     let cluster_config = ClusterConfig {
         backend: "kubernetes",
         sealer,
-        identity: SealIdentity {
-            measurement: identity.measurement.to_vec(),
-            security_version: identity.svn,
-        },
+        identity: SealIdentity { measurement: identity.measurement.to_vec(), security_version: identity.svn },
         // The documented restore must work where nobody alive knows better.
         rollback: config.rollback.unwrap_or(RollbackPolicy::Warn),
         writer: WRITER.to_owned(),

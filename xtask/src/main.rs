@@ -177,6 +177,11 @@ fn docs() -> Result<()> {
     command.current_dir(root()?).args(["test", "--locked", "--quiet", "reference_page"]);
     command.args(["--package", "marblerun-cli", "--package", "marblerun-coordinator", "--package", "marblerun-marble"]);
     run(command.env("MARBLERUN_UPDATE_DOCS", "1"))?;
+    // Of the tests in the testkit, only those of the chart make a page.
+    let mut command = cargo();
+    command.current_dir(root()?).args(["test", "--locked", "--quiet", "reference_page"]);
+    command.args(["--package", "marblerun-testkit", "--test", "chart"]);
+    run(command.env("MARBLERUN_UPDATE_DOCS", "1"))?;
     // The last: it is checked against the pages above.
     compatibility::write(&root()?)
 }
@@ -190,8 +195,19 @@ fn check() -> Result<()> {
     here(Command::new(deny).args(["--locked", "check", "bans", "licenses", "sources"]))
 }
 
-const FUZZ_TARGETS: [&str; 10] =
-    ["manifest", "yaml", "template", "sealed_data", "sealed_key", "change", "csr", "share", "evidence", "admission"];
+const FUZZ_TARGETS: [&str; 11] = [
+    "manifest",
+    "yaml",
+    "template",
+    "sealed_data",
+    "sealed_key",
+    "change",
+    "csr",
+    "share",
+    "evidence",
+    "peer_evidence",
+    "admission",
+];
 
 fn fuzz(seconds: u64, target: Option<String>) -> Result<()> {
     let cargo_fuzz = tool("cargo-fuzz", "0.13.1")?;

@@ -8,6 +8,12 @@ use utoipa::ToSchema;
 
 use crate::bytes::Base64;
 
+mod cluster;
+
+pub use cluster::{
+    Cluster, Decided, Divergence, Head, InForceElsewhere, KekRotation, Peer, PeerAnswer, Update, Writer,
+};
+
 /// A refusal (RFC 9457, `application/problem+json`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -69,6 +75,8 @@ pub enum Mode {
     Recovery,
     /// Another file was put in place of the state; a restart loads it.
     Superseded,
+    /// What lies in the shared place does not go on from what is served here; an operator has to decide.
+    Diverged,
     /// Writing failed; reads go on.
     ReadOnly,
 }
@@ -93,6 +101,12 @@ pub struct Store {
     pub bytes: u64,
     /// What can open the sealed state: kind and label of each key slot.
     pub slots: Vec<String>,
+    /// How long ago it was proved that this is the newest state, in milliseconds, where several Coordinators share it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub validated_ms_ago: Option<u64>,
+    /// Both heads, and who wrote last, if what lies in the shared place does not go on from what is served here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub divergence: Option<Divergence>,
 }
 
 /// Answer of `GET status`.

@@ -1,7 +1,9 @@
 //! The command line, as `clap` types. Names and defaults are upstream's where upstream has them.
 
 mod access;
+mod cluster;
 mod context;
+mod kubernetes;
 mod recover;
 mod sealed;
 mod secret;
@@ -14,7 +16,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 
 pub use access::{AccessCommand, ExplainArgs};
+pub use cluster::{ClusterCommand, KekCommand, RestoreCommand};
 pub use context::{AddContext, ContextCommand};
+pub use kubernetes::{CheckArgs, ClusterArgs, DryRun, InstallArgs, UninstallArgs};
 pub use recover::{RecoverArgs, RecoverWithSignatureArgs, RecoverWithSignatureCommand, RecoveryKey, TokenKey};
 pub use sealed::{AtHand, AuditCommand, AuditKeys, BackupCommand, ExportFormat, OpenArgs, StateCommand};
 pub use secret::{Encoding, SecretArgs, SecretCommand, SecretField};
@@ -155,6 +159,28 @@ pub struct ClientCert {
 /// Commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Install MarbleRun in a Kubernetes cluster, or change an installation
+    ///
+    /// Running it again changes only what differs, and never the state. Values and objects are those of the Helm chart.
+    Install(Box<InstallArgs>),
+    /// Remove MarbleRun from a Kubernetes cluster. The state stays
+    Uninstall(UninstallArgs),
+    /// Tell whether MarbleRun is ready in a Kubernetes cluster, and wait for it
+    Check(CheckArgs),
+    /// Tell what the nodes of a Kubernetes cluster can protect with
+    Precheck {
+        /// Which cluster.
+        #[command(flatten)]
+        cluster: ClusterArgs,
+    },
+    /// Find what is wrong with an installation in a Kubernetes cluster, and what to do about it
+    ///
+    /// Fails if something is. Changes nothing.
+    Doctor {
+        /// Which cluster.
+        #[command(flatten)]
+        cluster: ClusterArgs,
+    },
     /// Set, read, verify the manifest
     #[command(subcommand, arg_required_else_help = true)]
     Manifest(ManifestCommand),
@@ -182,6 +208,15 @@ pub enum Command {
     /// Back up, verify and restore the state of a standalone Coordinator
     #[command(subcommand, arg_required_else_help = true)]
     Backup(BackupCommand),
+    /// Tell what a Coordinator knows of the state that it shares with others
+    #[command(subcommand, arg_required_else_help = true)]
+    Cluster(ClusterCommand),
+    /// Decide about a state that was put in place of the one that Coordinators share
+    #[command(subcommand, arg_required_else_help = true)]
+    Restore(RestoreCommand),
+    /// Rotate the key that Coordinators share to open their state
+    #[command(subcommand, arg_required_else_help = true)]
+    Kek(KekCommand),
     /// Read and verify the audit trail: who did what to the deployment
     #[command(subcommand, arg_required_else_help = true)]
     Audit(AuditCommand),

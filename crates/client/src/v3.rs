@@ -80,6 +80,59 @@ impl V3<'_> {
         self.0.rest.v3("/api/v3/packages", None, None).await
     }
 
+    /// Raises security versions of packages, or proposes another manifest. As [`Client::apply_update`], with from when on
+    /// the update is in force at the Coordinators that share the state.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn apply_update(&self, raw: &[u8]) -> Result<v3::Update, ClientError> {
+        self.0.rest.v3("/api/v3/update", Some(raw.to_vec()), None).await
+    }
+
+    /// Acknowledges the pending update; `raw` must be its exact bytes. As [`Client::acknowledge_update`], likewise.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn acknowledge_update(&self, raw: &[u8]) -> Result<v3::Update, ClientError> {
+        self.0.rest.v3("/api/v3/update/acknowledge", Some(raw.to_vec()), None).await
+    }
+
+    /// What the Coordinator knows of the state that it shares with others.
+    ///
+    /// # Errors
+    /// [`ClientError`]; [`ClientError::Problem`] with code `state_not_shared` if it shares none.
+    pub async fn cluster(&self) -> Result<v3::Cluster, ClientError> {
+        self.0.rest.v3("/api/v3/cluster", None, None).await
+    }
+
+    /// Has the state that lies in the shared place replace the one that this Coordinator serves. Needs an identity with
+    /// `UpdateManifest` in the latter.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn accept_restore(&self) -> Result<v3::Decided, ClientError> {
+        self.0.rest.v3("/api/v3/restore/accept", Some(Vec::new()), None).await
+    }
+
+    /// Has the state that this Coordinator serves written back over the one that lies in the shared place. Needs an
+    /// identity with `UpdateManifest` in the former.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn reject_restore(&self) -> Result<v3::Decided, ClientError> {
+        self.0.rest.v3("/api/v3/restore/reject", Some(Vec::new()), None).await
+    }
+
+    /// Has another key encryption key made. With `revoke` the old ones go at once, and the data encryption key with them.
+    /// Needs an identity with `UpdateManifest`.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn rotate_kek(&self, revoke: bool) -> Result<v3::Decided, ClientError> {
+        let body = serde_json::to_vec(&v3::KekRotation { revoke }).map_err(|e| ClientError::protocol("request", e))?;
+        self.0.rest.v3("/api/v3/kek/rotate", Some(body), None).await
+    }
+
     /// The description of API v3.
     ///
     /// # Errors

@@ -10,11 +10,13 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use jiff::SignedDuration;
-use marblerun_attestation::TeeChoice;
+use marblerun_attestation::{SimulatedIdentity, TeeChoice};
 use marblerun_store::RollbackPolicy;
 
+mod cluster;
 mod reference;
 
+pub use cluster::{ClusterPlace, ClusterSettings, KubernetesPlace};
 pub use reference::reference_page;
 
 /// The options as they were written.
@@ -182,7 +184,7 @@ pub struct Options {
         value_name = "LIST"
     )]
     pub licensed_features: String,
-    /// Where a distributed Coordinator keeps its state. Empty: in files.
+    /// Where a distributed Coordinator keeps its state: `k8s-secret` or `etcd`. Empty: in files.
     #[arg(
         long,
         env = "EDG_STORE_BACKEND",
@@ -192,6 +194,114 @@ pub struct Options {
         value_name = "BACKEND"
     )]
     pub store_backend: String,
+    /// `k8s-secret`: namespace of the objects below. Default: the one the Coordinator runs in.
+    #[arg(
+        long,
+        env = "EDG_K8S_NAMESPACE",
+        hide_env_values = true,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "NAMESPACE"
+    )]
+    pub k8s_namespace: String,
+    /// `k8s-secret`: Secret with the state.
+    #[arg(
+        long,
+        env = "EDG_K8S_STATE_NAME",
+        hide_env_values = true,
+        default_value = "marblerun-state",
+        value_name = "NAME"
+    )]
+    pub k8s_state_name: String,
+    /// `k8s-secret`: ConfigMap with the key encryption keys, each sealed to a host.
+    #[arg(
+        long,
+        env = "EDG_K8S_KEK_MAP",
+        hide_env_values = true,
+        default_value = "marblerun-sealed-kek",
+        value_name = "NAME"
+    )]
+    pub k8s_kek_map: String,
+    /// `k8s-secret`: Service whose endpoints are the other Coordinators.
+    #[arg(
+        long,
+        env = "EDG_K8S_SERVICE_NAME",
+        hide_env_values = true,
+        default_value = "coordinator-key-api",
+        value_name = "NAME"
+    )]
+    pub k8s_service_name: String,
+    /// `k8s-secret`: host of the API server. Default: as the environment of a pod says.
+    #[arg(
+        long,
+        env = "EDG_KUBERNETES_SERVICE_HOST",
+        hide_env_values = true,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "HOST"
+    )]
+    pub kubernetes_service_host: String,
+    /// `k8s-secret`: port of the API server. Default: 443.
+    #[arg(
+        long,
+        env = "EDG_KUBERNETES_SERVICE_PORT",
+        hide_env_values = true,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "PORT"
+    )]
+    pub kubernetes_service_port: String,
+    /// Distributed: how long Marbles are activated while the shared state cannot be reached, such as `5m` or `90s`, at most `24h`. `0`: not at all.
+    #[arg(
+        long,
+        env = "MARBLERUN_OFFLINE_GRACE",
+        hide_env_values = true,
+        default_value = "5m",
+        value_name = "DURATION"
+    )]
+    pub offline_grace: String,
+    /// Distributed: bytes of the shared object above which the state goes into parts, or is refused where there may be none.
+    #[arg(
+        long,
+        env = "MARBLERUN_STATE_INLINE_MAX",
+        hide_env_values = true,
+        default_value = "950000",
+        value_name = "BYTES"
+    )]
+    pub state_inline_max: String,
+    /// Address of the key service, over which the Coordinators of a deployment talk to each other, `host:port` or `:port`.
+    #[arg(long, env = "MARBLERUN_KEY_ADDR", hide_env_values = true, default_value = ":5433", value_name = "ADDR")]
+    pub key_addr: String,
+    /// Key services of other Coordinators, `host:port` each, separated by commas, besides those that Kubernetes lists. All addresses behind a name are asked.
+    #[arg(
+        long,
+        env = "MARBLERUN_PEERS",
+        hide_env_values = true,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "ADDRS"
+    )]
+    pub peers: String,
+    /// Oldest SecurityVersion of another Coordinator to take keys and recovery secrets from. Default: the one before its own.
+    #[arg(
+        long,
+        env = "MARBLERUN_PEER_MIN_SVN",
+        hide_env_values = true,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "NUMBER"
+    )]
+    pub peer_min_svn: String,
+    /// Simulation only: who this Coordinator is to the others, such as `measurement=01,signer=02,product=1,svn=3,debug=0` (hex, filled up with zeros; what is left out is 0).
+    #[arg(
+        long,
+        env = "MARBLERUN_SIMULATION_IDENTITY",
+        hide_env_values = true,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "IDENTITY"
+    )]
+    pub simulation_identity: String,
     /// Continue a damaged state from this record, giving up what came after it. For one start only, so there is no variable for it.
     #[arg(long, value_name = "SEQUENCE")]
     pub accept_loss_after: Option<u64>,
@@ -253,6 +363,16 @@ pub struct Config {
     pub recovery_in_header: bool,
     /// How long Marbles that stay up over an update keep their access.
     pub marble_grace: SignedDuration,
+    /// Set: one of several Coordinators, which share a state.
+    pub cluster: Option<ClusterSettings>,
+    /// Key service.
+    pub key_addr: ListenAddress,
+    /// Key services of others, `host:port`.
+    pub peers: Vec<String>,
+    /// Oldest version of a peer to take keys from; `None`: the one before its own.
+    pub peer_min_svn: Option<u64>,
+    /// Who a simulated Coordinator is to its peers.
+    pub simulation_identity: SimulatedIdentity,
     /// Continue a damaged file from there.
     pub accept_loss_after: Option<u64>,
     /// Rename every trace of an earlier state away.
@@ -273,16 +393,6 @@ pub enum ConfigError {
         value: String,
         /// What would be understood.
         expected: &'static str,
-    },
-    /// The value is known but this build cannot do it.
-    #[error("{variable}={value:?}: not in this build yet. {hint}")]
-    NotInThisBuild {
-        /// Environment variable.
-        variable: &'static str,
-        /// As written.
-        value: String,
-        /// What to do instead.
-        hint: &'static str,
     },
     /// Two options contradict each other.
     #[error("{0}")]
@@ -316,7 +426,7 @@ impl Config {
     /// [`ConfigError`].
     pub fn from_options(options: &Options, current_dir: std::io::Result<PathBuf>) -> Result<Self, ConfigError> {
         let mut warnings = Vec::new();
-        check_backend(options, &mut warnings)?;
+        let cluster = cluster::cluster(options, &mut warnings)?;
 
         let seal_dir = match non_empty(&options.seal_dir) {
             Some(dir) => PathBuf::from(dir),
@@ -379,6 +489,23 @@ impl Config {
                 &[("", true), ("on", true), ("off", false)],
             )?,
             marble_grace: grace(or(&options.marble_grace, "24h"))?,
+            cluster,
+            key_addr: address("MARBLERUN_KEY_ADDR", or(&options.key_addr, ":5433"))?,
+            peers: peers(&options.peers)?,
+            peer_min_svn: non_empty(&options.peer_min_svn)
+                .map(|text| {
+                    text.parse().map_err(|_| ConfigError::BadValue {
+                        variable: "MARBLERUN_PEER_MIN_SVN",
+                        value: text.to_owned(),
+                        expected: "expected a number",
+                    })
+                })
+                .transpose()?,
+            simulation_identity: options.simulation_identity.parse().map_err(|_| ConfigError::BadValue {
+                variable: "MARBLERUN_SIMULATION_IDENTITY",
+                value: options.simulation_identity.clone(),
+                expected: "expected measurement=HEX,signer=HEX,product=NUMBER,svn=NUMBER,debug=0|1, each at most once",
+            })?,
             accept_loss_after: options.accept_loss_after,
             discard_existing_state: options.discard_existing_state,
             warnings,
@@ -446,6 +573,20 @@ fn address(variable: &'static str, text: &str) -> Result<ListenAddress, ConfigEr
     })
 }
 
+/// Each must name a host, which an address to listen on need not.
+fn peers(text: &str) -> Result<Vec<String>, ConfigError> {
+    let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+    let checked = entries.map(|entry| {
+        let known = ListenAddress::parse(entry).filter(|address| !address.host.is_empty() && address.port != 0);
+        known.map(|address| address.to_string()).ok_or_else(|| ConfigError::BadValue {
+            variable: "MARBLERUN_PEERS",
+            value: text.to_owned(),
+            expected: "expected host:port or [address]:port, separated by commas",
+        })
+    });
+    checked.collect()
+}
+
 /// A longer one would be a way to have no update in force for good.
 const MAX_GRACE: SignedDuration = SignedDuration::from_hours(720);
 
@@ -468,35 +609,6 @@ fn choose<T: Copy>(
         .iter()
         .find_map(|(name, value)| text.eq_ignore_ascii_case(name).then_some(*value))
         .ok_or_else(|| ConfigError::BadValue { variable, value: text.to_owned(), expected })
-}
-
-/// Who asks for a shared store must not get a private one in silence.
-fn check_backend(options: &Options, warnings: &mut Vec<String>) -> Result<(), ConfigError> {
-    let distributed =
-        options.distributed == "1" || options.licensed_features.to_ascii_lowercase().contains("distributedcoordinator");
-    let backend = options.store_backend.as_str();
-    let not_in_this_build =
-        |hint| ConfigError::NotInThisBuild { variable: "EDG_STORE_BACKEND", value: backend.to_owned(), hint };
-    match (distributed, backend) {
-        (_, "etcd") => Err(not_in_this_build("Leave it empty to keep the state in files.")),
-        (true, "k8s-secret") => Err(not_in_this_build(
-            "Run one Coordinator without EDG_DISTRIBUTED_COORDINATOR to keep the state in files.",
-        )),
-        (true, _) => {
-            warnings.push(
-                "EDG_DISTRIBUTED_COORDINATOR is set, but EDG_STORE_BACKEND names no shared store: this Coordinator keeps its state in files, for itself alone"
-                    .to_owned(),
-            );
-            Ok(())
-        }
-        (false, "") => Ok(()),
-        (false, other) => {
-            warnings.push(format!(
-                "EDG_STORE_BACKEND={other:?} has no effect without EDG_DISTRIBUTED_COORDINATOR=1: the state is kept in files"
-            ));
-            Ok(())
-        }
-    }
 }
 
 #[cfg(test)]

@@ -159,8 +159,9 @@ impl Server {
         }
         phase.send_replace(Phase::Stopped);
         let mut connections = accepting.await;
+        // One may be in its handshake yet; each ends by itself after its farewell.
         let finish = async { while connections.join_next().await.is_some() {} };
-        if timeout(limits.farewell + limits.farewell, finish).await.is_err() {
+        if timeout(limits.handshake + limits.farewell, finish).await.is_err() {
             connections.shutdown().await;
         }
     }

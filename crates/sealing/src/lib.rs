@@ -122,6 +122,12 @@ pub trait KeySealer: Send + Sync + std::fmt::Debug {
     fn simulated(&self) -> bool {
         false
     }
+    /// Public name of the host (device, token): whoever can reproduce slot secrets made here has the same. Zeros where
+    /// nothing tells hosts apart.
+    ///
+    /// # Errors
+    /// [`SealError::Unavailable`] if the backend cannot be reached.
+    fn host_id(&self) -> Result<[u8; 16], SealError>;
     /// Makes a new slot secret.
     ///
     /// # Errors

@@ -31,6 +31,10 @@ impl KeySealer for Plain {
         true
     }
 
+    fn host_id(&self) -> Result<[u8; 16], SealError> {
+        Ok([0; 16])
+    }
+
     fn new_slot(&self, _mode: SealMode) -> Result<NewSlot, SealError> {
         let secret = random("plain")?;
         Ok(NewSlot { params: secret.to_vec(), secret: Zeroizing::new(secret.to_vec()) })
@@ -159,6 +163,10 @@ impl KeySealer for HostKeyFile {
 
     fn simulated(&self) -> bool {
         true
+    }
+
+    fn host_id(&self) -> Result<[u8; 16], SealError> {
+        key_id(&*self.read_or_create()?)
     }
 
     fn new_slot(&self, mode: SealMode) -> Result<NewSlot, SealError> {

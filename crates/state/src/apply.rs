@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::audit::{AuditKind, AuditTrail};
 use crate::manifest::ActiveManifest;
 use crate::upstream::keys;
-use crate::{Change, ChangeError, Phase, RecoveryEntry, RetiredRoot, State};
+use crate::{Change, ChangeError, Incarnation, Phase, RecoveryEntry, RetiredRoot, State};
 
 impl State {
     /// Applies one change.
@@ -76,6 +76,7 @@ impl State {
                 let trail = self.trail(*kind);
                 trail.check(entries)?;
                 trail.append(*kind, entries);
+                self.shorten_shared_trail(*kind);
             }
             Change::AuditBase(kind, base) => {
                 let trail = self.trail(*kind);
@@ -83,6 +84,18 @@ impl State {
                     return Err(ChangeError("an audit trail that has begun cannot begin anew".to_owned()));
                 }
                 *trail = AuditTrail::from_base(*base);
+            }
+            Change::Writers(marks) => {
+                let writers = Arc::make_mut(&mut self.writers);
+                marks.iter().for_each(|mark| writers.note(*mark));
+            }
+            Change::Incarnations(lives) => {
+                check_incarnations(lives)?;
+                self.incarnations = Arc::from(lives.as_slice());
+            }
+            Change::Home(home) => {
+                self.home = Some(Arc::new(home.clone()));
+                AuditKind::ALL.into_iter().for_each(|kind| self.shorten_shared_trail(kind));
             }
         }
         Ok(())
@@ -95,6 +108,13 @@ impl State {
         }
     }
 
+    /// A shared state is written whole with every commit, so its trails are kept short.
+    fn shorten_shared_trail(&mut self, kind: AuditKind) {
+        if self.home.is_some() {
+            self.trail(kind).shorten(kind.shared_bytes());
+        }
+    }
+
     /// What was kept of an imported state is out of date where our own value changes.
     fn forget_imported_form(&mut self, change: &Change) {
         if self.extra.is_empty() {
@@ -103,6 +123,7 @@ impl State {
         let stale: Vec<Box<str>> = match change {
             // Upstream has neither: they are not exported, and make nothing of what is out of date.
             Change::Audit(..) | Change::AuditBase(..) | Change::RetiredRoots(_) => return,
+            Change::Writers(_) | Change::Incarnations(_) | Change::Home(_) => return,
             Change::Extra(..) | Change::Lineage(_) | Change::Recovery(_) => return,
             Change::Authority(_) => self.extra.keys().filter(|key| keys::is_of_authority(key)).cloned().collect(),
             Change::Manifest { .. } => self.extra.keys().filter(|key| keys::is_of_manifest(key)).cloned().collect(),
@@ -153,6 +174,16 @@ fn check_recovery(sets: &[Arc<RecoveryEntry>]) -> Result<(), ChangeError> {
         if entry.set.parties.iter().any(|party| party.name.len() > 256) {
             return refuse("names of parties have at most 256 bytes");
         }
+    }
+    Ok(())
+}
+
+fn check_incarnations(lives: &[Incarnation]) -> Result<(), ChangeError> {
+    if lives.len() > Change::MAX_INCARNATIONS {
+        return Err(ChangeError("too many incarnations are kept".to_owned()));
+    }
+    if lives.iter().any(|life| life.confirmed_by.len() > 256) {
+        return Err(ChangeError("a name that confirmed an incarnation is too long".to_owned()));
     }
     Ok(())
 }

@@ -9,7 +9,9 @@ use prost::Message;
 use zeroize::Zeroizing;
 
 use crate::audit::{AuditBase, AuditEntry, AuditKind};
-use crate::{CounterKey, Lineage, PendingUpdate, RecoveryEntry, RetiredRoot, RootSecret, wire};
+use crate::{
+    CounterKey, Home, Incarnation, Lineage, PendingUpdate, RecoveryEntry, RetiredRoot, RootSecret, WriterMark, wire,
+};
 
 /// An encoded change has at most this many bytes (sealed format, section 4).
 pub const MAX_CHANGE: usize = 32 << 20;
@@ -66,6 +68,12 @@ pub enum Change {
     Audit(AuditKind, Vec<AuditEntry>),
     /// An audit trail begins behind that place (in a snapshot, where older entries were dropped).
     AuditBase(AuditKind, AuditBase),
+    /// Last commits of writers, each instead of what was known of that writer.
+    Writers(Vec<WriterMark>),
+    /// The newest lives of the deployment, oldest first, at most [`Change::MAX_INCARNATIONS`]. Replaces the list.
+    Incarnations(Vec<Incarnation>),
+    /// Where the state lies that several Coordinators share. From then on its audit trails are short.
+    Home(Home),
 }
 
 impl std::fmt::Debug for Change {
@@ -89,6 +97,9 @@ impl std::fmt::Debug for Change {
             Self::Extra(key, _) => ("Extra", key),
             Self::Audit(_, entries) => ("Audit", entries),
             Self::AuditBase(_, base) => ("AuditBase", base),
+            Self::Writers(marks) => ("Writers", marks),
+            Self::Incarnations(incarnations) => ("Incarnations", incarnations),
+            Self::Home(home) => ("Home", home),
         };
         f.debug_tuple(kind).field(about).finish()
     }
@@ -102,6 +113,8 @@ pub struct ChangeError(pub String);
 impl Change {
     /// More replaced Marble roots than this are never kept.
     pub const MAX_RETIRED_ROOTS: usize = 8;
+    /// Older lives than this many are forgotten.
+    pub const MAX_INCARNATIONS: usize = 16;
 
     /// Encodes as one protobuf message.
     #[must_use]
@@ -185,6 +198,9 @@ impl Change {
                 Self::Extra(key, value) => key.len() + value.as_ref().map_or(0, |value| value.len()),
                 Self::Audit(_, entries) => entries.iter().map(AuditEntry::weight).sum(),
                 Self::AuditBase(..) => 64,
+                Self::Writers(marks) => marks.len() * 64,
+                Self::Incarnations(list) => list.iter().map(|life| FRAME + life.confirmed_by.len()).sum(),
+                Self::Home(home) => home.backend.len() + home.place.len() + home.uid.len(),
             }
     }
 }

@@ -14,6 +14,7 @@ mod manifest;
 mod parts;
 mod snapshot;
 mod state;
+mod succession;
 pub mod upstream;
 mod wire;
 
@@ -24,5 +25,6 @@ pub use change::{Change, ChangeError, MAX_CHANGE};
 pub use draft::Draft;
 pub use loader::Loader;
 pub use manifest::{ActiveManifest, Permission, User};
-pub use parts::{CounterKey, Lineage, PendingUpdate, Phase, RecoveryEntry, RetiredRoot, RootSecret};
+pub use parts::{CounterKey, Home, Lineage, PendingUpdate, Phase, RecoveryEntry, RetiredRoot, RootSecret};
 pub use state::State;
+pub use succession::{BootId, Cause, CommitId, Incarnation, Relation, Standing, WriterMark, Writers};

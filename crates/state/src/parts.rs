@@ -29,6 +29,17 @@ pub struct Lineage {
     pub incarnation_id: [u8; 16],
 }
 
+/// Where a state lies that several Coordinators share.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Home {
+    /// `kubernetes` or `etcd`.
+    pub backend: String,
+    /// What the object is called there.
+    pub place: String,
+    /// Identity of the object: another one after it was deleted and made again. Empty before it is known.
+    pub uid: String,
+}
+
 /// Input key material of derived secrets: 32 bytes, or 48 in old imported states.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RootSecret(pub Zeroizing<Vec<u8>>);

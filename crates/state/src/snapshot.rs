@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::audit::{AuditEntry, AuditKind};
-use crate::{Change, State};
+use crate::{Change, Home, State};
 
 /// Log lines go into changes of about this size, so that reader and writer hold little at a time.
 const LOG_BYTES: usize = 64 * 1024;
@@ -18,6 +18,14 @@ impl State {
             Change::Authority(Arc::clone(&self.authority)),
             Change::RootSecret { current: self.root_secret.clone(), previous: self.previous_root_secret.clone() },
         ];
+        // Before the audit trails, whose length depends on it.
+        base.extend(self.home.iter().map(|home| Change::Home(Home::clone(home))));
+        if !self.writers.is_empty() {
+            base.push(Change::Writers(self.writers.iter().collect()));
+        }
+        if !self.incarnations.is_empty() {
+            base.push(Change::Incarnations(self.incarnations.to_vec()));
+        }
         if let Some(active) = &self.manifest {
             base.push(Change::Manifest { raw: active.raw.clone(), signature: active.signature.clone() });
         }

@@ -10,7 +10,10 @@ use zeroize::Zeroizing;
 
 use crate::audit::{AuditKind, AuditTrail};
 use crate::manifest::ActiveManifest;
-use crate::{ChangeError, CounterKey, Lineage, PendingUpdate, Phase, RecoveryEntry, RetiredRoot, RootSecret};
+use crate::{
+    ChangeError, CounterKey, Home, Incarnation, Lineage, PendingUpdate, Phase, RecoveryEntry, RetiredRoot, RootSecret,
+    Standing, Writers,
+};
 
 /// The state. Clone is O(1): maps are persistent and share what did not change, values stand behind
 /// [`Arc`]. Fields are read through the methods and changed by [`State::apply`] alone.
@@ -34,6 +37,9 @@ pub struct State {
     pub(crate) extra: RedBlackTreeMapSync<Box<str>, Zeroizing<Vec<u8>>>,
     pub(crate) audit: AuditTrail,
     pub(crate) refusals: AuditTrail,
+    pub(crate) writers: Arc<Writers>,
+    pub(crate) incarnations: Arc<[Incarnation]>,
+    pub(crate) home: Option<Arc<Home>>,
 }
 
 impl State {
@@ -60,6 +66,9 @@ impl State {
             extra: RedBlackTreeMapSync::new_sync(),
             audit: AuditTrail::new(AuditKind::Changes, &lineage.deployment_id),
             refusals: AuditTrail::new(AuditKind::Refusals, &lineage.deployment_id),
+            writers: Arc::default(),
+            incarnations: Arc::from([]),
+            home: None,
         }
     }
 
@@ -189,6 +198,54 @@ impl State {
     #[must_use]
     pub fn retired_roots(&self) -> &[Arc<RetiredRoot>] {
         &self.retired_roots
+    }
+
+    /// The last commits of the Coordinators that share this state; empty if it is one's own.
+    #[must_use]
+    pub fn writers(&self) -> &Writers {
+        &self.writers
+    }
+
+    /// The newest lives of the deployment, oldest first, where several Coordinators share it.
+    #[must_use]
+    pub fn incarnations(&self) -> &[Incarnation] {
+        &self.incarnations
+    }
+
+    /// Where it lies, if several Coordinators share it.
+    #[must_use]
+    pub fn home(&self) -> Option<&Home> {
+        self.home.as_deref()
+    }
+
+    /// What tells whether another state goes on from this one.
+    #[must_use]
+    pub fn standing(&self, sequence: u64, head: [u8; 32]) -> Standing {
+        Standing {
+            lineage: self.lineage,
+            sequence,
+            head,
+            writers: Writers::clone(&self.writers),
+            incarnations: self.incarnations.to_vec(),
+            has_manifest: self.manifest.is_some(),
+        }
+    }
+
+    /// Shares with another state what is equal and large, or has something derived from it: after a state was read anew,
+    /// so that whoever compares pointers sees what has not changed.
+    pub fn share_with(&mut self, other: &Self) {
+        if let (Some(mine), Some(theirs)) = (&self.manifest, &other.manifest)
+            && mine.raw == theirs.raw
+            && mine.signature == theirs.signature
+        {
+            self.manifest = Some(Arc::clone(theirs));
+        }
+        let same_authority = self.authority.root_certificate == other.authority.root_certificate
+            && self.authority.intermediate_certificate == other.authority.intermediate_certificate
+            && self.authority.marble_root_certificate == other.authority.marble_root_certificate;
+        if same_authority {
+            self.authority = Arc::clone(&other.authority);
+        }
     }
 
     /// What an imported upstream state holds and we have no place for, kept for export alone: unknown store keys,

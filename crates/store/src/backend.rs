@@ -1,6 +1,7 @@
 //! What a store needs from the place where it keeps its state. Below the engine, above the bytes: the
 //! engine decides what a group is and who is answered when, a backend only makes one group after another
-//! durable. Today: a directory ([`crate::file`]), or memory alone ([`crate::memory`]).
+//! durable: a directory ([`crate::file`]), a place that several Coordinators share ([`crate::cluster`]), or memory
+//! alone ([`crate::memory`]).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,24 +32,46 @@ pub(crate) enum Failure {
     Unavailable(String),
     /// Somebody else was first: this is the newest state, run the transactions again on it.
     /// Only a backend that several Coordinators share says so.
-    #[cfg_attr(not(test), allow(dead_code, reason = "no shared backend is compiled in yet"))]
     Stale(Arc<State>),
+}
+
+/// What housekeeping came to.
+#[derive(Debug, Default)]
+pub(crate) struct Tended {
+    /// When to be called again at the latest; `None`: when something happens.
+    pub(crate) patience: Option<Duration>,
+    /// A newer state to publish: somebody else's commit, or one that could be opened at last.
+    pub(crate) publish: Option<Arc<State>>,
 }
 
 /// A place where a state is kept. Used by one thread at a time.
 pub(crate) trait Backend: Send {
-    /// Makes a group durable. On success its result is published.
+    /// Makes a group durable. On success the state returned is published.
     ///
     /// # Errors
     /// [`Failure`]; nothing is published then.
-    fn store(&mut self, group: &Group) -> Result<(), Failure>;
+    fn store(&mut self, group: &Group) -> Result<Arc<State>, Failure>;
+
+    /// Makes sure that the published state is the newest there is. `Some`: it was not, this one is.
+    ///
+    /// # Errors
+    /// Why that cannot be told now.
+    fn validate(&mut self) -> Result<Option<Arc<State>>, String> {
+        Ok(None)
+    }
+
+    /// Whether others write the same state. Then a transaction that changed nothing was decided on a state that has
+    /// to be validated before it is answered.
+    fn is_shared(&self) -> bool {
+        false
+    }
 
     /// Whether a transaction that leads from one state to the other must be the last of its group,
     /// because storing it is more than appending it.
     fn ends_group(&self, before: &State, after: &State, changes: &[Change]) -> bool;
 
     /// Housekeeping, after each group and whenever the returned time has passed (`None`: never by itself).
-    fn tend(&mut self) -> Option<Duration>;
+    fn tend(&mut self) -> Tended;
 
     /// Opens the state that waits for recovery keys, and makes it durable as a new incarnation.
     ///

@@ -26,6 +26,11 @@ pub enum CommitError<E> {
     Unavailable(String),
 }
 
+/// Why it could not be told whether the published state is the newest.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the state cannot be validated now: {0}")]
+pub struct NotCurrent(pub String);
+
 /// Why a recovery did not succeed. The sealed state is unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum RecoverError {

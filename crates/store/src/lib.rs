@@ -6,6 +6,7 @@
 
 mod backend;
 pub mod backup;
+pub mod cluster;
 mod config;
 mod disk;
 mod engine;
@@ -13,13 +14,15 @@ mod error;
 mod facts;
 mod file;
 pub mod format;
+mod lives;
 mod memory;
 mod status;
 mod store;
 #[cfg(test)]
 mod testing;
+mod upstream;
 
 pub use config::{RollbackPolicy, StoreConfig, StoreTuning};
-pub use error::{CommitError, RecoverError, RecoveryCheck};
+pub use error::{CommitError, NotCurrent, RecoverError, RecoveryCheck};
 pub use status::{RecoveryMaterial, StoreCounters, StoreMode, StoreStatus};
 pub use store::Store;

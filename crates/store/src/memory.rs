@@ -1,12 +1,11 @@
 //! A backend that keeps nothing: the state lives as long as the process.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use marblerun_recovery::RecoveryRoot;
 use marblerun_state::{Change, State};
 
-use crate::backend::{Backend, Failure, Group};
+use crate::backend::{Backend, Failure, Group, Tended};
 use crate::facts::Facts;
 use crate::{RecoverError, RecoveryCheck, StoreMode};
 
@@ -17,17 +16,17 @@ pub(crate) struct MemoryBackend {
 }
 
 impl Backend for MemoryBackend {
-    fn store(&mut self, _group: &Group) -> Result<(), Failure> {
+    fn store(&mut self, group: &Group) -> Result<Arc<State>, Failure> {
         self.sequence += 1;
-        Ok(())
+        Ok(Arc::clone(&group.next))
     }
 
     fn ends_group(&self, _before: &State, _after: &State, _changes: &[Change]) -> bool {
         false
     }
 
-    fn tend(&mut self) -> Option<Duration> {
-        None
+    fn tend(&mut self) -> Tended {
+        Tended::default()
     }
 
     fn recover(&mut self, _root: &RecoveryRoot, _check: RecoveryCheck) -> Result<Arc<State>, RecoverError> {

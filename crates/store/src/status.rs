@@ -19,6 +19,12 @@ pub enum StoreMode {
     },
     /// Another file was put in place; a restart loads it.
     Superseded,
+    /// What lies in the shared place does not go on from the state served here; nothing is written and nobody admitted
+    /// until an operator decides.
+    Diverged {
+        /// What is wrong, and what to do.
+        reason: String,
+    },
     /// Writing failed and could not be repaired yet; reads go on.
     ReadOnly {
         /// Cause.

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use marblerun_recovery::RecoveryRoot;
@@ -11,12 +12,14 @@ use tokio::sync::oneshot;
 
 use crate::backend::{Backend, WaitingRoom};
 use crate::backup::{self, BackupError, Copying};
+use crate::cluster::{Cluster, ClusterBackend, ClusterConfig, ClusterTuning, Desk, SharedPlace};
 use crate::disk::RealDirectory;
 use crate::engine::{self, Committer, Queue, Refused, Shared};
 use crate::file::{FileBackend, Opening, Ports};
 use crate::memory::MemoryBackend;
 use crate::{
-    CommitError, RecoverError, RecoveryCheck, RecoveryMaterial, StoreConfig, StoreMode, StoreStatus, StoreTuning,
+    CommitError, NotCurrent, RecoverError, RecoveryCheck, RecoveryMaterial, StoreConfig, StoreMode, StoreStatus,
+    StoreTuning,
 };
 
 /// The store. Cheap to clone (a handle). When the last handle is dropped, what waits is still stored.
@@ -30,6 +33,8 @@ struct Handle {
     waiting_room: Option<Arc<dyn WaitingRoom>>,
     /// Where the state lies, if it lies in a directory.
     dir: Option<PathBuf>,
+    /// Where word is left for the committer, if others write the same state.
+    desk: Option<Arc<Desk>>,
 }
 
 impl Drop for Handle {
@@ -69,7 +74,26 @@ impl Store {
         let ports = Ports::real(Arc::new(RealDirectory::new(&config.dir)), Arc::clone(&queue));
         let opening = FileBackend::open(config, tuning, ports, make)?;
         let shared = Self::shared(queue, &opening);
-        Self::spawn(shared, opening, Some(dir)).map_err(|(_, error)| error)
+        Self::spawn(shared, opening, Some(dir), None).map_err(|(_, error)| error)
+    }
+
+    /// A store over a place that other Coordinators write, too. Returns at once; what is there shows when the first look
+    /// is over ([`Cluster::settled`]), which waits for the first round of greetings ([`Cluster::heard`]). `make` builds
+    /// a temporary state for a phase, as for [`Store::open`].
+    ///
+    /// # Errors
+    /// If no temporary state can be made, or no thread started.
+    pub fn open_shared(
+        place: Box<dyn SharedPlace>,
+        config: ClusterConfig,
+        tuning: ClusterTuning,
+        make: impl Fn(Phase) -> Result<State, String> + Send + 'static,
+    ) -> Result<Self, io::Error> {
+        let queue = Arc::new(Queue::new(config.queue));
+        let (opening, desk) = ClusterBackend::open(place, config, tuning, Arc::clone(&queue), Box::new(make))
+            .map_err(io::Error::other)?;
+        let shared = Self::shared(queue, &opening);
+        Self::spawn(shared, opening, None, Some(desk)).map_err(|(_, error)| error)
     }
 
     /// A store that keeps nothing (tests).
@@ -78,10 +102,10 @@ impl Store {
         let backend = MemoryBackend::default();
         let opening = Opening { backend, state: Arc::new(state), counters: Arc::default(), waiting_room: None };
         let shared = Self::shared(Arc::new(Queue::new(StoreTuning::default().queue)), &opening);
-        Self::spawn(shared, opening, None).unwrap_or_else(|(shared, _)| {
+        Self::spawn(shared, opening, None, None).unwrap_or_else(|(shared, _)| {
             // Without a thread nothing can be committed: a closed store says so.
             drop(shared.queue.drain());
-            Self { handle: Arc::new(Handle { shared, waiting_room: None, dir: None }) }
+            Self { handle: Arc::new(Handle { shared, waiting_room: None, dir: None, desk: None }) }
         })
     }
 
@@ -89,6 +113,33 @@ impl Store {
     #[must_use]
     pub fn snapshot(&self) -> Arc<State> {
         self.handle.shared.state.load_full()
+    }
+
+    /// The current state, proved to be the newest there was when this was called. Where nobody else writes it, that is
+    /// [`Store::snapshot`] and never waits; where others do, it costs one small read, shared by all who wait for one.
+    ///
+    /// # Errors
+    /// [`NotCurrent`]: that could not be told within `patience`.
+    pub async fn validated(&self, patience: Duration) -> Result<Arc<State>, NotCurrent> {
+        if self.handle.desk.is_none() {
+            return Ok(self.snapshot());
+        }
+        let (sender, answer) = oneshot::channel();
+        let closed = || NotCurrent("the store is closed".to_owned());
+        self.handle.shared.queue.push_validator(sender).map_err(|_| closed())?;
+        match tokio::time::timeout(patience, answer).await {
+            Ok(Ok(Ok(()))) => Ok(self.snapshot()),
+            Ok(Ok(Err(why))) => Err(NotCurrent(why)),
+            Ok(Err(_)) => Err(closed()),
+            Err(_) => Err(NotCurrent("the place where the state lies does not answer".to_owned())),
+        }
+    }
+
+    /// What there is to know and to do where several Coordinators share the state; `None` where one has its own.
+    #[must_use]
+    pub fn cluster(&self) -> Option<Cluster> {
+        let desk = self.handle.desk.as_ref()?;
+        Some(Cluster { store: self.clone(), desk: Arc::clone(desk) })
     }
 
     /// Runs a transaction in the next group. It may run more than once, each time on a newer state; it
@@ -147,7 +198,7 @@ impl Store {
         let dir = self.handle.dir.as_ref().ok_or_else(no_state)?;
         match self.status().mode {
             StoreMode::Durable | StoreMode::ReadOnly { .. } => {}
-            StoreMode::Superseded => return Err(not_ours()),
+            StoreMode::Superseded | StoreMode::Diverged { .. } => return Err(not_ours()),
             StoreMode::Volatile | StoreMode::Recovery { .. } => return Err(no_state()),
         }
         let copying = backup::copy_of(dir)?;
@@ -179,7 +230,7 @@ impl Store {
     #[cfg(test)]
     pub(crate) fn start<B: Backend + 'static>(queue: Arc<Queue>, opening: Opening<B>) -> io::Result<Self> {
         let shared = Self::shared(queue, &opening);
-        Self::spawn(shared, opening, None).map_err(|(_, error)| error)
+        Self::spawn(shared, opening, None, None).map_err(|(_, error)| error)
     }
 
     fn shared<B: Backend>(queue: Arc<Queue>, opening: &Opening<B>) -> Arc<Shared> {
@@ -195,11 +246,12 @@ impl Store {
         shared: Arc<Shared>,
         opening: Opening<B>,
         dir: Option<PathBuf>,
+        desk: Option<Arc<Desk>>,
     ) -> Result<Self, (Arc<Shared>, io::Error)> {
         let Opening { backend, waiting_room, .. } = opening;
         let committer = Committer::new(Arc::clone(&shared), backend);
         match std::thread::Builder::new().name("committer".to_owned()).spawn(move || committer.run()) {
-            Ok(_) => Ok(Self { handle: Arc::new(Handle { shared, waiting_room, dir }) }),
+            Ok(_) => Ok(Self { handle: Arc::new(Handle { shared, waiting_room, dir, desk }) }),
             Err(error) => Err((shared, error)),
         }
     }

@@ -4,8 +4,10 @@ mod access;
 mod audit;
 mod backup;
 mod certificate;
+mod cluster;
 mod context;
 mod demo;
+mod kubernetes;
 mod manifest;
 mod package_info;
 mod recover;
@@ -25,9 +27,15 @@ use crate::output::{Busy, Output};
 
 /// Runs one command.
 pub async fn run(global: &Global, output: &Output<'_>, command: Command) -> Result<()> {
-    // The demo tells what it does by itself.
-    let _busy = (!matches!(command, Command::Demo(_))).then(Busy::start);
+    // These tell what they do by themselves.
+    let tells = matches!(command, Command::Demo(_) | Command::Install(_) | Command::Check(_));
+    let _busy = (!tells).then(Busy::start);
     match command {
+        Command::Install(args) => kubernetes::install(global, output, &args).await,
+        Command::Uninstall(args) => kubernetes::uninstall(global, output, &args).await,
+        Command::Check(args) => kubernetes::check(global, output, &args).await,
+        Command::Precheck { cluster } => kubernetes::precheck(output, &cluster).await,
+        Command::Doctor { cluster } => kubernetes::doctor(global, output, &cluster).await,
         Command::Manifest(command) => manifest::run(global, output, command).await,
         Command::Certificate(command) => certificate::run(global, output, command).await,
         Command::Secret(args) => secret::run(global, output, args).await,
@@ -35,6 +43,9 @@ pub async fn run(global: &Global, output: &Output<'_>, command: Command) -> Resu
         Command::Recover(args) => recover::run(global, output, args).await,
         Command::RecoverWithSignature(args) => recover::run_with_signature(global, output, args).await,
         Command::Backup(command) => backup::run(global, output, command).await,
+        Command::Cluster(command) => cluster::run(global, output, command).await,
+        Command::Restore(command) => cluster::restore(global, output, command).await,
+        Command::Kek(command) => cluster::kek(global, output, command).await,
         Command::Audit(command) => audit::run(global, output, command).await,
         Command::State(command) => state::run(output, command),
         Command::Demo(args) => demo::run(args).await,

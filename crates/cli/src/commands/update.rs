@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::args::{At, ClientCert, Global, Submission, UpdateCommand};
 use crate::manifest_file;
-use crate::output::Output;
+use crate::output::{Output, note};
 use crate::prompt;
 use crate::recovery_data::Place;
 use crate::trust;
@@ -59,7 +59,7 @@ impl Ready {
                 ));
             }
         }
-        self.finish(output, &answer)
+        self.finish(output, &answer).await
     }
 
     async fn acknowledge(self, output: &Output<'_>) -> Result<()> {
@@ -79,10 +79,24 @@ impl Ready {
                 ));
             }
         }
-        self.finish(output, &answer)
+        self.finish(output, &answer).await
     }
 
-    fn finish(self, output: &Output<'_>, answer: &UpdateResult) -> Result<()> {
+    /// Where several Coordinators share the state, one that cannot reach it does not know of the update yet. Others have
+    /// nothing to say about that, and neither have those without API v3.
+    async fn tell_when_elsewhere(&self) {
+        if let Ok(cluster) = self.client.v3().cluster().await {
+            note(&format!(
+                "In force now at every Coordinator that reaches the shared state; one that does not goes on activating Marbles for {} s at most.",
+                cluster.offline_grace_seconds
+            ));
+        }
+    }
+
+    async fn finish(self, output: &Output<'_>, answer: &UpdateResult) -> Result<()> {
+        if answer.missing_acknowledgments == 0 {
+            self.tell_when_elsewhere().await;
+        }
         let mut document: Map<String, Value> = Map::new();
         document.insert("manifestFingerprint".to_owned(), json!(manifest_file::fingerprint(&self.raw)));
         document.insert("applied".to_owned(), json!(answer.missing_acknowledgments == 0));

@@ -111,13 +111,87 @@ fn who_asks_for_a_shared_store_never_gets_a_private_one_in_silence() {
     for arguments in [
         &["--distributed=1", "--store-backend=k8s-secret"][..],
         &["--licensed-features=x,DistributedCoordinator", "--store-backend=k8s-secret"],
-        &["--store-backend=etcd"],
     ] {
-        let error = config(arguments).unwrap_err();
-        assert!(error.to_string().contains("not in this build yet"), "{error}");
+        let place = config(arguments).unwrap().cluster.unwrap().place;
+        assert!(matches!(place, ClusterPlace::Kubernetes(_)), "{arguments:?}");
     }
-    assert!(!config(&["--store-backend=k8s-secret"]).unwrap().warnings.is_empty());
-    assert!(!config(&["--distributed=1"]).unwrap().warnings.is_empty());
+    for arguments in [&["--store-backend=etcd"][..], &["--store-backend=etcd", "--distributed=1"]] {
+        assert!(matches!(config(arguments).unwrap().cluster.unwrap().place, ClusterPlace::Etcd { .. }));
+    }
+    for arguments in
+        [&["--store-backend=k8s-secret"][..], &["--distributed=1"], &["--distributed=1", "--store-backend=consul"]]
+    {
+        let config = config(arguments).unwrap();
+        assert!(!config.warnings.is_empty() && config.cluster.is_none(), "{arguments:?}");
+    }
+    assert_eq!(config(&[]).unwrap().cluster, None);
+}
+
+#[test]
+fn the_objects_of_a_cluster_have_the_names_of_the_chart() {
+    let place = |arguments: &[&str]| -> Result<KubernetesPlace, ConfigError> {
+        let arguments = [&["--distributed=1", "--store-backend=k8s-secret"], arguments].concat();
+        match config(&arguments)?.cluster.unwrap().place {
+            ClusterPlace::Kubernetes(place) => Ok(place),
+            ClusterPlace::Etcd { .. } => unreachable!(),
+        }
+    };
+    assert_eq!(
+        place(&[]).unwrap(),
+        KubernetesPlace {
+            namespace: None,
+            state: "marblerun-state".into(),
+            kek_map: "marblerun-sealed-kek".into(),
+            service: "coordinator-key-api".into(),
+            api_server: None,
+        }
+    );
+    let named = place(&[
+        "--k8s-namespace=ns",
+        "--k8s-state-name=s.1",
+        "--k8s-kek-map=k",
+        "--k8s-service-name=p",
+        "--kubernetes-service-host=10.0.0.1",
+        "--kubernetes-service-port=6443",
+    ]);
+    let named = named.unwrap();
+    assert_eq!((named.namespace.as_deref(), named.state.as_str(), named.kek_map.as_str()), (Some("ns"), "s.1", "k"));
+    assert_eq!((named.service.as_str(), named.api_server), ("p", Some(("10.0.0.1".to_owned(), 6443))));
+    assert_eq!(place(&["--kubernetes-service-host=h"]).unwrap().api_server, Some(("h".to_owned(), 443)));
+    for (argument, variable) in [
+        ("--k8s-namespace=../x", "EDG_K8S_NAMESPACE"),
+        ("--k8s-state-name=Upper", "EDG_K8S_STATE_NAME"),
+        ("--k8s-kek-map=a..b", "EDG_K8S_KEK_MAP"),
+        ("--k8s-service-name=-a", "EDG_K8S_SERVICE_NAME"),
+        ("--kubernetes-service-port=1", "EDG_KUBERNETES_SERVICE_PORT"),
+    ] {
+        let error = place(&[argument]).unwrap_err();
+        assert!(error.to_string().contains(variable), "{error}");
+    }
+    let error = place(&["--kubernetes-service-host=h", "--kubernetes-service-port=0"]).unwrap_err();
+    assert!(error.to_string().contains("EDG_KUBERNETES_SERVICE_PORT"), "{error}");
+}
+
+#[test]
+fn activations_go_on_for_five_minutes_unless_told_otherwise() {
+    let settings = |arguments: &[&str]| {
+        let arguments = [&["--store-backend=etcd"], arguments].concat();
+        config(&arguments).map(|config| config.cluster.unwrap())
+    };
+    for (text, seconds) in [("", 300), ("5m", 300), ("90s", 90), ("0", 0), ("0s", 0), ("24h", 86_400)] {
+        let grace = settings(&[&format!("--offline-grace={text}")]).unwrap().offline_grace;
+        assert_eq!(grace.as_secs(), seconds, "{text}");
+    }
+    assert_eq!(settings(&[]).unwrap().offline_grace, crate::core::DEFAULT_OFFLINE_GRACE);
+    assert_eq!(settings(&[]).unwrap().inline_max, 950_000);
+    assert_eq!(settings(&["--state-inline-max=100000"]).unwrap().inline_max, 100_000);
+    for text in ["--offline-grace=25h", "--offline-grace=-1s", "--offline-grace=5"] {
+        let error = settings(&[text]).unwrap_err();
+        assert!(matches!(error, ConfigError::BadValue { variable: "MARBLERUN_OFFLINE_GRACE", .. }), "{text}");
+    }
+    for text in ["--state-inline-max=0", "--state-inline-max=2000000", "--state-inline-max=1MB"] {
+        assert!(settings(&[text]).unwrap_err().to_string().contains("MARBLERUN_STATE_INLINE_MAX"), "{text}");
+    }
 }
 
 #[test]
@@ -143,12 +217,24 @@ fn help_names_every_variable_and_default() {
         "EDG_CWD",
         "EDG_DISTRIBUTED_COORDINATOR",
         "EDG_STORE_BACKEND",
+        "EDG_K8S_NAMESPACE",
+        "EDG_K8S_STATE_NAME",
+        "EDG_K8S_KEK_MAP",
+        "EDG_K8S_SERVICE_NAME",
+        "EDG_KUBERNETES_SERVICE_HOST",
+        "EDG_KUBERNETES_SERVICE_PORT",
+        "MARBLERUN_OFFLINE_GRACE",
+        "MARBLERUN_STATE_INLINE_MAX",
         "MARBLERUN_TEE",
         "MARBLERUN_RECOVERY_RESET",
         "MARBLERUN_ROLLBACK",
         "MARBLERUN_SIMULATION_HOST_KEY",
         "MARBLERUN_RECOVERY_IN_HEADER",
         "MARBLERUN_STARTUP_RECOVERY_DATA",
+        "MARBLERUN_KEY_ADDR",
+        "MARBLERUN_PEERS",
+        "MARBLERUN_PEER_MIN_SVN",
+        "MARBLERUN_SIMULATION_IDENTITY",
         "--accept-loss-after",
         "--discard-existing-state",
         "[default: :4433]",
@@ -156,6 +242,26 @@ fn help_names_every_variable_and_default() {
     ] {
         assert!(help.contains(name), "{name} is missing from:\n{help}");
     }
+}
+
+#[test]
+fn peers_are_named_by_host_and_port() {
+    let config = config(&["--peers=a:1, [::1]:2,,192.0.2.1:3"]).unwrap();
+    assert_eq!(config.peers, ["a:1", "[::1]:2", "192.0.2.1:3"]);
+    assert_eq!((config.key_addr.to_string(), config.peer_min_svn), (":5433".to_owned(), None));
+    for (argument, variable) in [
+        ("--peers=a:1,b", "MARBLERUN_PEERS"),
+        ("--peers=:1", "MARBLERUN_PEERS"),
+        ("--peers=a:0", "MARBLERUN_PEERS"),
+        ("--peer-min-svn=-1", "MARBLERUN_PEER_MIN_SVN"),
+        ("--key-addr=nowhere", "MARBLERUN_KEY_ADDR"),
+        ("--simulation-identity=svn", "MARBLERUN_SIMULATION_IDENTITY"),
+    ] {
+        let error = self::config(&[argument]).unwrap_err();
+        assert!(error.to_string().contains(variable), "{argument}: {error}");
+    }
+    let config = self::config(&["--peer-min-svn=2", "--simulation-identity=signer=aa,svn=3"]).unwrap();
+    assert_eq!((config.peer_min_svn, config.simulation_identity.svn), (Some(2), 3));
 }
 
 #[test]

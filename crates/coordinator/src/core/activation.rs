@@ -1,7 +1,8 @@
 //! Activation: a Marble proves what it is and gets its certificate, secrets and parameters.
 //!
 //! Runs on a snapshot, without any lock. Only Marbles with a limit on activations write something, and
-//! the limit is checked again where it counts, inside the transaction.
+//! the limit is checked again where it counts, inside the transaction. Where the state is shared, the snapshot is proved
+//! to be the newest beside the work that is done on it.
 
 use std::sync::Arc;
 
@@ -12,9 +13,11 @@ use marblerun_state::{Change, Draft, State};
 use crate::core::Coordinator;
 use crate::core::admission::{Admitted, admit, limit_reached, require_running};
 use crate::core::answer::{Activated, ActivationError, ActivationRequest, PeerCertificate};
+use crate::core::currency::Proof;
 use crate::core::marble_secrets::MarbleSecrets;
 use crate::core::observer::ActivationEvent;
 use crate::core::parameters::{self, CompiledManifest};
+use crate::core::sameness::provides_the_same;
 use crate::core::transaction::{self, Step};
 use crate::core::update::{Basis, is_unmoved};
 use crate::error::{Error, ErrorKind};
@@ -65,42 +68,100 @@ impl Coordinator {
         peer: Option<&PeerCertificate>,
         request: &Arc<ActivationRequest>,
     ) -> Result<Activated, ActivationError> {
+        let mut state = self.snapshot();
         for _ in 0..ATTEMPTS {
-            let state = self.snapshot();
-            require_running(&state)?;
-            let compiled = self.compiled(&state).map_err(from_error)?;
-            let turn = self.turn(&compiled, &request.marble_type).await;
-
-            // Evidence, signatures, and RSA keys where a Marble has some: not on the threads that serve connections.
-            let (base, peer, request) = (Arc::clone(&state), peer.cloned(), Arc::clone(request));
-            let (backend, now) = (self.settings.backend.clone(), self.settings.clock.now());
-            let provisioning = tokio::task::spawn_blocking(move || {
-                let _turn = turn;
-                let admitted = admit(&base, peer.as_ref(), &request, &backend, now)?;
-                let limit = Some(admitted.marble.max_activations).filter(|limit| *limit > 0);
-                let activated = provision(&base, &admitted, &request, &compiled, now)?;
-                Ok((activated, limit, request))
-            });
-            let fault = |_| ActivationError::Internal("the activation was interrupted by a fault".to_owned());
-            let (activated, limit, request) = provisioning.await.map_err(fault)??;
-            let Some(limit) = limit else {
-                self.ends_older_standing(&state, &request.marble_type, &activated);
-                return Ok(activated);
+            self.currency.require_undiverged().map_err(from_error)?;
+            let limit = state.manifest().and_then(|active| active.manifest.marbles.get(&request.marble_type));
+            let attempted = match limit.map_or(0, |marble| marble.max_activations) {
+                0 => self.activate_freely(&state, peer, request).await?,
+                limit => self.activate_counted(&state, peer, request, limit).await?,
             };
-
-            let basis = Basis::of(&state).map_err(from_error)?;
-            let marble_type = request.marble_type.clone();
-            let count = move |draft: &mut Draft| count(draft, &basis, &marble_type, limit);
-            match transaction::commit(&self.store, "committing store transaction: ", count).await {
-                Ok(()) => {
+            match attempted {
+                Attempt::Done(activated) => {
                     self.ends_older_standing(&state, &request.marble_type, &activated);
                     return Ok(activated);
                 }
-                Err(Step::Stale) => {}
-                Err(Step::Refused(error)) => return Err(from_error(error)),
+                Attempt::Moved(newer) => state = newer,
             }
         }
         Err(ActivationError::Unavailable("the manifest kept changing during the activation; try again".to_owned()))
+    }
+
+    /// Without a limit nothing is written, and where the state is shared, it is proved to be the newest meanwhile.
+    async fn activate_freely(
+        &self,
+        state: &Arc<State>,
+        peer: Option<&PeerCertificate>,
+        request: &Arc<ActivationRequest>,
+    ) -> Result<Attempt, ActivationError> {
+        let (proof, provided) = tokio::join!(self.currency.proof(), self.provide(state, peer, request));
+        match (proof, provided) {
+            (_, Err(error)) if !follows_from_state(&error) => Err(error),
+            (Ok(Proof::Current(newest)), provided) => {
+                if Arc::ptr_eq(&newest, state) || provides_the_same(&newest, state) {
+                    provided.map(Attempt::Done)
+                } else {
+                    Ok(Attempt::Moved(newest))
+                }
+            }
+            (Ok(Proof::Offline(age)), Ok(activated)) => {
+                self.observer.activated_offline();
+                let (marble_type, seconds) = (request.marble_type.as_str(), age.as_secs());
+                tracing::warn!(marble_type, seconds, "activation from a state that could not be validated for so long");
+                Ok(Attempt::Done(activated))
+            }
+            (Ok(Proof::Offline(_)), Err(_)) => Err(ActivationError::Unavailable(
+                "the Marble would be refused, but the place of the shared state does not answer: that may have changed; try again".to_owned(),
+            )),
+            (Err(error), _) => Err(from_error(error)),
+        }
+    }
+
+    /// With a limit each activation is a transaction.
+    async fn activate_counted(
+        &self,
+        state: &Arc<State>,
+        peer: Option<&PeerCertificate>,
+        request: &Arc<ActivationRequest>,
+        limit: u64,
+    ) -> Result<Attempt, ActivationError> {
+        let activated = match self.provide(state, peer, request).await {
+            Ok(activated) => activated,
+            Err(refusal) if self.currency.is_shared() && follows_from_state(&refusal) => {
+                let newest = self.currency.validated().await.map_err(from_error)?;
+                return if Arc::ptr_eq(&newest, state) { Err(refusal) } else { Ok(Attempt::Moved(newest)) };
+            }
+            Err(refusal) => return Err(refusal),
+        };
+        let basis = Basis::of(state).map_err(from_error)?;
+        let marble_type = request.marble_type.clone();
+        let count = move |draft: &mut Draft| count(draft, &basis, &marble_type, limit);
+        match transaction::commit(&self.currency, "committing store transaction: ", count).await {
+            Ok(()) => Ok(Attempt::Done(activated)),
+            Err(Step::Stale) => Ok(Attempt::Moved(self.snapshot())),
+            Err(Step::Refused(error)) => Err(from_error(error)),
+        }
+    }
+
+    /// Evidence, signatures, and RSA keys where a Marble has some: not on the threads that serve connections.
+    async fn provide(
+        &self,
+        state: &Arc<State>,
+        peer: Option<&PeerCertificate>,
+        request: &Arc<ActivationRequest>,
+    ) -> Result<Activated, ActivationError> {
+        require_running(state)?;
+        let compiled = self.compiled(state).map_err(from_error)?;
+        let turn = self.turn(&compiled, &request.marble_type).await;
+        let (base, peer, request) = (Arc::clone(state), peer.cloned(), Arc::clone(request));
+        let (backend, now) = (self.settings.backend.clone(), self.settings.clock.now());
+        let provisioning = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            let admitted = admit(&base, peer.as_ref(), &request, &backend, now)?;
+            provision(&base, &admitted, &request, &compiled, now)
+        });
+        let fault = |_| ActivationError::Internal("the activation was interrupted by a fault".to_owned());
+        provisioning.await.map_err(fault)?
     }
 
     /// What the same instance got before an update counts no more once it has something newer.
@@ -108,6 +169,21 @@ impl Coordinator {
         if let Ok(uuid) = parse_uuid(&activated.uuid) {
             self.grace.activated(state, marble_type, &uuid.into_bytes(), self.settings.clock.now());
         }
+    }
+}
+
+/// What came of one attempt to activate.
+enum Attempt {
+    Done(Activated),
+    /// Another state is in force, under which this would be something else.
+    Moved(Arc<State>),
+}
+
+/// Whether another state might lead to another answer.
+fn follows_from_state(error: &ActivationError) -> bool {
+    match error {
+        ActivationError::WrongState(_) | ActivationError::Refused(_) | ActivationError::Internal(_) => true,
+        ActivationError::NoCertificate(_) | ActivationError::BadRequest(_) | ActivationError::Unavailable(_) => false,
     }
 }
 
@@ -187,3 +263,6 @@ fn answer_length(activated: &Activated) -> usize {
     let argv: usize = activated.argv.iter().map(|argument| field(argument.len())).sum();
     field(maps + argv)
 }
+
+#[cfg(test)]
+mod tests;

@@ -42,7 +42,14 @@ impl Coordinator {
     }
 
     async fn record_and_copy(&self, user: Option<&PeerCertificate>) -> Result<BackupCopy, Error> {
-        judge(&self.snapshot(), user)?;
+        self.currency.decide(|state| judge(state, user).map(drop)).await?;
+        if let Some(view) = self.currency.view() {
+            let text = format!(
+                "the state is shared and lies in {}: a copy of that object is a backup, and there is none to be had here",
+                view.place
+            );
+            return Err(Error::new(ErrorKind::Refused, "state_is_shared", text));
+        }
         let before = require_stored(self.store_status())?;
         let busy = || Error::new(ErrorKind::Unavailable, "busy", "other backups are being read; try again");
         let turn = Arc::clone(&self.backups).try_acquire_owned().map_err(|_| busy())?;
@@ -50,7 +57,7 @@ impl Coordinator {
         let (peer, now) = (user.cloned(), self.settings.clock.now());
         let told = format!("sealed:{}", hex::encode(before.head.unwrap_or_default()));
         let commit = move |draft: &mut Draft| record(draft, peer.as_ref(), now, &told);
-        transaction::commit(&self.store, "", commit).await.map_err(|step| match step {
+        transaction::commit(&self.currency, "", commit).await.map_err(|step| match step {
             Step::Refused(error) => error,
             Step::Stale => Error::wrong_state(),
         })?;
@@ -83,7 +90,7 @@ fn require_stored(status: StoreStatus) -> Result<StoreStatus, Error> {
             "no_sealed_state",
             "there is no sealed state of this Coordinator to back up (no manifest yet, or SealMode Disabled)",
         )),
-        StoreMode::Superseded | StoreMode::ReadOnly { .. } => Err(Error::new(
+        StoreMode::Superseded | StoreMode::Diverged { .. } | StoreMode::ReadOnly { .. } => Err(Error::new(
             ErrorKind::Unavailable,
             "unavailable",
             "the state cannot be written, so that a backup cannot be recorded; see the status",

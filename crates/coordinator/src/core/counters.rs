@@ -2,10 +2,10 @@
 
 use jiff::Timestamp;
 use marblerun_state::{Change, CounterKey, Draft, Phase};
-use marblerun_store::Store;
 
+use crate::core::currency::Currency;
 use crate::core::grace::Grace;
-use crate::core::identity::{MarbleIdentity, unknown_marble};
+use crate::core::identity::{MarbleIdentity, require_feature, unknown_marble};
 use crate::core::transaction::{self, Step};
 use crate::error::{Error, ErrorKind};
 
@@ -14,12 +14,15 @@ const MAX_NAMES: usize = 4096;
 /// The same for the length of one name.
 const MAX_NAME_BYTES: usize = 4096;
 
+/// The feature gate of counters.
+const FEATURE: &str = "MonotonicCounter";
+
 const COMMIT_PREFIX: &str = "committing store transaction: ";
 
 /// Raises a counter to `value` and returns what it was before. A value that is not higher changes nothing
 /// and writes nothing.
 pub(super) async fn set(
-    store: &Store,
+    currency: &Currency,
     marble: MarbleIdentity,
     name: String,
     value: u64,
@@ -38,19 +41,28 @@ pub(super) async fn set(
     }
     let key = CounterKey { marble_type: marble.marble_type.clone(), uuid: marble.uuid, name };
 
-    // Published states are durable, so a counter that is there already can be answered at once.
-    let before = store.snapshot().counter(&key);
-    if before >= value {
-        return Ok(before);
+    // Published states are durable, so a counter that is there already can be answered at once. Where others write the
+    // state too, the transaction is answered from the newest one, also if it changes nothing.
+    currency.require_undiverged()?;
+    if !currency.is_shared() {
+        let before = currency.snapshot().counter(&key);
+        if before >= value {
+            return Ok(before);
+        }
     }
+    let is_shared = currency.is_shared();
     let raise = move |draft: &mut Draft| {
         // An update or an activation in between may have ended its standing.
         if !marble.stands(draft.state(), &grace, now) {
             return Err(superseded().into());
         }
+        // The guard has seen an older state, perhaps one that another instance has replaced long ago.
+        if is_shared {
+            require_feature(draft.state(), FEATURE)?;
+        }
         raise(draft, &key, value)
     };
-    match transaction::commit(store, COMMIT_PREFIX, raise).await {
+    match transaction::commit(currency, COMMIT_PREFIX, raise).await {
         Ok(before) => Ok(before),
         Err(Step::Refused(error)) => Err(error),
         Err(Step::Stale) => Err(superseded()),

@@ -16,6 +16,7 @@ use crate::core::audit;
 use crate::core::candidate::{Candidate, Purpose};
 use crate::core::identity;
 use crate::core::installation::{self, Installation};
+use crate::core::sameness::same_value;
 use crate::core::transaction::{Step, record_all};
 use crate::core::update::{Basis, is_unmoved};
 use crate::core::update_log::{Entry, Progress, line};
@@ -129,7 +130,7 @@ pub(super) fn commit_acknowledgement(
 ) -> Result<Acknowledged, Step> {
     let user = identity::user(draft.state(), peer)?.name.clone();
     let pending = pending(draft.state())?;
-    if !Arc::ptr_eq(pending, &acknowledgement.pending) {
+    if !same_value(pending, &acknowledgement.pending) {
         return Err(Step::Stale);
     }
     let before = Arc::clone(pending);

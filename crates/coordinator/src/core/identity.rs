@@ -36,6 +36,15 @@ pub(super) fn user<'s>(state: &'s State, peer: Option<&PeerCertificate>) -> Resu
     })
 }
 
+/// Refuses if the manifest in force does not switch a feature on.
+pub(super) fn require_feature(state: &State, gate: &str) -> Result<(), Error> {
+    if state.manifest().is_some_and(|active| active.manifest.config.has_feature(gate)) {
+        return Ok(());
+    }
+    let text = format!("{gate} feature is not enabled in the manifest");
+    Err(Error::new(ErrorKind::Forbidden, "feature_not_enabled", text))
+}
+
 /// The Marble behind a certificate: issued by the Marble root in force, or by one before it that still counts for
 /// this Marble; in time, for servers, with a UUID and a type.
 pub(super) fn marble(

@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 use crate::core::candidate::Candidate;
 use crate::core::dry_run::DryRunSecrets;
 use crate::core::generation::make_all;
+use crate::core::sameness::same_value;
 use crate::core::secret_plan::{Current, Previous, Roots, plan};
 use crate::error::{Error, ErrorKind};
 
@@ -36,7 +37,7 @@ impl Installation {
     /// Whether what users uploaded is still what this was prepared with: a value that came later would be replaced
     /// without becoming the previous one.
     pub(super) fn fits(&self, state: &State) -> bool {
-        self.uploads.iter().all(|(name, value)| state.secret(name).is_some_and(|now| Arc::ptr_eq(now, value)))
+        self.uploads.iter().all(|(name, value)| state.secret(name).is_some_and(|now| same_value(now, value)))
     }
 }
 

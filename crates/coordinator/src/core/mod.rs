@@ -3,6 +3,7 @@
 //! Each file holds one use case: a decision, which is a pure function over the state, and the way from a
 //! request to that decision and, where it changes something, to a transaction (see `transaction`).
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use bytes::Bytes;
 use marblerun_api::v2;
 use marblerun_attestation::Tee;
 use marblerun_manifest::check::Report;
+use marblerun_pki::Authority;
 use marblerun_recovery::RecoverySet;
 use marblerun_state::{Draft, Phase, State};
 use marblerun_store::{Store, StoreStatus};
@@ -27,6 +29,7 @@ mod audit;
 mod backup;
 mod candidate;
 mod counters;
+mod currency;
 mod dry_run;
 mod full_update;
 mod generation;
@@ -38,12 +41,17 @@ mod observer;
 mod package_update;
 mod parameters;
 mod quote;
+mod readiness;
 mod recovery;
 mod recovery_secrets;
+mod sameness;
+#[cfg(test)]
+pub(crate) mod sample;
 mod secret_plan;
 mod secrets;
 mod set_manifest;
 mod settings;
+mod sharing;
 mod transaction;
 mod ttls;
 mod update;
@@ -51,7 +59,9 @@ mod update_log;
 mod update_notices;
 mod warnings;
 
+use currency::Currency;
 use parameters::CompiledManifest;
+use sameness::same_manifest;
 
 pub use answer::{
     Activated, ActivationError, ActivationRequest, ManifestAnswer, ManifestSetAnswer, PeerCertificate, QuoteAnswer,
@@ -60,13 +70,18 @@ pub use answer::{
 pub use audit::AuditPage;
 pub use backup::BackupCopy;
 pub use identity::MarbleIdentity;
-pub use observer::{ActivationCounts, ActivationEvent, OTHER, Observer};
-pub use settings::{Clock, DEFAULT_MARBLE_GRACE, Settings};
+pub use observer::{ActivationCounts, ActivationEvent, OTHER, Observer, OfflineCounts};
+pub use recovery::{Exchange, Others, Union};
+pub(crate) use sameness::same_authority;
+pub use settings::{Clock, DEFAULT_MARBLE_GRACE, DEFAULT_OFFLINE_GRACE, Settings};
+pub(crate) use sharing::not_shared;
 
 /// The Coordinator: everything the shells need. Cheap to clone.
 #[derive(Clone)]
 pub struct Coordinator {
     store: Store,
+    /// Which state a request may be answered from.
+    currency: Currency,
     settings: Arc<Settings>,
     observer: Observer,
     recovery: recovery::Recovery,
@@ -91,11 +106,17 @@ impl Coordinator {
     /// A Coordinator over an opened store. Must be called within a Tokio runtime.
     #[must_use]
     pub fn new(store: Store, settings: Settings) -> Self {
+        let currency = Currency::new(store, settings.offline_grace);
+        Self::with(currency, settings)
+    }
+
+    fn with(currency: Currency, settings: Settings) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let coordinator = Self {
-            keeper: audit::Keeper::new(store.clone()),
+            keeper: audit::Keeper::new(currency.clone()),
             backups: Arc::new(Semaphore::new(backup::AT_A_TIME)),
-            store,
+            store: currency.store().clone(),
+            currency,
             grace: grace::Grace::new(settings.marble_grace),
             settings: Arc::new(settings),
             observer: Observer::default(),
@@ -109,13 +130,14 @@ impl Coordinator {
         if coordinator.snapshot().phase() == Phase::Recovery {
             coordinator.recovery.prepare();
         }
+        coordinator.watch_size();
         coordinator
     }
 
     /// The state in force. Never waits.
     #[must_use]
     pub fn snapshot(&self) -> Arc<State> {
-        self.store.snapshot()
+        self.currency.snapshot()
     }
 
     /// Facts about the store.
@@ -136,10 +158,13 @@ impl Coordinator {
         &self.observer
     }
 
-    /// `GET status`: code and upstream's text.
+    /// `GET status`: code and upstream's text; where the instance has diverged from the shared state, the reason for that.
     #[must_use]
-    pub fn status(&self) -> (u8, &'static str) {
+    pub fn status(&self) -> (u8, Cow<'static, str>) {
         let phase = self.snapshot().phase();
+        if let Err(diverged) = self.currency.require_undiverged() {
+            return (phase as u8, diverged.message.into());
+        }
         let text = match phase {
             Phase::Recovery => {
                 "Coordinator is in recovery mode. Either upload a key to unseal the saved state, or set a new manifest. \
@@ -148,7 +173,7 @@ impl Coordinator {
             Phase::AcceptingManifest => "Coordinator is ready to accept a manifest.",
             Phase::AcceptingMarbles => "Coordinator is running correctly and ready to accept marbles.",
         };
-        (phase as u8, text)
+        (phase as u8, text.into())
     }
 
     /// Warnings about manifest, store and mode, for v3 status. May take a while after the manifest has changed.
@@ -156,17 +181,34 @@ impl Coordinator {
     pub fn warnings(&self) -> Vec<String> {
         let state = self.snapshot();
         let of_manifest = self.compiled(&state).map(|compiled| compiled.warnings(self.settings.clock.now()).to_vec());
-        warnings::collect(&state, &self.store.status(), &self.settings, of_manifest.unwrap_or_default())
+        let view = self.currency.view();
+        warnings::collect(
+            &state,
+            &self.store.status(),
+            view.as_deref(),
+            &self.settings,
+            of_manifest.unwrap_or_default(),
+        )
     }
 
     /// `GET manifest`. `None` without one.
-    #[must_use]
-    pub fn manifest(&self) -> Option<ManifestAnswer> {
-        self.snapshot().manifest().map(|active| ManifestAnswer {
-            raw: active.raw.to_vec(),
-            fingerprint: hex::encode(active.fingerprint),
-            signature: active.signature.clone(),
-        })
+    ///
+    /// # Errors
+    /// If it cannot be told now whether there is one.
+    pub async fn manifest(&self) -> Result<Option<ManifestAnswer>, Error> {
+        let answer = |state: &State| {
+            let active = state.manifest().ok_or_else(Error::wrong_state)?;
+            Ok(ManifestAnswer {
+                raw: active.raw.to_vec(),
+                fingerprint: hex::encode(active.fingerprint),
+                signature: active.signature.clone(),
+            })
+        };
+        match self.currency.decide(answer).await {
+            Ok(manifest) => Ok(Some(manifest)),
+            Err(error) if error.kind == ErrorKind::Refused => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// `POST manifest`.
@@ -185,7 +227,7 @@ impl Coordinator {
 
     async fn try_to_set_manifest(&self, raw: Vec<u8>, actor: &'static str) -> Result<ManifestSetAnswer, Error> {
         // Before the bytes are looked at, and before others have to wait for them.
-        set_manifest::require_acceptance(&self.snapshot())?;
+        self.currency.decide(set_manifest::require_acceptance).await?;
         if self.settings.deny_recovery_reset && self.snapshot().phase() == Phase::Recovery {
             return Err(Error::new(
                 ErrorKind::Refused,
@@ -195,10 +237,11 @@ impl Coordinator {
         }
         let raw = Bytes::from(raw);
         let prepare = |state: Arc<State>| {
-            let (raw, now) = (raw.clone(), self.settings.clock.now());
-            self.prepare(move || set_manifest::prepare(&state, raw, actor, now))
+            let (raw, now, shown) = (raw.clone(), self.settings.clock.now(), self.authority_beside(&state));
+            self.prepare(move || set_manifest::prepare(&state, shown, raw, actor, now))
         };
-        let set = transaction::run(&self.store, set_manifest::COMMIT_PREFIX, prepare, set_manifest::commit).await;
+        let set = transaction::run(&self.currency, set_manifest::COMMIT_PREFIX, prepare, set_manifest::commit).await;
+        let set = set.map_err(|error| self.because_of_a_peer(error));
         match &set {
             Ok(answer) => {
                 for warning in lines_for_log(&answer.warnings) {
@@ -213,13 +256,23 @@ impl Coordinator {
         set
     }
 
+    /// A manifest that the store did not take because another Coordinator serves the state that cannot be opened here:
+    /// asking again does not help, so it is no unavailability.
+    fn because_of_a_peer(&self, error: Error) -> Error {
+        let serves_elsewhere = || self.currency.view().is_some_and(|view| view.has_serving_peer());
+        if error.code == "unavailable" && self.snapshot().phase() == Phase::Recovery && serves_elsewhere() {
+            return Error { kind: ErrorKind::Refused, code: "peer_serving", ..error };
+        }
+        error
+    }
+
     /// `GET quote`. `nonce` empty = cached quote.
     ///
     /// # Errors
     /// [`Error`].
     pub async fn quote(&self, nonce: &[u8]) -> Result<QuoteAnswer, Error> {
-        let (state, this, nonce) = (self.snapshot(), self.clone(), nonce.to_vec());
-        off_thread(move || quote::quote(state.authority(), &nonce, &this.settings.backend, &this.quote_cache)).await
+        let (authority, this, nonce) = (self.authority(), self.clone(), nonce.to_vec());
+        off_thread(move || quote::quote(&authority, &nonce, &this.settings.backend, &this.quote_cache)).await
     }
 
     /// `GET recover/public-key`: SPKI DER of the ephemeral RSA-4096 key.
@@ -235,8 +288,54 @@ impl Coordinator {
     /// # Errors
     /// [`Error`].
     pub async fn recover(&self, secret: Zeroizing<Vec<u8>>, signature: Vec<u8>) -> Result<RecoverAnswer, Error> {
-        let recovered = self.recovery.recover(&self.store, secret, signature).await;
+        self.recover_beside_others(secret, signature, false).await
+    }
+
+    /// `POST recover`. `force`: also where another Coordinator serves the deployment.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn recover_beside_others(
+        &self,
+        secret: Zeroizing<Vec<u8>>,
+        signature: Vec<u8>,
+        force: bool,
+    ) -> Result<RecoverAnswer, Error> {
+        let recovered = self.recovery.recover(&self.store, secret, signature, force).await;
         self.noted(None, "recover", recovered)
+    }
+
+    /// From now on, recovers together with the other Coordinators of the deployment. Once, before anything is served.
+    pub fn recover_together(&self, others: Arc<dyn Others>) {
+        self.recovery.join(others);
+    }
+
+    /// What another Coordinator tells of its recovery; answers what this one knows then.
+    pub async fn hear_of_recovery(&self, theirs: Union) -> Union {
+        self.recovery.hear(&self.store, theirs).await
+    }
+
+    /// Tells the other Coordinators what this one knows of a recovery, and learns from them.
+    pub async fn tell_of_recovery(&self) {
+        self.recovery.round(&self.store).await;
+    }
+
+    /// Another Coordinator that serves the deployment, if one is known to.
+    #[must_use]
+    pub fn serving_peer(&self) -> Option<String> {
+        self.recovery.serving()
+    }
+
+    /// The authority that clients and Marbles meet: that of the state in force. Coordinators that recover together all
+    /// show the temporary one of one of them.
+    #[must_use]
+    pub fn authority(&self) -> Arc<Authority> {
+        self.authority_beside(&self.snapshot())
+    }
+
+    fn authority_beside(&self, state: &State) -> Arc<Authority> {
+        let shared = if state.phase() == Phase::Recovery { self.recovery.authority() } else { None };
+        shared.unwrap_or_else(|| Arc::clone(state.authority()))
     }
 
     /// Progress of the recovery, by name; `None` if no state waits for one.
@@ -248,8 +347,9 @@ impl Coordinator {
     ///
     /// # Errors
     /// [`Error`].
-    pub fn recovery_secrets(&self, user: Option<&PeerCertificate>) -> Result<Vec<RecoverySet>, Error> {
-        self.noted(user, "recovery_secrets", recovery_secrets::read(&self.snapshot(), user))
+    pub async fn recovery_secrets(&self, user: Option<&PeerCertificate>) -> Result<Vec<RecoverySet>, Error> {
+        let read = self.currency.read(|state| recovery_secrets::read(state, user)).await;
+        self.noted(user, "recovery_secrets", read)
     }
 
     /// Everything there is to say about a manifest, without setting it.
@@ -272,20 +372,30 @@ impl Coordinator {
     ///
     /// # Errors
     /// [`Error`].
-    pub fn read_secrets(
+    pub async fn read_secrets(
         &self,
         user: Option<&PeerCertificate>,
         names: &[String],
     ) -> Result<BTreeMap<String, v2::Secret>, Error> {
-        self.noted(user, "read_secrets", secrets::read(&self.snapshot(), user, names))
+        let read = self.currency.read(|state| secrets::read(state, user, names)).await;
+        self.noted(user, "read_secrets", read)
     }
 
     /// Refuses whoever is no user of the manifest: the guard of user routes, run before the body is decoded.
     ///
     /// # Errors
     /// 401 with upstream's text.
-    pub fn authenticate_user(&self, peer: Option<&PeerCertificate>) -> Result<String, Error> {
-        identity::user(&self.snapshot(), peer).map(|user| user.name.clone())
+    pub async fn authenticate_user(&self, peer: Option<&PeerCertificate>) -> Result<String, Error> {
+        self.currency.decide(|state| identity::user(state, peer).map(|user| user.name.clone())).await
+    }
+
+    /// As [`Coordinator::authenticate_user`], from the newest state alone: the guard of what is read from the published
+    /// state then.
+    ///
+    /// # Errors
+    /// 401 with upstream's text; 503 if the newest state cannot be told.
+    pub async fn authenticate_user_now(&self, peer: Option<&PeerCertificate>) -> Result<String, Error> {
+        self.currency.read(|state| identity::user(state, peer).map(|user| user.name.clone())).await
     }
 
     /// `POST secrets`.
@@ -304,7 +414,7 @@ impl Coordinator {
         let (peer, now) = (user.cloned(), self.settings.clock.now());
         let commit =
             move |draft: &mut Draft, judged: &secrets::Upload| secrets::record(draft, judged, peer.as_ref(), now);
-        let written = transaction::run(&self.store, "", prepare, commit).await;
+        let written = transaction::run(&self.currency, "", prepare, commit).await;
         self.noted(user, "write_secrets", written)
     }
 
@@ -312,12 +422,12 @@ impl Coordinator {
     ///
     /// # Errors
     /// [`Error`].
-    pub fn update_log(&self) -> Result<Vec<String>, Error> {
-        let state = self.snapshot();
-        if state.phase() != Phase::AcceptingMarbles {
-            return Err(Error::wrong_state());
-        }
-        Ok(state.update_log().map(str::to_owned).collect())
+    pub async fn update_log(&self) -> Result<Vec<String>, Error> {
+        let answer = |state: &State| match state.phase() {
+            Phase::AcceptingMarbles => Ok(state.update_log().map(str::to_owned).collect()),
+            _ => Err(Error::wrong_state()),
+        };
+        self.currency.decide(answer).await
     }
 
     /// `POST update`, package or full.
@@ -325,7 +435,7 @@ impl Coordinator {
     /// # Errors
     /// [`Error`].
     pub async fn update(&self, user: Option<&PeerCertificate>, raw: Vec<u8>) -> Result<UpdateAnswer, Error> {
-        let known = identity::user(&self.snapshot(), user).map(drop);
+        let known = self.currency.decide(|state| identity::user(state, user).map(drop)).await;
         self.noted(user, "update", known)?;
         let raw = Bytes::from(raw);
         let prepare = |state: Arc<State>| {
@@ -336,7 +446,7 @@ impl Coordinator {
         let commit = move |draft: &mut Draft, prepared: &update::Prepared| {
             grace.over(draft, clock.now(), |draft| update::commit(draft, prepared, peer.as_ref()))
         };
-        let updated = transaction::run(&self.store, update::COMMIT_PREFIX, prepare, commit).await;
+        let updated = transaction::run(&self.currency, update::COMMIT_PREFIX, prepare, commit).await;
         match &updated {
             Ok(answer) => {
                 tracing::info!(missing_acknowledgments = answer.missing_acknowledgments, "update accepted");
@@ -350,8 +460,8 @@ impl Coordinator {
     ///
     /// # Errors
     /// [`Error`].
-    pub fn pending_update(&self) -> Result<(Vec<u8>, Vec<String>, i64), Error> {
-        full_update::view(&self.snapshot())
+    pub async fn pending_update(&self) -> Result<(Vec<u8>, Vec<String>, i64), Error> {
+        self.currency.read(full_update::view).await
     }
 
     /// `POST update-manifest`.
@@ -363,7 +473,7 @@ impl Coordinator {
         user: Option<&PeerCertificate>,
         raw: Vec<u8>,
     ) -> Result<UpdateAnswer, Error> {
-        let known = identity::user(&self.snapshot(), user).map(drop);
+        let known = self.currency.decide(|state| identity::user(state, user).map(drop)).await;
         self.noted(user, "acknowledge_update", known)?;
         let raw = Bytes::from(raw);
         let prepare = |state: Arc<State>| {
@@ -374,7 +484,7 @@ impl Coordinator {
         let commit = move |draft: &mut Draft, prepared: &full_update::Acknowledgement| {
             grace.over(draft, clock.now(), |draft| full_update::commit_acknowledgement(draft, prepared, peer.as_ref()))
         };
-        let acknowledged = transaction::run(&self.store, update::COMMIT_PREFIX, prepare, commit).await;
+        let acknowledged = transaction::run(&self.currency, update::COMMIT_PREFIX, prepare, commit).await;
         // One that led to an update which failed was accepted all the same.
         self.noted(user, "acknowledge_update", acknowledged)?
     }
@@ -387,7 +497,7 @@ impl Coordinator {
         let (peer, now) = (user.cloned(), self.settings.clock.now());
         let commit = move |draft: &mut Draft, (): &()| full_update::cancel(draft, peer.as_ref(), now);
         let cancelled =
-            transaction::run(&self.store, update::COMMIT_PREFIX, |_| std::future::ready(Ok(())), commit).await;
+            transaction::run(&self.currency, update::COMMIT_PREFIX, |_| std::future::ready(Ok(())), commit).await;
         self.noted(user, "cancel_update", cancelled)
     }
 
@@ -395,16 +505,8 @@ impl Coordinator {
     ///
     /// # Errors
     /// 403 with upstream's text.
-    pub fn require_feature(&self, gate: &str) -> Result<(), Error> {
-        let on = self.snapshot().manifest().is_some_and(|active| active.manifest.config.has_feature(gate));
-        if on {
-            return Ok(());
-        }
-        Err(Error::new(
-            ErrorKind::Forbidden,
-            "feature_not_enabled",
-            format!("{gate} feature is not enabled in the manifest"),
-        ))
+    pub async fn require_feature(&self, gate: &str) -> Result<(), Error> {
+        self.currency.decide(|state| identity::require_feature(state, gate)).await
     }
 
     /// `POST sign-quote`: TCB status and signature; [`Error`] `quote_verification_failed` with the cause as text.
@@ -412,16 +514,16 @@ impl Coordinator {
     /// # Errors
     /// [`Error`].
     pub async fn sign_quote(&self, quote: &[u8]) -> Result<(String, Vec<u8>), Error> {
-        let (state, this, quote) = (self.snapshot(), self.clone(), quote.to_vec());
-        off_thread(move || quote::sign(&state, &quote, &this.settings.backend, this.settings.clock.now())).await
+        quote::sign_current(self, quote).await
     }
 
     /// Identifies the Marble behind a certificate (Marble root, time, usage, type, UUID).
     ///
     /// # Errors
     /// 401 with upstream's text.
-    pub fn authenticate_marble(&self, peer: Option<&PeerCertificate>) -> Result<MarbleIdentity, Error> {
-        identity::marble(&self.snapshot(), peer, &self.grace, self.settings.clock.now())
+    pub async fn authenticate_marble(&self, peer: Option<&PeerCertificate>) -> Result<MarbleIdentity, Error> {
+        let now = self.settings.clock.now();
+        self.currency.decide(|state| identity::marble(state, peer, &self.grace, now)).await
     }
 
     /// `POST monotonic-counter`: the value before.
@@ -429,7 +531,7 @@ impl Coordinator {
     /// # Errors
     /// [`Error`].
     pub async fn set_counter(&self, marble: MarbleIdentity, name: String, value: u64) -> Result<u64, Error> {
-        counters::set(&self.store, marble, name, value, self.grace.clone(), self.settings.clock.now()).await
+        counters::set(&self.currency, marble, name, value, self.grace.clone(), self.settings.clock.now()).await
     }
 
     /// `Activate`.
@@ -480,7 +582,7 @@ impl Coordinator {
     /// The templates of the manifest in force.
     fn compiled(&self, state: &State) -> Result<Arc<CompiledManifest>, Error> {
         let manifest = state.manifest().ok_or_else(Error::wrong_state)?;
-        if let Some(compiled) = self.compiled.load_full().filter(|compiled| Arc::ptr_eq(&compiled.manifest, manifest)) {
+        if let Some(compiled) = self.compiled.load_full().filter(|known| same_manifest(&known.manifest, manifest)) {
             return Ok(compiled);
         }
         let compiled = CompiledManifest::new(Arc::clone(manifest))

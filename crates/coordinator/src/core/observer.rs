@@ -47,11 +47,21 @@ pub struct Observer {
     inner: Arc<Mutex<Inner>>,
 }
 
+/// What went on while the place of a shared state did not answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct OfflineCounts {
+    /// Activations.
+    pub activations: u64,
+    /// Statements about quotes.
+    pub signed_quotes: u64,
+}
+
 #[derive(Debug, Default)]
 struct Inner {
     activations: BTreeMap<(String, String), ActivationCounts>,
     events: VecDeque<ActivationEvent>,
     event_bytes: usize,
+    offline: OfflineCounts,
 }
 
 impl Observer {
@@ -65,6 +75,22 @@ impl Observer {
     #[must_use]
     pub fn events(&self) -> Vec<ActivationEvent> {
         self.lock().events.iter().cloned().collect()
+    }
+
+    /// What went on while the place of a shared state did not answer.
+    #[must_use]
+    pub fn offline(&self) -> OfflineCounts {
+        self.lock().offline
+    }
+
+    /// An activation went on.
+    pub(super) fn activated_offline(&self) {
+        self.lock().offline.activations += 1;
+    }
+
+    /// A statement was made.
+    pub(super) fn signed_offline(&self) {
+        self.lock().offline.signed_quotes += 1;
     }
 
     /// An attempt. `marble_type` and `uuid` are `None` until they are known to be real.

@@ -9,6 +9,9 @@ use marblerun_pki::{Authority, pem};
 use marblerun_state::State;
 
 use crate::core::answer::QuoteAnswer;
+use crate::core::currency::Proof;
+use crate::core::sameness::same_authority;
+use crate::core::{Coordinator, identity, off_thread};
 use crate::error::{Error, ErrorKind};
 
 /// Evidence without a nonce, made once for each root certificate.
@@ -55,6 +58,47 @@ pub(super) fn quote(
     };
     let quote = (!evidence.is_empty()).then(|| evidence.into_bytes());
     Ok(QuoteAnswer { cert, quote })
+}
+
+/// How often a statement is made again because another state came into force meanwhile.
+const ATTEMPTS: usize = 8;
+
+/// The feature gate of statements.
+const FEATURE: &str = "SignQuoteEndpoint";
+
+/// [`sign`], for the state in force; or, while a shared state cannot be validated, for the one that was for long enough.
+pub(super) async fn sign_current(coordinator: &Coordinator, quote: &[u8]) -> Result<(String, Vec<u8>), Error> {
+    let currency = &coordinator.currency;
+    let mut state = coordinator.snapshot();
+    for _ in 0..ATTEMPTS {
+        let (base, settings, quote) = (Arc::clone(&state), Arc::clone(&coordinator.settings), quote.to_vec());
+        let signing = off_thread(move || sign(&base, &quote, &settings.backend, settings.clock.now()));
+        let (proof, signed) = tokio::join!(currency.proof(), signing);
+        match proof? {
+            Proof::Current(newest) => {
+                if currency.is_shared() {
+                    identity::require_feature(&newest, FEATURE)?;
+                }
+                if same_authority(newest.authority(), state.authority()) {
+                    return signed;
+                }
+                state = newest;
+            }
+            Proof::Offline(age) => {
+                if signed.is_ok() {
+                    coordinator.observer.signed_offline();
+                    let seconds = age.as_secs();
+                    tracing::warn!(seconds, "a quote was signed from a state that could not be validated for so long");
+                }
+                return signed;
+            }
+        }
+    }
+    Err(Error::new(
+        ErrorKind::Unavailable,
+        "contention",
+        "the state kept changing while the quote was signed; try again",
+    ))
 }
 
 /// A statement about somebody's quote: its status, and a signature by the root key over the quote as it was

@@ -14,6 +14,7 @@ use crate::core::audit;
 use crate::core::dry_run::DryRunSecrets;
 use crate::core::identity;
 use crate::core::parameters::CompiledManifest;
+use crate::core::sameness::same_manifest;
 use crate::core::secret_plan::has_value;
 use crate::core::transaction::Step;
 use crate::core::update_log::{Entry, line};
@@ -131,7 +132,7 @@ pub(super) fn record(
     peer: Option<&PeerCertificate>,
     now: jiff::Timestamp,
 ) -> Result<(), Step> {
-    let same_manifest = draft.state().manifest().is_some_and(|current| Arc::ptr_eq(current, &judged.manifest));
+    let same_manifest = draft.state().manifest().is_some_and(|current| same_manifest(current, &judged.manifest));
     if !same_manifest || identity::user(draft.state(), peer)?.name != judged.user {
         return Err(Step::Stale);
     }

@@ -1,6 +1,7 @@
 //! What a Coordinator is told once, at start, besides its store.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use marblerun_attestation::{Backend, Simulation};
@@ -38,6 +39,10 @@ impl std::fmt::Debug for Clock {
 /// A working day and a night: an update rolls out in the meantime, or somebody has noticed that it does not.
 pub const DEFAULT_MARBLE_GRACE: SignedDuration = SignedDuration::from_hours(24);
 
+/// As long as most outages of a place where a state is shared take, and as long as a change that was acknowledged
+/// elsewhere may not be in force here then.
+pub const DEFAULT_OFFLINE_GRACE: Duration = Duration::from_secs(300);
+
 /// Settings of a [`super::Coordinator`].
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -47,6 +52,8 @@ pub struct Settings {
     pub backend: Backend,
     /// How long Marbles that stay up over an update keep their access; zero: not at all.
     pub marble_grace: SignedDuration,
+    /// How long activations go on while the place of a shared state does not answer; zero: not at all.
+    pub offline_grace: Duration,
     /// Forbid a manifest over a state that waits for recovery.
     pub deny_recovery_reset: bool,
     /// What an operator should know, besides what manifest and store say.
@@ -61,6 +68,7 @@ impl Settings {
             clock: Clock::system(),
             backend: simulation(),
             marble_grace: DEFAULT_MARBLE_GRACE,
+            offline_grace: DEFAULT_OFFLINE_GRACE,
             deny_recovery_reset: false,
             warnings: Vec::new(),
         }

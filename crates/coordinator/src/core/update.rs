@@ -10,6 +10,7 @@ use marblerun_state::{ActiveManifest, Draft, Phase, State};
 
 use crate::core::answer::{PeerCertificate, UpdateAnswer};
 use crate::core::candidate::{Candidate, Purpose};
+use crate::core::sameness::{same_authority, same_manifest};
 use crate::core::transaction::Step;
 use crate::core::{full_update, identity, package_update};
 use crate::error::{Error, ErrorKind};
@@ -68,8 +69,8 @@ fn require_none_pending(state: &State) -> Result<(), Error> {
 
 /// Whether the manifest and authority in force are still those that a first half relied on.
 pub(super) fn is_unmoved(state: &State, basis: &Basis) -> bool {
-    state.manifest().is_some_and(|manifest| Arc::ptr_eq(manifest, &basis.manifest))
-        && Arc::ptr_eq(state.authority(), &basis.authority)
+    state.manifest().is_some_and(|manifest| same_manifest(manifest, &basis.manifest))
+        && same_authority(state.authority(), &basis.authority)
 }
 
 /// What a first half relied on.

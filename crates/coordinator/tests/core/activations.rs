@@ -55,7 +55,7 @@ async fn a_marble_gets_what_its_manifest_says() {
     assert_eq!(activated.uuid, UUID);
     assert_eq!(activated.argv, ["./app", "{{ not a template }}"]);
     assert_eq!(activated.files["/etc/plain"].as_slice(), b"{{ raw");
-    let shared = world.read("alice", "shared").private.unwrap().0;
+    let shared = world.read("alice", "shared").await.private.unwrap().0;
     assert_eq!(activated.files["/etc/key"].as_slice(), shared);
     assert!(activated.files["/etc/cert"].starts_with(b"-----BEGIN CERTIFICATE-----\n"));
     assert_eq!(text(&activated, "OWN").len(), 64);

@@ -124,7 +124,7 @@ async fn an_update_that_fails_at_its_last_acknowledgement_is_told_with_its_cause
             format!("update_failed carol manifest {old} {new} ({})", error.code),
         ]
     );
-    assert!(c.pending_update().is_err());
+    assert!(c.pending_update().await.is_err());
     assert!(refusals(&world).await.is_empty(), "the acknowledgement was accepted");
 }
 
@@ -164,11 +164,11 @@ async fn what_is_refused_is_told_by_whom_and_why_and_changes_nothing_else() {
     c.cancel_update(Some(&user("alice"))).await.unwrap_err();
     c.acknowledge_update(Some(&user("dave")), b"{}".to_vec()).await.unwrap_err();
     c.write_secrets(Some(&user("dave")), upload("userPlain", b"x")).await.unwrap_err();
-    c.read_secrets(Some(&user("dave")), &["symShared".to_owned()]).unwrap_err();
+    c.read_secrets(Some(&user("dave")), &["symShared".to_owned()]).await.unwrap_err();
     c.set_manifest(b"{}".to_vec()).await.unwrap_err();
     c.recover(zeroize::Zeroizing::new(vec![1; 16]), Vec::new()).await.unwrap_err();
     assert!(c.backup(Some(&user("dave"))).await.is_err());
-    c.recovery_secrets(Some(&user("dave"))).unwrap_err();
+    c.recovery_secrets(Some(&user("dave"))).await.unwrap_err();
     let mut told = refusals(&world).await;
     told.sort();
     assert_eq!(

@@ -28,14 +28,14 @@ async fn identity(world: &World, marble: &str, uuid: &str) -> PeerCertificate {
 }
 
 async fn raise(world: &World, peer: &PeerCertificate, name: &str, value: u64) -> u64 {
-    let marble = world.coordinator.authenticate_marble(Some(peer)).unwrap();
+    let marble = world.coordinator.authenticate_marble(Some(peer)).await.unwrap();
     world.coordinator.set_counter(marble, name.to_owned(), value).await.unwrap()
 }
 
 #[tokio::test]
 async fn a_counter_only_grows_and_tells_what_it_was() {
     let world = World::with(&manifest()).await;
-    world.coordinator.require_feature("MonotonicCounter").unwrap();
+    world.coordinator.require_feature("MonotonicCounter").await.unwrap();
     let web = identity(&world, "web", UUID).await;
     for (value, before) in [(2, 0), (3, 2), (3, 3), (1, 3), (0, 3), (u64::MAX, 3), (5, u64::MAX)] {
         assert_eq!(raise(&world, &web, "foo", value).await, before, "to {value}");
@@ -96,7 +96,7 @@ async fn callers_at_once_each_see_another_value_before() {
 async fn one_marble_cannot_fill_the_state_of_all() {
     let world = World::with(&manifest()).await;
     let web = identity(&world, "web", UUID).await;
-    let marble = world.coordinator.authenticate_marble(Some(&web)).unwrap();
+    let marble = world.coordinator.authenticate_marble(Some(&web)).await.unwrap();
     for n in 0..4096 {
         world.coordinator.set_counter(marble.clone(), n.to_string(), 1).await.unwrap();
     }
@@ -110,23 +110,26 @@ async fn one_marble_cannot_fill_the_state_of_all() {
 #[tokio::test]
 async fn who_is_no_marble_is_told_so() {
     let world = World::new();
-    let refusal = |world: &World, peer: Option<&PeerCertificate>| {
-        let error = world.coordinator.authenticate_marble(peer).unwrap_err();
+    let refusal = async |world: &World, peer: Option<&PeerCertificate>| {
+        let error = world.coordinator.authenticate_marble(peer).await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::Unauthorized);
         error.message
     };
-    assert!(refusal(&world, None).starts_with("unauthorized marble: "), "without a manifest there are no Marbles");
+    assert!(
+        refusal(&world, None).await.starts_with("unauthorized marble: "),
+        "without a manifest there are no Marbles"
+    );
     assert_eq!(
-        world.coordinator.require_feature("MonotonicCounter").unwrap_err().message,
+        world.coordinator.require_feature("MonotonicCounter").await.unwrap_err().message,
         "MonotonicCounter feature is not enabled in the manifest"
     );
     world.coordinator.set_manifest(crate::world::json(&manifest())).await.unwrap();
-    assert_eq!(refusal(&world, None), "unauthorized marble: client certificate did not match any Marble");
+    assert_eq!(refusal(&world, None).await, "unauthorized marble: client certificate did not match any Marble");
     assert_eq!(
-        refusal(&world, Some(&user("alice"))),
+        refusal(&world, Some(&user("alice"))).await,
         "unauthorized marble: x509: certificate signed by unknown authority"
     );
-    assert!(refusal(&world, Some(&PeerCertificate(Arc::new(vec![1, 2, 3])))).contains("malformed"));
+    assert!(refusal(&world, Some(&PeerCertificate(Arc::new(vec![1, 2, 3])))).await.contains("malformed"));
 }
 
 #[tokio::test]
@@ -134,16 +137,16 @@ async fn a_marble_that_stays_up_over_an_update_counts_on_until_it_activates_agai
     let world = World::with(&manifest()).await;
     let old = identity(&world, "web", UUID).await;
     raise(&world, &old, "foo", 7).await;
-    let before_update = world.coordinator.authenticate_marble(Some(&old)).unwrap();
+    let before_update = world.coordinator.authenticate_marble(Some(&old)).await.unwrap();
     let update = br#"{"Packages":{"app":{"SecurityVersion":2}}}"#.to_vec();
     world.coordinator.update(Some(&user("alice")), update.clone()).await.unwrap();
     assert_eq!(raise(&world, &old, "foo", 8).await, 7);
     let passed = world.coordinator.set_counter(before_update.clone(), "foo".into(), 9).await;
     assert_eq!(passed.unwrap(), 8, "also if the update came between the two checks");
 
-    let between = world.coordinator.authenticate_marble(Some(&old)).unwrap();
+    let between = world.coordinator.authenticate_marble(Some(&old)).await.unwrap();
     let new = identity(&world, "web", UUID).await;
-    assert_eq!(world.coordinator.authenticate_marble(Some(&old)).unwrap_err().kind, ErrorKind::Unauthorized);
+    assert_eq!(world.coordinator.authenticate_marble(Some(&old)).await.unwrap_err().kind, ErrorKind::Unauthorized);
     for gone in [before_update, between] {
         let error = world.coordinator.set_counter(gone, "foo".into(), 10).await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::Unauthorized, "also if the activation came between the two checks");
@@ -153,7 +156,7 @@ async fn a_marble_that_stays_up_over_an_update_counts_on_until_it_activates_agai
     world.coordinator.update(Some(&user("alice")), update).await.unwrap();
     assert_eq!(raise(&world, &new, "foo", 11).await, 10);
     world.pass_days(1);
-    let error = world.coordinator.authenticate_marble(Some(&new)).unwrap_err();
+    let error = world.coordinator.authenticate_marble(Some(&new)).await.unwrap_err();
     assert_eq!(error.message, "unauthorized marble: x509: certificate signed by unknown authority");
 }
 
@@ -164,10 +167,10 @@ async fn a_marble_whose_type_the_update_removed_counts_no_more() {
     manifest["Users"]["alice"]["Roles"] = json!(["owner"]);
     let world = World::with(&manifest).await;
     let (web, db) = (identity(&world, "web", UUID).await, identity(&world, "db", UUID).await);
-    let passed = world.coordinator.authenticate_marble(Some(&web)).unwrap();
+    let passed = world.coordinator.authenticate_marble(Some(&web)).await.unwrap();
     manifest["Marbles"].as_object_mut().unwrap().remove("web");
     world.coordinator.update(Some(&user("alice")), crate::world::json(&manifest)).await.unwrap();
     assert_eq!(raise(&world, &db, "foo", 1).await, 0);
-    assert!(world.coordinator.authenticate_marble(Some(&web)).is_err());
+    assert!(world.coordinator.authenticate_marble(Some(&web)).await.is_err());
     assert!(world.coordinator.set_counter(passed, "foo".into(), 1).await.is_err());
 }

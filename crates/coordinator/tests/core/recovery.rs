@@ -84,7 +84,7 @@ async fn the_right_secret_brings_back_the_same_root_whatever_came_before_it() {
     let coordinator = deployment.on_another_host().await;
     assert_eq!(coordinator.status().0, 1);
     assert_ne!(coordinator.snapshot().authority().root_certificate, deployment.root, "a temporary one");
-    assert!(coordinator.manifest().is_none());
+    assert!(coordinator.manifest().await.unwrap().is_none());
     assert!(coordinator.warnings().iter().any(|warning| warning.starts_with("recovery mode (")));
 
     for length in [0, 1, 16, 24, 32, 33, 512] {
@@ -101,7 +101,7 @@ async fn the_right_secret_brings_back_the_same_root_whatever_came_before_it() {
 
     assert_eq!(coordinator.status().0, 3);
     assert_eq!(coordinator.snapshot().authority().root_certificate, deployment.root);
-    assert_eq!(coordinator.update_log().unwrap().len(), 1, "recovery is no entry of the log");
+    assert_eq!(coordinator.update_log().await.unwrap().len(), 1, "recovery is no entry of the log");
     let again = upload(&coordinator, &secret, &signature).await.unwrap_err();
     assert_eq!(again.message, "server is not in expected state");
     let again = upload(&coordinator, b"123", &[]).await.unwrap_err();
@@ -178,7 +178,7 @@ async fn a_manifest_may_be_set_over_a_state_that_waits_and_the_old_state_is_kept
     let manifest = br#"{"Packages":{"app":{"Debug":true}},"Marbles":{"web":{"Package":"app"}}}"#.to_vec();
     coordinator.set_manifest(manifest).await.unwrap();
     assert_eq!(coordinator.status().0, 3);
-    assert_eq!(coordinator.update_log().unwrap().len(), 1);
+    assert_eq!(coordinator.update_log().await.unwrap().len(), 1);
     let state = coordinator.snapshot();
     let entry = state.audit(AuditKind::Changes).after(0).next().unwrap();
     assert_eq!((entry.event, entry.reason.as_deref()), (AuditEvent::ManifestSet, Some("recovery_given_up")));

@@ -185,7 +185,7 @@ impl Stage {
     async fn observe(&mut self) {
         let after = self.world().coordinator.snapshot();
         self.observe_state(&after);
-        let mut log = self.world().log();
+        let mut log = self.world().log().await;
         log.drain(..self.before.update_log().count());
         for line in log {
             let mut line = line.split_once("Z\",").unwrap().1.trim_end_matches('}').to_owned();
@@ -333,10 +333,10 @@ fn refused(error: &Error) -> String {
 
 /// Raises the counter `foo` of the Marble behind a certificate.
 async fn count(world: &World, peer: &PeerCertificate, value: u64) -> String {
-    if let Err(error) = world.coordinator.require_feature("MonotonicCounter") {
+    if let Err(error) = world.coordinator.require_feature("MonotonicCounter").await {
         return format!("no counter ({})", error.code);
     }
-    match world.coordinator.authenticate_marble(Some(peer)) {
+    match world.coordinator.authenticate_marble(Some(peer)).await {
         Ok(marble) => match world.coordinator.set_counter(marble, "foo".to_owned(), value).await {
             Ok(before) => format!("counted from {before}"),
             Err(error) => format!("not counted ({})", error.code),

@@ -63,12 +63,12 @@ async fn enabling_stores_the_running_state_at_once() {
     let key = world.coordinator.snapshot().secret("key").cloned();
     update(&world, "ProductKey").await;
     assert_eq!(mode(&world), StoreMode::Durable, "at once");
-    let log = world.log();
+    let log = world.log().await;
     let world = world.restarted(home.path(), &[]).await;
     let state = world.coordinator.snapshot();
     assert_eq!(state.authority().root_certificate, root);
     assert_eq!(state.secret("key").cloned(), key);
-    assert_eq!(world.log(), log);
+    assert_eq!(world.log().await, log);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -49,7 +49,7 @@ fn certificate() -> String {
 #[tokio::test]
 async fn secrets_are_read_in_the_form_that_clients_know() {
     let world = World::with(&manifest()).await;
-    let shared = world.read("bob", "shared");
+    let shared = world.read("bob", "shared").await;
     assert_eq!(
         (shared.r#type.as_str(), shared.size, shared.shared, shared.user_defined, shared.valid_for),
         ("symmetric-key", 256, true, false, 0)
@@ -57,32 +57,32 @@ async fn secrets_are_read_in_the_form_that_clients_know() {
     assert_eq!(shared.private, shared.public);
     assert_eq!(shared.private.unwrap().0.len(), 32);
     assert_eq!(shared.cert, None);
-    let generated = world.read("bob", "generated");
+    let generated = world.read("bob", "generated").await;
     assert_eq!((generated.r#type.as_str(), generated.valid_for), ("cert-ed25519", 365), "the default is filled in");
     assert!(generated.cert.is_some() && generated.private.is_some() && generated.public.is_some());
-    let unset = world.read("bob", "plain");
+    let unset = world.read("bob", "plain").await;
     assert_eq!((unset.cert, unset.private, unset.public), (None, None, None));
-    assert_eq!(world.read("bob", "preset").private.unwrap().0, b"hi", "a value in the manifest is there at once");
+    assert_eq!(world.read("bob", "preset").await.private.unwrap().0, b"hi", "a value in the manifest is there at once");
 }
 
 #[tokio::test]
 async fn reading_is_refused_as_a_whole() {
     let world = World::with(&manifest()).await;
-    let read = |who: Option<&str>, names: &[&str]| {
+    let read = async |who: Option<&str>, names: &[&str]| {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
-        world.coordinator.read_secrets(who.map(user).as_ref(), &names).unwrap_err()
+        world.coordinator.read_secrets(who.map(user).as_ref(), &names).await.unwrap_err()
     };
     for stranger in [None, Some("mallory")] {
-        let error = read(stranger, &[]);
+        let error = read(stranger, &[]).await;
         assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Unauthorized, UNKNOWN));
     }
-    let error = read(Some("bob"), &[]);
+    let error = read(Some("bob"), &[]).await;
     assert_eq!(error.message, "invalid query: endpoint requires at least one query parameter");
     assert_eq!(error.kind, ErrorKind::BadRequest);
-    assert_eq!(read(Some("bob"), &["sym", ""]).message, "malformed query string: empty query parameter");
+    assert_eq!(read(Some("bob"), &["sym", ""]).await.message, "malformed query string: empty query parameter");
     for hidden in ["own", "no-such-secret"] {
         assert_eq!(
-            read(Some("bob"), &["sym", hidden]).message,
+            read(Some("bob"), &["sym", hidden]).await.message,
             format!("user bob is not allowed to read one or more secrets of: [sym {hidden}]")
         );
     }
@@ -102,13 +102,13 @@ async fn uploaded_values_are_read_back_logged_and_delivered() {
     )
     .await
     .unwrap();
-    assert_eq!(world.read("bob", "sym").private.unwrap().0, (0..16).collect::<Vec<u8>>());
-    let cert = world.read("bob", "cert");
+    assert_eq!(world.read("bob", "sym").await.private.unwrap().0, (0..16).collect::<Vec<u8>>());
+    let cert = world.read("bob", "cert").await;
     assert_eq!(cert.cert.unwrap().0, *user("carol").0);
     assert_eq!(cert.private.unwrap().0, [1, 2]);
     assert_eq!(cert.public.unwrap().0, marblerun_pki::public_key_of(&user("carol").0).unwrap());
     let lines: Vec<String> =
-        world.log().into_iter().skip(1).map(|line| line.split_once("Z\",").unwrap().1.to_owned()).collect();
+        world.log().await.into_iter().skip(1).map(|line| line.split_once("Z\",").unwrap().1.to_owned()).collect();
     assert_eq!(
         lines,
         [
@@ -153,7 +153,7 @@ async fn each_rule_of_an_upload_has_its_answer() {
         let error = write(&world, "alice", json!({"cert": {"Cert": malformed}})).await.unwrap_err();
         assert_eq!((error.kind, error.message.as_str()), (ErrorKind::BadRequest, "x509: malformed certificate"));
     }
-    assert_eq!(world.log().len(), 1, "nothing of it left a trace");
+    assert_eq!(world.log().await.len(), 1, "nothing of it left a trace");
     for accepted in [json!({"plain": {"Key": ""}}), json!({"plain": {}}), json!({"cert": {"Cert": certificate()}})] {
         write(&world, "alice", accepted.clone()).await.unwrap_or_else(|error| panic!("{accepted}: {error}"));
     }
@@ -164,7 +164,7 @@ async fn an_upload_is_all_or_nothing() {
     let world = World::with(&manifest()).await;
     let error = write(&world, "alice", json!({"plain": {"Key": "aGk="}, "shared": {"Key": "AA=="}})).await.unwrap_err();
     assert_eq!(error.code, "not_allowed");
-    assert_eq!(world.read("alice", "plain").private, None);
+    assert_eq!(world.read("alice", "plain").await.private, None);
     for (who, text) in [("bob", "user bob is not allowed to update secret: plain"), ("mallory", UNKNOWN)] {
         assert_eq!(write(&world, who, json!({"plain": {"Key": "aGk="}})).await.unwrap_err().message, text);
     }
@@ -173,11 +173,11 @@ async fn an_upload_is_all_or_nothing() {
 #[tokio::test]
 async fn without_a_manifest_there_are_no_users() {
     let world = World::new();
-    assert_eq!(world.coordinator.authenticate_user(Some(&user("alice"))).unwrap_err().message, UNKNOWN);
+    assert_eq!(world.coordinator.authenticate_user(Some(&user("alice"))).await.unwrap_err().message, UNKNOWN);
     assert_eq!(write(&world, "alice", json!({})).await.unwrap_err().message, UNKNOWN);
     assert_eq!(world.coordinator.update(Some(&user("alice")), vec![]).await.unwrap_err().message, UNKNOWN);
-    assert_eq!(world.coordinator.update_log().unwrap_err().message, "server is not in expected state");
-    assert_eq!(world.coordinator.pending_update().unwrap_err().kind, ErrorKind::NotFound);
+    assert_eq!(world.coordinator.update_log().await.unwrap_err().message, "server is not in expected state");
+    assert_eq!(world.coordinator.pending_update().await.unwrap_err().kind, ErrorKind::NotFound);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -193,7 +193,7 @@ async fn many_writers_lose_nothing() {
     for writer in writers {
         writer.await.unwrap().unwrap();
     }
-    assert_eq!(world.log().len(), 65);
+    assert_eq!(world.log().await.len(), 65);
 }
 
 #[tokio::test]
@@ -202,6 +202,6 @@ async fn after_the_end_writes_are_refused_and_reads_go_on() {
     world.coordinator.close().await;
     let error = write(&world, "alice", json!({"plain": {"Key": "aGk="}})).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Unavailable, "{error}");
-    assert_eq!(world.read("alice", "plain").private, None);
+    assert_eq!(world.read("alice", "plain").await.private, None);
     assert!(world.activate("web", UUID).await.is_err(), "its secret was never uploaded");
 }

@@ -28,18 +28,18 @@ fn startup(file: &str) -> String {
 async fn a_restart_finds_everything_as_it_was() {
     let home = TempDir::new().unwrap();
     let first = started(home.path(), &[]).await.unwrap();
-    assert_eq!(first.status(), (2, "Coordinator is ready to accept a manifest."));
+    assert_eq!(first.status(), (2, "Coordinator is ready to accept a manifest.".into()));
     first.set_manifest(vector("updbase-multi.json")).await.unwrap();
     first.update(Some(&user("alice")), vector("other-multi-1.json")).await.unwrap();
-    let (root, log) = (first.snapshot().authority().root_certificate.clone(), first.update_log().unwrap());
+    let (root, log) = (first.snapshot().authority().root_certificate.clone(), first.update_log().await.unwrap());
     first.close().await;
     drop(first);
 
     let second = started(home.path(), &[]).await.unwrap();
     assert_eq!(second.status().0, 3);
     assert_eq!(second.snapshot().authority().root_certificate, root);
-    assert_eq!(second.update_log().unwrap(), log);
-    let (raw, missing, count) = second.pending_update().unwrap();
+    assert_eq!(second.update_log().await.unwrap(), log);
+    let (raw, missing, count) = second.pending_update().await.unwrap();
     assert_eq!((raw, count), (vector("other-multi-1.json"), 2));
     assert_eq!(missing, ["bob", "carol"]);
     second.acknowledge_update(Some(&user("bob")), vector("other-multi-1.json")).await.unwrap();
@@ -51,7 +51,7 @@ async fn a_restart_finds_everything_as_it_was() {
 async fn a_startup_manifest_begins_a_deployment_and_touches_no_other() {
     let home = TempDir::new().unwrap();
     let first = started(home.path(), &[&startup("updbase-single.json")]).await.unwrap();
-    assert_eq!(first.manifest().unwrap().raw, vector("updbase-single.json"));
+    assert_eq!(first.manifest().await.unwrap().unwrap().raw, vector("updbase-single.json"));
     let state = first.snapshot();
     let entry = state.audit(marblerun_state::AuditKind::Changes).after(0).next().unwrap();
     assert_eq!((entry.event.as_str(), entry.actor.as_str()), ("manifest_set", "coordinator"));
@@ -66,8 +66,8 @@ async fn a_startup_manifest_begins_a_deployment_and_touches_no_other() {
 
     for file in ["updbase-single.json", "minimal.json"] {
         let again = started(home.path(), &[&startup(file)]).await.unwrap();
-        assert_eq!(again.manifest().unwrap().raw, vector("updbase-single.json"), "with {file}");
-        assert_eq!(again.update_log().unwrap().len(), 1);
+        assert_eq!(again.manifest().await.unwrap().unwrap().raw, vector("updbase-single.json"), "with {file}");
+        assert_eq!(again.update_log().await.unwrap().len(), 1);
         again.close().await;
     }
 }
@@ -131,7 +131,7 @@ async fn a_startup_manifest_in_yaml_is_set_as_the_command_line_would_send_it() {
     let option = format!("--startup-manifest={}", yaml.display());
     for _ in 0..2 {
         let coordinator = started(home.path(), &[&option]).await.unwrap();
-        let raw = coordinator.manifest().unwrap().raw;
+        let raw = coordinator.manifest().await.unwrap().unwrap().raw;
         assert_eq!(raw, br#"{"Marbles":{"m":{"Package":"p"}},"Packages":{"p":{"Debug":true}}}"#);
         coordinator.close().await;
     }

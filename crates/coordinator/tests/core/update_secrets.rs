@@ -37,12 +37,12 @@ async fn update(world: &World, manifest: &Value) {
     assert_eq!(answer.missing_users, None);
 }
 
-fn key(world: &World, name: &str) -> Vec<u8> {
-    world.read("alice", name).private.unwrap().0
+async fn key(world: &World, name: &str) -> Vec<u8> {
+    world.read("alice", name).await.private.unwrap().0
 }
 
-fn pem(world: &World, name: &str) -> String {
-    let der = world.read("alice", name).cert.unwrap().0;
+async fn pem(world: &World, name: &str) -> String {
+    let der = world.read("alice", name).await.cert.unwrap().0;
     marblerun_pki::pem::encode("CERTIFICATE", &der).unwrap().to_string()
 }
 
@@ -55,18 +55,18 @@ async fn without_rotation_keys_stay_and_certificates_are_renewed_with_their_past
     let world = World::with(&manifest()).await;
     let upload = serde_json::from_value(json!({"plain": {"Key": "aGk="}})).unwrap();
     world.coordinator.write_secrets(Some(&user("alice")), upload).await.unwrap();
-    let (sym, own) = (key(&world, "sym"), see(&world, "OWN").await);
-    let (cert, days) = (pem(&world, "cert"), pem(&world, "days"));
+    let (sym, own) = (key(&world, "sym").await, see(&world, "OWN").await);
+    let (cert, days) = (pem(&world, "cert").await, pem(&world, "days").await);
     assert_eq!(see(&world, "OLD_CERT").await, cert, "at first, previous is current");
 
     update(&world, &manifest()).await;
-    assert_eq!(key(&world, "sym"), sym);
-    assert_eq!(key(&world, "plain"), b"hi");
+    assert_eq!(key(&world, "sym").await, sym);
+    assert_eq!(key(&world, "plain").await, b"hi");
     assert_eq!(see(&world, "OWN").await, own);
     assert_eq!(see(&world, "OLD_OWN").await, own);
     assert_eq!(see(&world, "OLD_SYM").await, hex::encode(&sym));
     for (name, variable, before) in [("cert", "OLD_CERT", cert), ("days", "OLD_DAYS", days)] {
-        assert_ne!(pem(&world, name), before, "{name} is under the new authority");
+        assert_ne!(pem(&world, name).await, before, "{name} is under the new authority");
         assert_eq!(see(&world, variable).await, before, "{name} names its days or not: its past is kept");
     }
 }
@@ -76,10 +76,10 @@ async fn rotation_shifts_every_key_by_one_generation() {
     let world = World::with(&manifest()).await;
     let mut rotating = manifest();
     rotating["Config"] = json!({"RotateRootSecret": true});
-    let mut before = (key(&world, "sym"), see(&world, "OWN").await);
+    let mut before = (key(&world, "sym").await, see(&world, "OWN").await);
     for _ in 0..2 {
         update(&world, &rotating).await;
-        let now = (key(&world, "sym"), see(&world, "OWN").await);
+        let now = (key(&world, "sym").await, see(&world, "OWN").await);
         assert_ne!(now.0, before.0);
         assert_ne!(now.1, before.1);
         assert_eq!(see(&world, "OLD_SYM").await, hex::encode(&before.0));
@@ -87,7 +87,7 @@ async fn rotation_shifts_every_key_by_one_generation() {
         before = now;
     }
     update(&world, &manifest()).await;
-    assert_eq!((key(&world, "sym"), see(&world, "OWN").await), before, "without the word nothing rotates");
+    assert_eq!((key(&world, "sym").await, see(&world, "OWN").await), before, "without the word nothing rotates");
 }
 
 #[tokio::test]
@@ -95,22 +95,22 @@ async fn a_changed_definition_is_a_new_secret() {
     let world = World::with(&manifest()).await;
     let upload = serde_json::from_value(json!({"plain": {"Key": "aGk="}})).unwrap();
     world.coordinator.write_secrets(Some(&user("alice")), upload).await.unwrap();
-    let (sym, own) = (key(&world, "sym"), see(&world, "OWN").await);
-    let cert = pem(&world, "cert");
+    let (sym, own) = (key(&world, "sym").await, see(&world, "OWN").await);
+    let cert = pem(&world, "cert").await;
     let mut changed = manifest();
     changed["Secrets"]["sym"]["Size"] = json!(256);
     changed["Secrets"]["own"]["Size"] = json!(256);
     changed["Secrets"]["plain"]["Size"] = json!(8);
     changed["Secrets"]["cert"]["ValidFor"] = json!(7);
     update(&world, &changed).await;
-    let new = key(&world, "sym");
+    let new = key(&world, "sym").await;
     assert_eq!(new.len(), 32);
     assert_ne!(new[..16], sym[..]);
     assert_eq!(see(&world, "OLD_SYM").await, hex::encode(&sym), "what was encrypted before can be read");
     assert_eq!(see(&world, "OLD_CERT").await, cert);
     assert!(see(&world, "OWN").await.starts_with(&own), "derived keys of other sizes begin alike");
     assert_eq!(see(&world, "OLD_OWN").await, own);
-    assert_eq!(world.read("alice", "plain").private, None, "the value belonged to the old definition");
+    assert_eq!(world.read("alice", "plain").await.private, None, "the value belonged to the old definition");
     let past = world.coordinator.snapshot().previous_secret("plain").cloned().unwrap();
     assert_eq!(past.private.as_ref().unwrap().as_slice(), b"hi");
 }
@@ -122,7 +122,7 @@ async fn a_secret_of_another_kind_has_no_past() {
     changed["Secrets"]["sym"] = json!({"Type": "cert-ed25519", "Shared": true});
     changed["Marbles"]["web"]["Parameters"]["Env"]["OLD_SYM"] = json!("{{ pem .Previous.Secrets.sym.Cert }}");
     update(&world, &changed).await;
-    assert_eq!(see(&world, "OLD_SYM").await, pem(&world, "sym"), "what templates of the new kind can use");
+    assert_eq!(see(&world, "OLD_SYM").await, pem(&world, "sym").await, "what templates of the new kind can use");
 }
 
 #[tokio::test]
@@ -153,7 +153,7 @@ async fn an_upload_makes_the_value_before_it_the_previous_one() {
     upload("eW91").await;
     assert_eq!(see(&world, "OLD_PLAIN").await, "hi", "the same value again is no change");
     update(&world, &with_previous).await;
-    assert_eq!((see(&world, "OLD_PLAIN").await.as_str(), key(&world, "plain").as_slice()), ("hi", &b"you"[..]));
+    assert_eq!((see(&world, "OLD_PLAIN").await.as_str(), key(&world, "plain").await.as_slice()), ("hi", &b"you"[..]));
     upload("YWxs").await;
     assert_eq!(see(&world, "OLD_PLAIN").await, "you");
 }
@@ -161,7 +161,7 @@ async fn an_upload_makes_the_value_before_it_the_previous_one() {
 #[tokio::test]
 async fn a_removed_secret_is_gone_with_its_past() {
     let world = World::with(&manifest()).await;
-    let sym = key(&world, "sym");
+    let sym = key(&world, "sym").await;
     let mut without = manifest();
     without["Secrets"].as_object_mut().unwrap().remove("sym");
     without["Roles"]["r"]["ResourceNames"] = json!(["cert"]);
@@ -171,8 +171,8 @@ async fn a_removed_secret_is_gone_with_its_past() {
     assert!(state.secret("sym").is_none() && state.previous_secret("sym").is_none());
     drop(state);
     update(&world, &manifest()).await;
-    assert_ne!(key(&world, "sym"), sym);
-    assert_eq!(see(&world, "OLD_SYM").await, hex::encode(key(&world, "sym")));
+    assert_ne!(key(&world, "sym").await, sym);
+    assert_eq!(see(&world, "OLD_SYM").await, hex::encode(key(&world, "sym").await));
 }
 
 #[tokio::test]
@@ -181,14 +181,14 @@ async fn a_date_in_the_manifest_is_the_date_in_the_certificate() {
     let world = World::with(&manifest()).await;
     world.pass_days(100);
     update(&world, &manifest()).await;
-    let ends = |name: &str| {
-        let der = world.read("alice", name).cert.unwrap().0;
+    let ends = async |name: &str| {
+        let der = world.read("alice", name).await.cert.unwrap().0;
         let certificate = x509_cert::Certificate::from_der(&der).unwrap();
         let validity = certificate.tbs_certificate().validity();
         let [from, until] = [validity.not_before, validity.not_after].map(|time| time.to_unix_duration().as_secs());
         (until, (until - from) / 86_400)
     };
-    assert_eq!(ends("dated").0, 2_208_988_800);
-    assert_eq!(ends("days").1, 9);
-    assert_eq!(ends("cert").1, 365);
+    assert_eq!(ends("dated").await.0, 2_208_988_800);
+    assert_eq!(ends("days").await.1, 9);
+    assert_eq!(ends("cert").await.1, 365);
 }

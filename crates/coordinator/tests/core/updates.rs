@@ -12,8 +12,8 @@ use x509_cert::der::{Decode as _, Encode as _};
 use crate::world::{UUID, World, first_certificate, json as bytes, text, user, user_pem, vector};
 
 /// What a line says, without its time.
-fn said(world: &World) -> Vec<String> {
-    world.log().into_iter().map(|line| line.split_once("Z\",").unwrap().1.to_owned()).collect()
+async fn said(world: &World) -> Vec<String> {
+    world.log().await.into_iter().map(|line| line.split_once("Z\",").unwrap().1.to_owned()).collect()
 }
 
 fn extension(certificate: &[u8], oid: &str) -> Vec<u8> {
@@ -34,7 +34,7 @@ async fn a_package_update_renews_what_is_below_the_root_and_nothing_else() {
     manifest["Roles"]["rw"] = json!({"ResourceType": "Secrets", "ResourceNames": ["symShared", "certShared", "userPlain"], "Actions": ["ReadSecret"]});
     let world = World::with(&manifest).await;
     let before = world.coordinator.snapshot();
-    let (sym, cert) = (world.read("alice", "symShared"), world.read("alice", "certShared"));
+    let (sym, cert) = (world.read("alice", "symShared").await, world.read("alice", "certShared").await);
     let marble = world.activate("pin", UUID).await.unwrap();
 
     world.pass_days(10);
@@ -49,11 +49,11 @@ async fn a_package_update_renews_what_is_below_the_root_and_nothing_else() {
     assert_eq!(extension(&new.intermediate_certificate, SUBJECT_ALT_NAME), names, "extra addresses are kept");
     assert_eq!(extension(&new.marble_root_certificate, SUBJECT_ALT_NAME), names);
 
-    let manifest = world.coordinator.manifest().unwrap();
+    let manifest = world.coordinator.manifest().await.unwrap().unwrap();
     assert_eq!(manifest.raw, before.manifest().unwrap().raw);
     assert_eq!(manifest.signature, before.manifest().unwrap().signature);
-    assert_eq!(world.read("alice", "symShared"), sym);
-    let reissued = world.read("alice", "certShared");
+    assert_eq!(world.read("alice", "symShared").await, sym);
+    let reissued = world.read("alice", "certShared").await;
     assert_ne!(reissued.private, cert.private);
     assert_eq!(reissued.valid_for, cert.valid_for);
     assert_eq!(
@@ -64,7 +64,7 @@ async fn a_package_update_renews_what_is_below_the_root_and_nothing_else() {
     let again = world.activate("pin", UUID).await.unwrap();
     assert_ne!(text(&again, "MARBLE_PREDEFINED_ROOT_CA"), text(&marble, "MARBLE_PREDEFINED_ROOT_CA"));
     assert!(
-        said(&world)[1..]
+        said(&world).await[1..]
             .iter()
             .all(|line| line.starts_with(r#""update":"SecurityVersion increased","user":"dave","package":"#))
     );
@@ -86,7 +86,7 @@ async fn the_version_in_force_is_what_the_next_update_is_held_against() {
     );
     assert_eq!(world.coordinator.snapshot().package("app").unwrap().security_version, Some(9));
     assert_eq!(
-        said(&world)[1],
+        said(&world).await[1],
         r#""update":"SecurityVersion increased","user":"dave","package":"app","new version":9}"#
     );
 }
@@ -103,11 +103,11 @@ async fn the_log_tells_a_shared_decision_line_by_line() {
     c.update(Some(&user("bob")), file.clone()).await.unwrap();
     c.acknowledge_update(Some(&user("carol")), file.clone()).await.unwrap();
     c.acknowledge_update(Some(&user("alice")), file.clone()).await.unwrap();
-    let f = c.manifest().unwrap().fingerprint;
+    let f = c.manifest().await.unwrap().unwrap().fingerprint;
     let initiated = "Complete Manifest update initiated by user. Waiting for acknowledgments to apply the update";
     let acknowledged = "Complete Manifest update acknowledged by user";
     assert_eq!(
-        said(&world),
+        said(&world).await,
         [
             r#""update":"Initial manifest set"}"#.to_owned(),
             format!(
@@ -138,9 +138,9 @@ async fn an_update_by_one_alone_is_two_lines() {
     let answer = world.coordinator.update(Some(&user("alice")), vector("updfull-recovery-removed.json")).await.unwrap();
     assert_eq!(answer.recovery_secrets, Some(Default::default()), "new recovery data, for nobody");
     assert!(world.coordinator.snapshot().recovery().is_empty());
-    let f = world.coordinator.manifest().unwrap().fingerprint;
+    let f = world.coordinator.manifest().await.unwrap().unwrap().fingerprint;
     assert_eq!(
-        said(&world)[1..],
+        said(&world).await[1..],
         [
             format!(
                 r#""update":"Complete Manifest update initiated by user. No further acknowledgements required","user":"alice","manifestFingerprint":"{f}"}}"#
@@ -156,8 +156,8 @@ async fn a_proposal_that_could_not_be_applied_is_refused_at_once() {
     world.coordinator.set_manifest(vector("updbase-multi.json")).await.unwrap();
     let error = world.coordinator.update(Some(&user("alice")), vector("multi-bad-template.json")).await.unwrap_err();
     assert!(error.message.starts_with("running manifest template dry run: "), "{error}");
-    assert!(world.coordinator.pending_update().is_err());
-    assert_eq!(world.log().len(), 1);
+    assert!(world.coordinator.pending_update().await.is_err());
+    assert_eq!(world.log().await.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
@@ -202,7 +202,7 @@ async fn last_acknowledgements_at_once_apply_the_update_once() {
         }
     }
     assert_eq!(applied, 1);
-    assert_eq!(said(&world).iter().filter(|line| line.contains("Complete Manifest updated")).count(), 1);
+    assert_eq!(said(&world).await.iter().filter(|line| line.contains("Complete Manifest updated")).count(), 1);
 }
 
 /// As upstream leaves it if it stops between the last acknowledgement and the update.
@@ -238,13 +238,13 @@ async fn an_imported_update_that_misses_nobody_is_applied_by_a_repeated_acknowle
         assert_eq!(wrong.unwrap_err().code, "manifest_mismatch");
         let answer = world.coordinator.acknowledge_update(Some(&user("bob")), file()).await.unwrap();
         assert_eq!((answer.missing_users, answer.missing_acknowledgments), (None, 0));
-        assert_eq!(world.coordinator.manifest().unwrap().raw, file());
-        assert!(world.coordinator.pending_update().is_err());
+        assert_eq!(world.coordinator.manifest().await.unwrap().unwrap().raw, file());
+        assert!(world.coordinator.pending_update().await.is_err());
 
         let world = imported(missing, &["alice", "bob", "carol"]);
         world.coordinator.cancel_update(Some(&user("carol"))).await.unwrap();
-        assert!(world.coordinator.pending_update().is_err());
-        assert_eq!(world.coordinator.manifest().unwrap().raw, vector("updbase-multi.json"));
+        assert!(world.coordinator.pending_update().await.is_err());
+        assert_eq!(world.coordinator.manifest().await.unwrap().unwrap().raw, vector("updbase-multi.json"));
     }
     let world = imported(1, &["alice", "bob"]);
     let answer = world.coordinator.acknowledge_update(Some(&user("carol")), file()).await.unwrap();
@@ -300,7 +300,7 @@ async fn the_signature_and_the_quote_fit_the_root() {
     let key = root.tbs_certificate().subject_public_key_info().subject_public_key.raw_bytes();
     for update in ["updbase-single.json", "updfull-rotate.json"] {
         world.coordinator.update(Some(&user("alice")), vector(update)).await.unwrap();
-        let manifest = world.coordinator.manifest().unwrap();
+        let manifest = world.coordinator.manifest().await.unwrap().unwrap();
         assert_eq!(manifest.raw, vector(update));
         aws_lc_rs::signature::UnparsedPublicKey::new(&aws_lc_rs::signature::ECDSA_P384_SHA256_ASN1, key)
             .verify(&manifest.raw, &manifest.signature)

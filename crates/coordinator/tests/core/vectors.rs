@@ -58,8 +58,8 @@ async fn every_first_manifest_ends_as_upstream_ends_it() {
                 let secrets: Vec<String> = answer.recovery_secrets.into_keys().collect();
                 assert_eq!(secrets, sorted(entry.recovery_secrets.unwrap_or_default()), "{file}");
                 assert_eq!(world.coordinator.status().0, 3, "{file}");
-                assert_eq!(world.coordinator.manifest().unwrap().raw, vector(&file), "{file}");
-                assert_eq!(world.log().len(), 1, "{file}");
+                assert_eq!(world.coordinator.manifest().await.unwrap().unwrap().raw, vector(&file), "{file}");
+                assert_eq!(world.log().await.len(), 1, "{file}");
             }
             ("error", Err(error)) => {
                 assert_eq!(error.kind, ErrorKind::Refused, "{file}: {error}");
@@ -68,10 +68,10 @@ async fn every_first_manifest_ends_as_upstream_ends_it() {
                     assert!(error.message.starts_with(prefix), "{file}: wanted {prefix:?}, got {error}");
                 }
                 assert_eq!(world.coordinator.status().0, 2, "{file}: a refused manifest changes nothing");
-                assert!(world.coordinator.manifest().is_none(), "{file}");
+                assert!(world.coordinator.manifest().await.unwrap().is_none(), "{file}");
                 let again = world.coordinator.set_manifest(vector("minimal.json")).await;
                 assert!(again.is_ok(), "{file}: the next one is accepted");
-                assert_eq!(world.log().len(), 1, "{file}");
+                assert_eq!(world.log().await.len(), 1, "{file}");
             }
             (_, _) if entry.deviation_allowed => {}
             (wanted, result) => panic!("{file}: wanted {wanted}, got {:?}", result.map(|answer| answer.warnings)),
@@ -93,11 +93,11 @@ async fn every_update_ends_as_upstream_ends_it() {
         if result.is_ok() != (entry.expect == "ok") && entry.deviation_allowed {
             continue;
         }
-        expect(&world, &entry, &name, result);
+        expect(&world, &entry, &name, result).await;
         if entry.expect == "error" {
-            assert_eq!(world.coordinator.manifest().unwrap().raw, vector(&base), "{name}");
-            assert_eq!(world.log().len(), 1, "{name}: a refused update leaves no trace");
-            assert!(world.coordinator.pending_update().is_err(), "{name}");
+            assert_eq!(world.coordinator.manifest().await.unwrap().unwrap().raw, vector(&base), "{name}");
+            assert_eq!(world.log().await.len(), 1, "{name}: a refused update leaves no trace");
+            assert!(world.coordinator.pending_update().await.is_err(), "{name}");
         }
     }
     assert!(checked > 50, "only {checked} vectors were found");
@@ -127,20 +127,20 @@ async fn run(world: &World, step: &Entry, name: &str) {
     let peer = who.map(user);
     let file = || step.file.as_deref().unwrap();
     match step.op.as_str() {
-        "apply" => expect(world, step, name, apply(world, who, file()).await),
+        "apply" => expect(world, step, name, apply(world, who, file()).await).await,
         "ack" => {
             let result = world.coordinator.acknowledge_update(peer.as_ref(), vector(file())).await;
-            expect(world, step, name, result);
+            expect(world, step, name, result).await;
         }
         "cancel" => expect_status(step, name, world.coordinator.cancel_update(peer.as_ref()).await),
         "pending" => {
-            let pending = world.coordinator.pending_update();
+            let pending = world.coordinator.pending_update().await;
             if let (Ok((_, users, _)), Some(missing)) = (&pending, &step.missing_users) {
                 assert_eq!(*users, sorted(missing.clone()), "{name}");
             }
             expect_status(step, name, pending.map(drop));
         }
-        "active" => assert_eq!(world.coordinator.manifest().unwrap().raw, vector(file()), "{name}"),
+        "active" => assert_eq!(world.coordinator.manifest().await.unwrap().unwrap().raw, vector(file()), "{name}"),
         "set" => expect_status(step, name, world.coordinator.set_manifest(vector(file())).await.map(drop)),
         // The state is one value; what a restart does to it is the store's promise and tested there.
         "restart" | "sleep" => {}
@@ -157,7 +157,12 @@ async fn apply(
     world.coordinator.update(peer.as_ref(), vector(file)).await
 }
 
-fn expect(world: &World, entry: &Entry, name: &str, result: Result<marblerun_coordinator::core::UpdateAnswer, Error>) {
+async fn expect(
+    world: &World,
+    entry: &Entry,
+    name: &str,
+    result: Result<marblerun_coordinator::core::UpdateAnswer, Error>,
+) {
     if let Ok(answer) = &result {
         let missing_users = answer.missing_users.clone().unwrap_or_default();
         assert_eq!(missing_users, sorted(entry.missing_users.clone().unwrap_or_default()), "{name}");
@@ -167,7 +172,7 @@ fn expect(world: &World, entry: &Entry, name: &str, result: Result<marblerun_coo
         }
         let secrets: Option<Vec<String>> = answer.recovery_secrets.clone().map(|secrets| secrets.into_keys().collect());
         assert_eq!(secrets, entry.recovery_secrets.clone().map(sorted), "{name}");
-        assert_eq!(world.coordinator.pending_update().is_ok(), answer.missing_users.is_some(), "{name}");
+        assert_eq!(world.coordinator.pending_update().await.is_ok(), answer.missing_users.is_some(), "{name}");
     }
     if let (Err(error), Some(stage)) = (&result, &entry.stage) {
         let prefix = prefixes(stage)[1];

@@ -99,12 +99,13 @@ impl World {
     }
 
     /// One secret as a user reads it.
-    pub fn read(&self, user: &str, name: &str) -> marblerun_api::v2::Secret {
-        self.coordinator.read_secrets(Some(&self::user(user)), &[name.to_owned()]).unwrap().remove(name).unwrap()
+    pub async fn read(&self, user: &str, name: &str) -> marblerun_api::v2::Secret {
+        let read = self.coordinator.read_secrets(Some(&self::user(user)), &[name.to_owned()]).await;
+        read.unwrap().remove(name).unwrap()
     }
 
-    pub fn log(&self) -> Vec<String> {
-        self.coordinator.update_log().unwrap()
+    pub async fn log(&self) -> Vec<String> {
+        self.coordinator.update_log().await.unwrap()
     }
 }
 

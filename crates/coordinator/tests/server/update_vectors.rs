@@ -144,7 +144,7 @@ async fn every_update_is_answered_as_upstream_answers_it() {
             if is_as_wanted || entry["deviation_allowed"] != true {
                 expect(&what, api, &entry, &reply);
             }
-            let in_force = deployment.server.coordinator.manifest().unwrap().raw;
+            let in_force = deployment.server.coordinator.manifest().await.unwrap().unwrap().raw;
             let is_full = reply.status == 200 && deployment.server.coordinator.snapshot().packages().count() > 0;
             if reply.status != 200 {
                 assert_eq!(in_force, load(entry["base"].as_str().unwrap()), "{what}");

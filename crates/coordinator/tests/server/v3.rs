@@ -135,3 +135,47 @@ async fn checks_by_strangers_neither_queue_up_nor_hold_up_an_update() {
         assert_eq!((refused.status, &refused.json()["code"]), (503, &json!("busy")));
     }
 }
+
+#[tokio::test]
+async fn a_coordinator_that_shares_nothing_has_nothing_to_decide_in_any_phase() {
+    for phase in [Phase::Recovery, Phase::AcceptingManifest] {
+        let server = Server::start_with(phase, Limits::default()).await;
+        let reply = server.get("/api/v3/cluster").await;
+        assert_eq!((reply.status, &reply.json()["code"]), (409, &json!("state_not_shared")));
+        let status = server.get("/api/v3/status").await.json();
+        assert!(status["store"].get("divergence").is_none() && status["store"].get("validatedMsAgo").is_none());
+    }
+    let server = Server::with_manifest(&manifest::base()).await;
+    for (path, body) in [
+        ("/api/v3/restore/accept", ""),
+        ("/api/v3/restore/reject", ""),
+        ("/api/v3/kek/rotate", ""),
+        ("/api/v3/kek/rotate", r#"{"revoke":true}"#),
+    ] {
+        let reply = server.post_as(&manifest::admin(), path, body).await;
+        assert_eq!((reply.status, &reply.json()["code"]), (409, &json!("state_not_shared")), "{path}");
+        assert_eq!(reply.json()["detail"], "this Coordinator does not share its state");
+    }
+    for body in [r#"{"revoke":1}"#, r#"{"revok":true}"#, "{"] {
+        let reply = server.post_as(&manifest::admin(), "/api/v3/kek/rotate", body).await;
+        assert_eq!((reply.status, &reply.json()["code"]), (400, &json!("bad_json")), "{body}");
+    }
+}
+
+#[tokio::test]
+async fn an_update_is_made_and_acknowledged_over_the_third_version_too() {
+    let server = Server::with_manifest(&manifest::base()).await;
+    let update = json!({ "Packages": { "frontend": { "SecurityVersion": 9 } } });
+    let reply = server.post_as(&manifest::admin(), "/api/v3/update", update.to_string()).await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    let answer = reply.json();
+    assert_eq!(
+        answer,
+        json!({ "applied": true, "missingAcknowledgments": 0, "missingUsers": [], "recoverySecrets": {} }),
+        "there is no elsewhere"
+    );
+    let package = server.get("/api/v3/packages").await.json()["packages"]["frontend"].clone();
+    assert_eq!(package["securityVersion"], 9);
+    let reply = server.post_as(&manifest::admin(), "/api/v3/update/acknowledge", update.to_string()).await;
+    assert_eq!((reply.status, &reply.json()["code"]), (404, &json!("no_pending_update")));
+}

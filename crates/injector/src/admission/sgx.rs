@@ -23,7 +23,7 @@ const OTHER_AMOUNT: &str = "10";
 /// The SGX device plugin of the cluster, by its resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SgxResource {
-    /// There is none: simulation.
+    /// There is none: confidential VMs, or simulation.
     None,
     /// Intel's.
     Intel,

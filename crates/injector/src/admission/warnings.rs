@@ -30,7 +30,7 @@ pub(super) struct Subject<'a> {
 /// Everything worth saying, in order of weight.
 pub(super) fn about(subject: &Subject<'_>) -> Result<Vec<String>, InvalidPod> {
     let mut warnings = Vec::new();
-    about_protection(subject, &mut warnings);
+    about_protection(subject, &mut warnings)?;
     about_labels(subject, &mut warnings)?;
     about_names(subject, &mut warnings);
     about_network(subject, &mut warnings)?;
@@ -45,13 +45,20 @@ pub(super) fn about(subject: &Subject<'_>) -> Result<Vec<String>, InvalidPod> {
     Ok(warnings.into_iter().map(shorten).collect())
 }
 
-fn about_protection(subject: &Subject<'_>, warnings: &mut Vec<String>) {
-    if subject.rules.sgx == SgxResource::None && subject.labels.wants_resources() {
+/// Without SGX there may be confidential VMs: those of the nodes, which nobody here sees, or one for the pod, made by
+/// the runtime it names.
+fn about_protection(subject: &Subject<'_>, warnings: &mut Vec<String>) -> Result<(), InvalidPod> {
+    let runtime = match &subject.spec {
+        Some(spec) => spec.text("runtimeClassName")?,
+        None => None,
+    };
+    if subject.rules.sgx == SgxResource::None && subject.labels.wants_resources() && runtime.is_none() {
         warnings.push(
-            "no SGX resources are injected: MarbleRun's injector is set up for simulation, which protects nothing"
+            "MarbleRun's injector adds no SGX resources here: unless the pod runs in a confidential VM, this Marble is in simulation, which protects nothing"
                 .to_owned(),
         );
     }
+    Ok(())
 }
 
 fn about_labels(subject: &Subject<'_>, warnings: &mut Vec<String>) -> Result<(), InvalidPod> {
@@ -135,7 +142,7 @@ fn about_container(subject: &Subject<'_>, container: &Node<'_>, warnings: &mut V
                 Some(own) => format!(
                     "container {name:?} asks for {resource}, of another SGX plugin than {own}, which is injected: a node may not have both"
                 ),
-                None => format!("container {name:?} asks for {resource}, which nodes of a simulation may not have"),
+                None => format!("container {name:?} asks for {resource}, which nodes of a cluster without SGX do not have"),
             });
         } else if wanted.is_some_and(|wanted| wanted.is_limited(resource)) && is_zero(amount) {
             warnings

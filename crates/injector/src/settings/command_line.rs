@@ -26,7 +26,7 @@ pub(super) struct Options {
     /// Domain of the cluster's Services [env: MARBLERUN_INJECTOR_CLUSTER_DOMAIN] [default: cluster.local]
     #[arg(long = "clusterDomain", value_name = "DOMAIN")]
     pub(super) cluster_domain: Option<String>,
-    /// Resource of the SGX device plugin. Empty or "none": no SGX (simulation) [env: MARBLERUN_INJECTOR_SGX_RESOURCE] [default: sgx.intel.com/epc]
+    /// Resource of the SGX device plugin. Empty or "none": no SGX (confidential VMs, simulation) [env: MARBLERUN_INJECTOR_SGX_RESOURCE] [default: sgx.intel.com/epc]
     #[arg(long = "sgxResource", value_name = "RESOURCE")]
     pub(super) sgx_resource: Option<String>,
     /// Where to listen, host:port or :port [env: MARBLERUN_INJECTOR_LISTEN] [default: :8443]

@@ -1,124 +1,11 @@
 //! Behind a real API server: what is stored of the pods that people create.
 
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
-use marblerun_testkit::kube::{ControlPlane, KubectlOutput, Namespace};
+use marblerun_testkit::kube::ControlPlane;
 use serde_json::{Value, json};
 
 use crate::certificate::{MountedSecret, Pair};
 use crate::process::Injector;
-
-/// A namespace whose labelled pods are sent to an injector.
-struct Webhook {
-    namespace: Namespace,
-    name: String,
-}
-
-/// As the Helm chart registers it, for one namespace of the tests.
-fn configuration(namespace: &str, url: &str, certificates: &[&Pair]) -> Value {
-    let bundle: String = certificates.iter().map(|pair| pair.certificate.as_str()).collect();
-    json!({
-        "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": "MutatingWebhookConfiguration",
-        "metadata": {"name": format!("marble-injector-{namespace}")},
-        "webhooks": [{
-            "name": format!("marble-injector-{namespace}.cluster.local"),
-            "clientConfig": {"url": url, "caBundle": BASE64_STANDARD.encode(bundle)},
-            "rules": [{
-                "operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"],
-                "scope": "Namespaced"
-            }],
-            "objectSelector": {"matchExpressions": [{"key": "marblerun/marbletype", "operator": "Exists"}]},
-            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
-            "admissionReviewVersions": ["v1", "v1beta1"],
-            "sideEffects": "None"
-        }]
-    })
-}
-
-impl Webhook {
-    fn register(injector: &Injector, certificates: &[&Pair]) -> Self {
-        Self::register_as(injector, certificates, |_| {})
-    }
-
-    fn register_as(injector: &Injector, certificates: &[&Pair], change: impl FnOnce(&mut Value)) -> Self {
-        let namespace = ControlPlane::shared().unwrap().namespace().unwrap();
-        let url = format!("https://{}/mutate", injector.address);
-        let mut configuration = configuration(namespace.name(), &url, certificates);
-        change(&mut configuration);
-        let name = configuration["metadata"]["name"].as_str().unwrap().to_owned();
-        let webhook = Self { namespace, name };
-        webhook.apply(&configuration);
-        webhook.wait_until_in_force();
-        webhook
-    }
-
-    fn apply(&self, object: &Value) {
-        let plane = self.namespace.control_plane();
-        plane.kubectl_with_input(["apply", "--filename", "-"], &object.to_string()).unwrap().ok().unwrap();
-    }
-
-    /// The API server learns of a configuration a moment after it has stored it.
-    fn wait_until_in_force(&self) {
-        let probe = pod("probe", json!({"marblerun/marbletype": "probe", "marblerun/marblecontainer": "none"}));
-        for _ in 0..600 {
-            let output = self.kubectl(["create", "--dry-run=server", "--filename", "-"], &probe);
-            if !output.is_ok() {
-                return;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(50));
-        }
-        panic!("the webhook is never asked");
-    }
-
-    fn kubectl<const N: usize>(&self, arguments: [&str; N], input: &Value) -> KubectlOutput {
-        self.namespace.kubectl_with_input(arguments, &input.to_string()).unwrap()
-    }
-
-    fn create(&self, pod: &Value) -> KubectlOutput {
-        self.kubectl(["create", "--output", "json", "--filename", "-"], pod)
-    }
-
-    /// The pod as it is stored.
-    fn stored(&self, pod: &Value) -> Value {
-        let created: Value = serde_json::from_str(&self.create(pod).ok().unwrap()).unwrap();
-        let name = created["metadata"]["name"].as_str().unwrap();
-        let stored = self.namespace.kubectl(["get", "pod", name, "--output", "json"]).unwrap().ok().unwrap();
-        serde_json::from_str(&stored).unwrap()
-    }
-
-    fn refused(&self, pod: &Value) -> String {
-        let output = self.create(pod);
-        assert!(!output.is_ok(), "{}", output.stdout);
-        output.stderr
-    }
-}
-
-impl Drop for Webhook {
-    fn drop(&mut self) {
-        let plane = self.namespace.control_plane();
-        let _ = plane.kubectl(["delete", "mutatingwebhookconfiguration", &self.name, "--ignore-not-found"]);
-    }
-}
-
-fn pod(name: &str, labels: Value) -> Value {
-    json!({
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name, "labels": labels},
-        "spec": {"containers": [{"name": "app", "image": "app"}]}
-    })
-}
-
-fn marble(name: &str) -> Value {
-    pod(name, json!({"marblerun/marbletype": "Voting"}))
-}
-
-/// One injector for the tests that only ask it.
-fn injector(arguments: &[&str]) -> (Injector, Pair) {
-    let pair = Pair::new("webhook");
-    (Injector::start(&MountedSecret::new(&pair), arguments), pair)
-}
+use crate::registration::{Webhook, injector, marble, pod};
 
 fn environment(namespace: &str) -> Value {
     json!([
@@ -171,7 +58,8 @@ fn every_pod_of_a_controller_gets_a_volume_of_its_own_and_what_it_had_stays() {
     pod["spec"]["volumes"] = json!([{"name": "data", "emptyDir": {}}]);
     pod["spec"]["tolerations"] = json!([{"key": "own", "operator": "Exists"}]);
     pod["spec"]["containers"][0]["volumeMounts"] = json!([{"name": "data", "mountPath": "/data"}]);
-    pod["spec"]["containers"][0]["env"] = json!([{"name": "A", "value": "1"}, {"name": "EDG_MARBLE_TYPE", "value": "Voting"}]);
+    pod["spec"]["containers"][0]["env"] =
+        json!([{"name": "A", "value": "1"}, {"name": "EDG_MARBLE_TYPE", "value": "Voting"}]);
     pod["spec"]["containers"].as_array_mut().unwrap().push(json!({"name": "second", "image": "app"}));
     let mut volumes = Vec::new();
     for _ in 0..2 {
@@ -211,7 +99,10 @@ fn people_see_why_a_pod_is_refused_and_what_they_are_warned_of() {
     let webhook = Webhook::register(&injector, &[&pair]);
     let labels = json!({"marblerun/marbletype": "Voting", "marblerun/marblecontainer": "ap"});
     let said = webhook.refused(&pod("p", labels));
-    assert!(said.contains("names container \"ap\", which this pod does not have") && said.contains("\"app\""), "{said}");
+    assert!(
+        said.contains("names container \"ap\", which this pod does not have") && said.contains("\"app\""),
+        "{said}"
+    );
     let said = webhook.refused(&pod("p", json!({"marblerun/marbletype": ""})));
     assert!(said.contains("Empty [marblerun/marbletype] label, request denied"), "{said}");
     let mut host = pod("p", json!({"marblerun/marbletype": "voting", "marblerun/typo": "x"}));

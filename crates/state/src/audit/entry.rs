@@ -39,11 +39,15 @@ pub enum AuditEvent {
     Backup = 12,
     /// Something was attempted and refused.
     Refused = 13,
+    /// Coordinators that share the state got another key encryption key.
+    KekRotated = 14,
+    /// An operator had the state of the running Coordinators written back over another one.
+    RestoreRejected = 15,
 }
 
 impl AuditEvent {
     /// Every event.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::ManifestSet,
         Self::PackageUpdate,
         Self::UpdateProposed,
@@ -57,6 +61,8 @@ impl AuditEvent {
         Self::Imported,
         Self::Backup,
         Self::Refused,
+        Self::KekRotated,
+        Self::RestoreRejected,
     ];
 
     /// As it stands in a line.
@@ -76,6 +82,8 @@ impl AuditEvent {
             Self::Imported => "imported",
             Self::Backup => "backup",
             Self::Refused => "refused",
+            Self::KekRotated => "kek_rotated",
+            Self::RestoreRejected => "restore_rejected",
         }
     }
 

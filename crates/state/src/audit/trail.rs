@@ -47,6 +47,15 @@ impl AuditKind {
         }
     }
 
+    /// Bytes of entries, about, that are kept in a state that several Coordinators share.
+    #[must_use]
+    pub fn shared_bytes(self) -> usize {
+        match self {
+            Self::Changes => 64 << 10,
+            Self::Refusals => 16 << 10,
+        }
+    }
+
     /// From its number in the sealed format.
     #[must_use]
     pub fn from_number(number: u32) -> Option<Self> {
@@ -175,7 +184,16 @@ impl AuditTrail {
             self.entries.insert_mut(entry.sequence, Arc::new(Linked { entry: entry.clone(), hash }));
             previous = hash;
         }
-        while self.entries.size() > kind.limit() || self.bytes > MAX_BYTES {
+        self.drop_oldest_while(|trail| trail.entries.size() > kind.limit() || trail.bytes > MAX_BYTES);
+    }
+
+    /// Keeps the newest entries that take about so many bytes.
+    pub(crate) fn shorten(&mut self, bytes: usize) {
+        self.drop_oldest_while(|trail| trail.bytes > bytes);
+    }
+
+    fn drop_oldest_while(&mut self, too_long: impl Fn(&Self) -> bool) {
+        while too_long(self) {
             let Some((sequence, oldest)) =
                 self.entries.first().map(|(sequence, linked)| (*sequence, Arc::clone(linked)))
             else {

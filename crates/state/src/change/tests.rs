@@ -20,6 +20,22 @@ fn wiped() -> impl Strategy<Value = Zeroizing<Vec<u8>>> {
     bytes().prop_map(Zeroizing::new)
 }
 
+fn writer_mark() -> impl Strategy<Value = WriterMark> {
+    (any::<[u8; 16]>(), any::<u64>(), any::<[u8; 16]>()).prop_map(|(boot, sequence, commit)| WriterMark {
+        boot: crate::BootId(boot),
+        sequence,
+        commit: crate::CommitId(commit),
+    })
+}
+
+fn incarnation() -> impl Strategy<Value = Incarnation> {
+    use crate::Cause::{Genesis, Import, Recovery, Restore};
+    let cause = prop_oneof![Just(Genesis), Just(Recovery), Just(Restore), Just(Import)];
+    let cut_off = option::of((any::<u64>(), any::<[u8; 32]>()));
+    (any::<u64>(), any::<[u8; 16]>(), cause, name(), cut_off)
+        .prop_map(|(number, id, cause, confirmed_by, cut_off)| Incarnation { number, id, cause, confirmed_by, cut_off })
+}
+
 fn package() -> impl Strategy<Value = Package> {
     (any::<bool>(), name(), option::of(any::<u64>()), vec(name(), 0..3), any::<bool>()).prop_map(
         |(debug, text, number, list, given)| Package {
@@ -86,7 +102,7 @@ fn retired_root() -> impl Strategy<Value = RetiredRoot> {
 }
 
 fn audit_entry() -> impl Strategy<Value = AuditEntry> {
-    let event = (1u32..=13).prop_map(|number| crate::AuditEvent::from_number(number).unwrap());
+    let event = (1u32..=15).prop_map(|number| crate::AuditEvent::from_number(number).unwrap());
     let texts = (name(), name(), option::of(name()), option::of(name()), option::of(name()));
     (any::<u64>(), any::<u64>(), event, texts, any::<u64>()).prop_map(
         |(sequence, time_ms, event, (actor, subject, before, after, reason), count)| AuditEntry {
@@ -141,6 +157,9 @@ fn change() -> impl Strategy<Value = Change> {
         vec(retired_root().prop_map(Arc::new), 0..4).prop_map(Change::RetiredRoots),
         (trail(), vec(audit_entry(), 0..4)).prop_map(|(kind, entries)| Change::Audit(kind, entries)),
         (trail(), base).prop_map(|(kind, base)| Change::AuditBase(kind, base)),
+        vec(writer_mark(), 0..4).prop_map(Change::Writers),
+        vec(incarnation(), 0..4).prop_map(Change::Incarnations),
+        (name(), name(), name()).prop_map(|(backend, place, uid)| Change::Home(Home { backend, place, uid })),
     ]
 }
 

@@ -8,11 +8,11 @@ use marblerun_recovery::{Party as RecoveryParty, RecoveryRoot, RecoverySet as Pu
 use zeroize::Zeroizing;
 
 use super::{
-    Activations, Audit, AuditBase, AuditEntry, Authority, Change, Counter, Empty, Extra, Kind, Lineage, Log, Manifest,
-    MaybePending, Name, NamedPackage, NamedSecret, Package, Party, Pending, Recovery, RecoverySet, RequiredUser,
-    RetiredRoot, RetiredRoots, RootSecret, Secret,
+    Activations, Audit, AuditBase, AuditEntry, Authority, Change, Counter, CutOff, Empty, Extra, Home, Incarnation,
+    Incarnations, Kind, Lineage, Log, Manifest, MaybePending, Name, NamedPackage, NamedSecret, Package, Party, Pending,
+    Recovery, RecoverySet, RequiredUser, RetiredRoot, RetiredRoots, RootSecret, Secret, WriterMark, Writers,
 };
-use crate::{ChangeError, CounterKey, audit, parts};
+use crate::{ChangeError, CounterKey, audit, parts, succession};
 
 impl From<&crate::Change> for Change {
     fn from(change: &crate::Change) -> Self {
@@ -78,6 +78,13 @@ impl From<&crate::Change> for Change {
             }
             C::AuditBase(kind, base) => {
                 Kind::AuditBase(AuditBase { trail: *kind as u32, sequence: base.sequence, hash: base.hash.to_vec() })
+            }
+            C::Writers(marks) => Kind::Writers(Writers { marks: marks.iter().map(WriterMark::from).collect() }),
+            C::Incarnations(incarnations) => {
+                Kind::Incarnations(Incarnations { incarnations: incarnations.iter().map(Incarnation::from).collect() })
+            }
+            C::Home(home) => {
+                Kind::Home(Home { backend: home.backend.clone(), place: home.place.clone(), uid: home.uid.clone() })
             }
         };
         Self { kind: Some(kind) }
@@ -150,6 +157,13 @@ impl TryFrom<Change> for crate::Change {
                 audit_kind(base.trail)?,
                 audit::AuditBase { sequence: base.sequence, hash: exact("hash of an audit entry", &base.hash)? },
             ),
+            Kind::Writers(writers) => {
+                Self::Writers(writers.marks.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?)
+            }
+            Kind::Incarnations(list) => {
+                Self::Incarnations(list.incarnations.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?)
+            }
+            Kind::Home(home) => Self::Home(parts::Home { backend: home.backend, place: home.place, uid: home.uid }),
         })
     }
 }
@@ -385,6 +399,56 @@ impl TryFrom<AuditEntry> for audit::AuditEntry {
             after: entry.after,
             reason: entry.reason,
             count: entry.count,
+        })
+    }
+}
+
+impl From<&succession::WriterMark> for WriterMark {
+    fn from(mark: &succession::WriterMark) -> Self {
+        Self { boot: mark.boot.0.to_vec(), sequence: mark.sequence, commit: mark.commit.0.to_vec() }
+    }
+}
+
+impl TryFrom<WriterMark> for succession::WriterMark {
+    type Error = ChangeError;
+
+    fn try_from(mark: WriterMark) -> Result<Self, ChangeError> {
+        Ok(Self {
+            boot: succession::BootId(exact("boot id of a writer", &mark.boot)?),
+            sequence: mark.sequence,
+            commit: succession::CommitId(exact("commit id of a writer", &mark.commit)?),
+        })
+    }
+}
+
+impl From<&succession::Incarnation> for Incarnation {
+    fn from(incarnation: &succession::Incarnation) -> Self {
+        Self {
+            number: incarnation.number,
+            id: incarnation.id.to_vec(),
+            cause: incarnation.cause as u32,
+            confirmed_by: incarnation.confirmed_by.clone(),
+            cut_off: incarnation.cut_off.map(|(sequence, head)| CutOff { sequence, head: head.to_vec() }),
+        }
+    }
+}
+
+impl TryFrom<Incarnation> for succession::Incarnation {
+    type Error = ChangeError;
+
+    fn try_from(incarnation: Incarnation) -> Result<Self, ChangeError> {
+        use succession::Cause;
+        let cause = [Cause::Genesis, Cause::Recovery, Cause::Restore, Cause::Import]
+            .into_iter()
+            .find(|cause| *cause as u32 == incarnation.cause)
+            .ok_or_else(|| ChangeError(format!("unknown cause {} of an incarnation", incarnation.cause)))?;
+        let cut_off = incarnation.cut_off.map(|cut| Ok((cut.sequence, exact("head that was cut off", &cut.head)?)));
+        Ok(Self {
+            number: incarnation.number,
+            id: exact("incarnation id", &incarnation.id)?,
+            cause,
+            confirmed_by: incarnation.confirmed_by,
+            cut_off: cut_off.transpose()?,
         })
     }
 }

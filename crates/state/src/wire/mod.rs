@@ -13,7 +13,7 @@ mod convert;
 #[derive(Clone, PartialEq, prost::Message)]
 #[prost(skip_debug)]
 pub(crate) struct Change {
-    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 20, 21")]
+    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 20, 21, 22, 23, 24")]
     kind: Option<Kind>,
 }
 
@@ -57,6 +57,12 @@ enum Kind {
     Audit(Audit),
     #[prost(message, tag = "21")]
     AuditBase(AuditBase),
+    #[prost(message, tag = "22")]
+    Writers(Writers),
+    #[prost(message, tag = "23")]
+    Incarnations(Incarnations),
+    #[prost(message, tag = "24")]
+    Home(Home),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -378,4 +384,65 @@ struct AuditBase {
     /// 32 bytes.
     #[prost(bytes = "vec", tag = "3")]
     hash: Vec<u8>,
+}
+
+/// The last commits of writers; each replaces what was known of that writer.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Writers {
+    #[prost(message, repeated, tag = "1")]
+    marks: Vec<WriterMark>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct WriterMark {
+    /// 16 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    boot: Vec<u8>,
+    #[prost(uint64, tag = "2")]
+    sequence: u64,
+    /// 16 bytes.
+    #[prost(bytes = "vec", tag = "3")]
+    commit: Vec<u8>,
+}
+
+/// Replaces the list.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Incarnations {
+    #[prost(message, repeated, tag = "1")]
+    incarnations: Vec<Incarnation>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Incarnation {
+    #[prost(uint64, tag = "1")]
+    number: u64,
+    /// 16 bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    id: Vec<u8>,
+    /// 1 genesis, 2 recovery, 3 restore, 4 import.
+    #[prost(uint32, tag = "3")]
+    cause: u32,
+    #[prost(string, tag = "4")]
+    confirmed_by: String,
+    #[prost(message, optional, tag = "5")]
+    cut_off: Option<CutOff>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct CutOff {
+    #[prost(uint64, tag = "1")]
+    sequence: u64,
+    /// 32 bytes.
+    #[prost(bytes = "vec", tag = "2")]
+    head: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Home {
+    #[prost(string, tag = "1")]
+    backend: String,
+    #[prost(string, tag = "2")]
+    place: String,
+    #[prost(string, tag = "3")]
+    uid: String,
 }

@@ -8,8 +8,8 @@ use marblerun_state::State;
 
 use super::group::Gathered;
 use super::job::{Fate, Job};
-use super::queue::{Entry, Next, Queue};
-use crate::backend::{Backend, Failure, Group};
+use super::queue::{Entry, Next, Queue, Validator};
+use crate::backend::{Backend, Failure, Group, Tended};
 use crate::facts::{Counters, Facts};
 use crate::{RecoverError, StoreMode};
 
@@ -54,6 +54,12 @@ impl<B: Backend> Committer<B> {
                     None
                 }
                 Next::Entry(Entry::Close(answer)) => Some(Some(answer)),
+                Next::Validate => {
+                    let validators = self.shared.queue.take_validators();
+                    let valid = self.validate().map(drop);
+                    answer_validators(validators, &valid);
+                    None
+                }
                 Next::Abandoned => Some(None),
                 Next::Nothing => None,
             };
@@ -72,20 +78,35 @@ impl<B: Backend> Committer<B> {
     }
 
     fn commit(&mut self, first: Box<dyn Job>) {
+        // A write that succeeds proves that what it replaced was the newest: it serves them, too.
+        let validators = self.shared.queue.take_validators();
         let base = self.shared.state.load_full();
         let mut gathered = Gathered::gather(&base, first, &self.shared.queue, &self.backend);
         if gathered.is_empty() {
-            return gathered.answer(&Fate::Decided);
+            let valid = self.validate();
+            answer_validators(validators, &valid.as_ref().map(drop).map_err(String::clone));
+            return match valid {
+                Ok(false) => gathered.answer(&Fate::Decided),
+                Ok(true) => self.again(gathered),
+                Err(why) => gathered.answer_all(&Fate::Unavailable(why)),
+            };
         }
         let (next, changes) = gathered.outcome();
-        let fate = match self.backend.store(&Group { next: Arc::clone(&next), changes }) {
-            Ok(()) => {
-                self.shared.state.store(next);
+        let stored = self.backend.store(&Group { next, changes });
+        let valid = match &stored {
+            Ok(_) | Err(Failure::Stale(_)) => Ok(()),
+            Err(Failure::NotStored(why) | Failure::Unknown(why) | Failure::Unavailable(why)) => Err(why.clone()),
+        };
+        answer_validators(validators, &valid);
+        let fate = match stored {
+            Ok(newest) => {
+                self.shared.state.store(newest);
                 Fate::Decided
             }
             Err(Failure::Stale(newest)) => {
                 self.shared.state.store(newest);
-                return self.shared.queue.put_back(gathered.into_jobs());
+                self.publish_facts();
+                return self.again(gathered);
             }
             Err(Failure::NotStored(why)) => Fate::NotStored(why),
             Err(Failure::Unknown(why)) => Fate::Unknown(why),
@@ -97,17 +118,51 @@ impl<B: Backend> Committer<B> {
         }
         // Who reads the status after an answer finds the answer's commit in it.
         self.publish_facts();
-        gathered.answer(&fate);
+        if self.backend.is_shared() { gathered.answer_all(&fate) } else { gathered.answer(&fate) }
+    }
+
+    /// Has the transactions run again on the newer state, but for those that were tried for too long.
+    fn again(&self, gathered: Gathered) {
+        let (late, rest): (Vec<_>, Vec<_>) = gathered.into_jobs().partition(|job| job.is_overdue());
+        late.into_iter().for_each(|job| job.answer(Fate::Busy));
+        self.shared.queue.put_back(rest.into_iter());
+    }
+
+    /// Whether there was a newer state; it is published then.
+    fn validate(&mut self) -> Result<bool, String> {
+        let newer = self.backend.validate();
+        let found = match newer {
+            Ok(Some(newer)) => {
+                self.shared.state.store(newer);
+                Ok(true)
+            }
+            Ok(None) => Ok(false),
+            Err(why) => Err(why),
+        };
+        if self.backend.is_shared() {
+            self.publish_facts();
+        }
+        found
     }
 
     fn tend(&mut self) -> Option<Duration> {
-        let patience = self.backend.tend();
+        let Tended { patience, publish } = self.backend.tend();
+        if let Some(newest) = publish {
+            self.shared.state.store(newest);
+        }
         self.publish_facts();
         patience
     }
 
     fn publish_facts(&self) {
         self.shared.facts.store(Arc::new(self.backend.facts()));
+    }
+}
+
+fn answer_validators(validators: Vec<Validator>, valid: &Result<(), String>) {
+    for validator in validators {
+        // Who has gone away wants to hear nothing.
+        let _ = validator.send(valid.clone());
     }
 }
 

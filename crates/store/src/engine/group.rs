@@ -55,6 +55,11 @@ impl Gathered {
         (Arc::clone(&self.state), std::mem::take(&mut self.changes).into())
     }
 
+    /// Answers all, also who changed nothing: where others write too, all was decided on a state that had to be proved.
+    pub(super) fn answer_all(self, fate: &Fate) {
+        self.members.into_iter().for_each(|member| member.job.answer(fate.clone()));
+    }
+
     /// Answers all. `fate` is what became of the group; who has not seen it is answered as decided.
     pub(super) fn answer(self, fate: &Fate) {
         for member in self.members {

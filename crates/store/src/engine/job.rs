@@ -1,11 +1,15 @@
 //! One transaction on its way: its closure, the result of the last run, and who waits for the answer.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
 
 use marblerun_state::Draft;
 use tokio::sync::oneshot;
 
 use crate::CommitError;
+
+/// How long a transaction is run again because others were first.
+const DEADLINE: Duration = Duration::from_secs(10);
 
 /// How a run of a transaction ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,12 +33,16 @@ pub(crate) enum Fate {
     Unknown(String),
     /// Writes are not possible now.
     Unavailable(String),
+    /// Others were first, again and again.
+    Busy,
 }
 
 /// A transaction with its types erased.
 pub(crate) trait Job: Send {
     /// Runs it on a fresh draft and keeps its result. May be called again on a newer state.
     fn run(&mut self, draft: &mut Draft) -> Run;
+    /// Whether it was tried for so long that its caller is told to come back.
+    fn is_overdue(&self) -> bool;
     /// Answers whoever waits. A caller that has gone away is no error.
     fn answer(self: Box<Self>, fate: Fate);
 }
@@ -50,13 +58,14 @@ where
     F: FnMut(&mut Draft) -> Result<T, E> + Send + 'static,
 {
     let (sender, receiver) = oneshot::channel();
-    (Box::new(Transaction { run, result: None, sender }), receiver)
+    (Box::new(Transaction { run, result: None, sender, begun: Instant::now() }), receiver)
 }
 
 struct Transaction<T, E, F> {
     run: F,
     result: Option<Result<T, E>>,
     sender: oneshot::Sender<Result<T, CommitError<E>>>,
+    begun: Instant,
 }
 
 impl<T, E, F> Job for Transaction<T, E, F>
@@ -75,6 +84,10 @@ where
         }
     }
 
+    fn is_overdue(&self) -> bool {
+        self.begun.elapsed() > DEADLINE
+    }
+
     fn answer(self: Box<Self>, fate: Fate) {
         let answer = match (fate, self.result) {
             (Fate::Decided, Some(Ok(value))) => Ok(value),
@@ -83,6 +96,7 @@ where
             (Fate::NotStored(why), _) => Err(CommitError::NotStored(why)),
             (Fate::Unknown(why), _) => Err(CommitError::Unknown(why)),
             (Fate::Unavailable(why), _) => Err(CommitError::Unavailable(why)),
+            (Fate::Busy, _) => Err(CommitError::Busy),
         };
         // The receiver is gone if the caller stopped waiting.
         let _ = self.sender.send(answer);

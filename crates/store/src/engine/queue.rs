@@ -34,11 +34,16 @@ pub(crate) enum Refused {
 pub(crate) enum Next {
     /// The oldest entry.
     Entry(Entry),
+    /// No entry, but somebody waits to hear that the published state is the newest.
+    Validate,
     /// Nothing, and it was woken or its time has come.
     Nothing,
     /// Nothing, and nobody is left who could ask for anything.
     Abandoned,
 }
+
+/// Where one hears whether the published state is the newest, or why that cannot be told.
+pub(crate) type Validator = oneshot::Sender<Result<(), String>>;
 
 /// The queue.
 pub(crate) struct Queue {
@@ -50,6 +55,7 @@ pub(crate) struct Queue {
 #[derive(Default)]
 struct Inner {
     entries: VecDeque<Entry>,
+    validators: Vec<Validator>,
     closed: bool,
     abandoned: bool,
     woken: bool,
@@ -92,6 +98,23 @@ impl Queue {
         Ok(())
     }
 
+    /// Asks for a validation that begins after this call.
+    pub(crate) fn push_validator(&self, validator: Validator) -> Result<(), Refused> {
+        let mut inner = self.lock();
+        if inner.closed {
+            return Err(Refused::Closed);
+        }
+        inner.validators.push(validator);
+        drop(inner);
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// Everyone who waits for a validation now: one that begins after this call serves them all.
+    pub(crate) fn take_validators(&self) -> Vec<Validator> {
+        std::mem::take(&mut self.lock().validators)
+    }
+
     /// Takes no more entries, and asks the committer to finish those there are.
     /// A second call is refused.
     pub(crate) fn close(&self, answer: oneshot::Sender<()>) -> Result<(), Refused> {
@@ -119,7 +142,9 @@ impl Queue {
 
     /// Waits for an entry, a wake-up, or the end of `patience` (`None`: without end).
     pub(crate) fn next(&self, patience: Option<Duration>) -> Next {
-        let idle = |inner: &mut Inner| inner.entries.is_empty() && !inner.abandoned && !inner.woken;
+        let idle = |inner: &mut Inner| {
+            inner.entries.is_empty() && inner.validators.is_empty() && !inner.abandoned && !inner.woken
+        };
         let inner = self.lock();
         let mut inner = match patience {
             Some(patience) => {
@@ -130,6 +155,7 @@ impl Queue {
         inner.woken = false;
         match inner.entries.pop_front() {
             Some(entry) => Next::Entry(entry),
+            None if !inner.validators.is_empty() => Next::Validate,
             None if inner.abandoned => Next::Abandoned,
             None => Next::Nothing,
         }
@@ -160,6 +186,8 @@ impl Queue {
     pub(crate) fn drain(&self) -> Vec<Entry> {
         let mut inner = self.lock();
         inner.closed = true;
+        // Whoever waits for a validation hears that nobody will make one.
+        inner.validators.clear();
         inner.entries.drain(..).collect()
     }
 

@@ -12,7 +12,8 @@ use super::archive::sync_directory;
 use super::names::NEW_KEY;
 use crate::disk::{Access, FileSystem, read_all, write_all};
 use crate::format::{
-    Dek, DekId, Front, Head, Header, KeyEntry, KeyFile, Refusal, SEALED_KEY, SealedKey, Slot, Witness,
+    Dek, DekId, Front, Head, Header, KeyEntry, KeyFile, Refusal, SEALED_KEY, SealedKey, Slot, Witness, describe_slot,
+    portable_slots,
 };
 
 /// More than the largest `sealed_key` the format allows.
@@ -62,22 +63,6 @@ impl HostKey {
 pub(super) fn witness(state: &State, sequence: u64, heads: Vec<Head>) -> Witness {
     let lineage = state.lineage();
     Witness { incarnation: lineage.incarnation, incarnation_id: lineage.incarnation_id, sequence, heads }
-}
-
-/// Kind and label of a slot.
-pub(super) fn describe_slot(slot: &Slot) -> String {
-    let kind = match slot.kind() {
-        Some(SlotKind::Recovery) => "recovery",
-        Some(SlotKind::Platform) => "platform",
-        Some(SlotKind::Tpm) => "TPM",
-        Some(SlotKind::Pkcs11) => "PKCS#11",
-        Some(SlotKind::Kms) => "KMS",
-        Some(SlotKind::Passphrase) => "passphrase",
-        Some(SlotKind::Cluster) => "cluster",
-        Some(SlotKind::Plain) => "plain (no protection)",
-        None => "unknown kind",
-    };
-    if slot.label.is_empty() { kind.to_owned() } else { format!("{kind}: {}", slot.label) }
 }
 
 /// What lies under the name `sealed_key`.
@@ -217,7 +202,7 @@ impl Unlocked {
 
 /// Slots that a header carries besides those of the recovery keys.
 pub(super) fn portable(header: &Header) -> Vec<Slot> {
-    header.slots.iter().filter(|slot| slot.kind() != Some(SlotKind::Recovery)).cloned().collect()
+    portable_slots(header)
 }
 
 fn open_slot(sealer: &dyn KeySealer, slot: &Slot, dek_id: DekId) -> Result<Dek, String> {

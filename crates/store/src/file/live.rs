@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use marblerun_recovery::{RecoverySet, Scheme};
 use marblerun_state::State;
 
 use super::archive::{archive, prune};
@@ -14,7 +13,7 @@ use super::new_file::{Built, Content, Expected, NotPlaced, build, place};
 use super::{FileBackend, Mode};
 use crate::disk::{Access, DiskFile};
 use crate::facts::Counters;
-use crate::format::{Head, KeyEntry, SealedKey, Tail};
+use crate::format::{Head, KeyEntry, SealedKey, Tail, describe_set};
 
 /// Longest wait between two attempts to write a new file.
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
@@ -140,17 +139,6 @@ impl Live {
         self.full = None;
         // The witness on disk names this head and the one before it.
         self.vouched = Vouched { due: true, urgent: false, at: now, problem: None };
-    }
-}
-
-/// Who can recover a state, in words.
-pub(super) fn describe_set(set: &RecoverySet) -> String {
-    let names: Vec<_> = set.parties.iter().map(|party| party.name.as_str()).collect();
-    let names = if names.is_empty() { "the holders of the recovery keys".to_owned() } else { names.join(", ") };
-    match set.scheme {
-        Scheme::Single => format!("recovery: {names}"),
-        Scheme::Xor => format!("recovery: all of {names}"),
-        Scheme::Shamir => format!("recovery: {} of {names}", set.threshold),
     }
 }
 

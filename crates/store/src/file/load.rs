@@ -13,11 +13,12 @@ use super::names::{LOCK, NEW_DATA, NEW_KEY, Reason, is_trace};
 use super::new_file::Style;
 use super::recover::open_allowed;
 use super::waiting::FileWaitingRoom;
-use super::{FileBackend, Mode, Ports, Waiting, lives, seal_mode};
+use super::{FileBackend, Mode, Ports, Waiting, seal_mode};
 use crate::backend::WaitingRoom;
 use crate::disk::{Access, DiskFile, FileSystem, Readable};
 use crate::facts::Counters;
 use crate::format::{Front, Layout, Refusal, SEALED_DATA, SEALED_KEY, Verdict, check_witness, read_front};
+use crate::lives;
 use crate::{RollbackPolicy, StoreConfig, StoreTuning};
 
 /// A backend that is ready, with what the store needs to publish at first.

@@ -11,7 +11,6 @@ mod establish;
 mod footprint;
 mod key;
 mod live;
-mod lives;
 mod load;
 mod names;
 mod new_file;
@@ -25,13 +24,12 @@ mod upstream;
 mod waiting;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use marblerun_recovery::RecoveryRoot;
 use marblerun_sealing::SealMode;
 use marblerun_state::{Change, State};
 
-use crate::backend::{Backend, Failure, Group};
+use crate::backend::{Backend, Failure, Group, Tended};
 use crate::facts::{Counters, Facts};
 use crate::{RecoverError, RecoveryCheck, StoreConfig, StoreMode, StoreTuning};
 use footprint::Footprint;
@@ -95,31 +93,8 @@ struct Waiting {
 }
 
 impl Backend for FileBackend {
-    fn store(&mut self, group: &Group) -> Result<(), Failure> {
-        let disabled = seal_mode(&group.next) == SealMode::Disabled;
-        match &self.mode {
-            Mode::Volatile { .. } if disabled || group.next.manifest().is_none() => self.remember(group),
-            Mode::Volatile { .. } => self.establish(group),
-            Mode::Durable(live) => match live.fault_reason() {
-                Some(reason) => Err(Failure::Unavailable(read_only(reason))),
-                None if disabled => self.disable(group),
-                None if self.changes_key(&group.next, &group.changes) => self.rotate(group),
-                None => self.append(group),
-            },
-            Mode::Recovery(waiting) => {
-                if group.next.manifest().is_none() {
-                    return Err(Failure::Unavailable(waiting.message.clone()));
-                }
-                if self.config.deny_reset {
-                    let why = "a sealed state exists that cannot be opened, and replacing it is forbidden \
-                               (MARBLERUN_RECOVERY_RESET=deny). Recover it, or allow its replacement";
-                    return Err(Failure::Unavailable(why.to_owned()));
-                }
-                if disabled { self.disable(group) } else { self.establish(group) }
-            }
-            Mode::Superseded => Err(Failure::Unavailable(SUPERSEDED.to_owned())),
-            Mode::Closed => Err(Failure::Unavailable("the store is closed".to_owned())),
-        }
+    fn store(&mut self, group: &Group) -> Result<Arc<State>, Failure> {
+        self.store_group(group).map(|()| Arc::clone(&group.next))
     }
 
     fn ends_group(&self, before: &State, after: &State, changes: &[Change]) -> bool {
@@ -128,11 +103,12 @@ impl Backend for FileBackend {
             || changes.iter().any(|change| matches!(change, Change::Recovery(_)))
     }
 
-    fn tend(&mut self) -> Option<Duration> {
-        match &self.mode {
+    fn tend(&mut self) -> Tended {
+        let patience = match &self.mode {
             Mode::Durable(_) => Some(self.tend_live()),
             _ => None,
-        }
+        };
+        Tended { patience, publish: None }
     }
 
     fn recover(&mut self, root: &RecoveryRoot, check: RecoveryCheck) -> Result<Arc<State>, RecoverError> {
@@ -171,6 +147,33 @@ impl Backend for FileBackend {
 }
 
 impl FileBackend {
+    fn store_group(&mut self, group: &Group) -> Result<(), Failure> {
+        let disabled = seal_mode(&group.next) == SealMode::Disabled;
+        match &self.mode {
+            Mode::Volatile { .. } if disabled || group.next.manifest().is_none() => self.remember(group),
+            Mode::Volatile { .. } => self.establish(group),
+            Mode::Durable(live) => match live.fault_reason() {
+                Some(reason) => Err(Failure::Unavailable(read_only(reason))),
+                None if disabled => self.disable(group),
+                None if self.changes_key(&group.next, &group.changes) => self.rotate(group),
+                None => self.append(group),
+            },
+            Mode::Recovery(waiting) => {
+                if group.next.manifest().is_none() {
+                    return Err(Failure::Unavailable(waiting.message.clone()));
+                }
+                if self.config.deny_reset {
+                    let why = "a sealed state exists that cannot be opened, and replacing it is forbidden \
+                               (MARBLERUN_RECOVERY_RESET=deny). Recover it, or allow its replacement";
+                    return Err(Failure::Unavailable(why.to_owned()));
+                }
+                if disabled { self.disable(group) } else { self.establish(group) }
+            }
+            Mode::Superseded => Err(Failure::Unavailable(SUPERSEDED.to_owned())),
+            Mode::Closed => Err(Failure::Unavailable("the store is closed".to_owned())),
+        }
+    }
+
     /// Takes a group that is stored, or need not be, as the published state.
     fn accept(&mut self, next: &Arc<State>, sequence: u64, time_ms: u64) {
         self.state = Arc::clone(next);

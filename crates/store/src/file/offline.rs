@@ -5,8 +5,9 @@ use std::path::Path;
 use marblerun_sealing::KeySealer;
 use zeroize::Zeroizing;
 
-use super::key::{KeyOnDisk, Unlocked, describe_slot};
+use super::key::{KeyOnDisk, Unlocked};
 use crate::disk::RealDirectory;
+use crate::format::describe_slot;
 use crate::format::{Dek, Front, Refusal, SEALED_KEY, Witness};
 
 /// Finds the data encryption key of a file of ours, and what the host vouches for.

@@ -13,9 +13,10 @@ use super::establish::Foundation;
 use super::footprint::Footprint;
 use super::names::Reason;
 use super::new_file::NotPlaced;
-use super::{FileBackend, Mode, lives, seal_mode, upstream};
+use super::{FileBackend, Mode, seal_mode, upstream};
 use crate::disk::{Access, Readable};
 use crate::format::{self, Dek, Layout, OpenOptions, Opened, Refusal, SEALED_DATA, Source, read_front};
+use crate::lives;
 use crate::{RecoverError, RecoveryCheck};
 
 impl FileBackend {

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use marblerun_recovery::RecoveryRoot;
 use marblerun_sealing::SealMode;
 use marblerun_state::State;
 use zeroize::Zeroizing;
@@ -13,49 +12,12 @@ use super::footprint::Footprint;
 use super::key::KeyOnDisk;
 use super::names::{ArchiveName, Reason};
 use super::new_file::NotPlaced;
-use super::{FileBackend, Mode, Waiting, lives, seal_mode};
+use super::{FileBackend, Mode, Waiting, seal_mode};
 use crate::disk::{DiskFile, FileSystem, Readable};
 use crate::format::upstream::UpstreamFront;
-use crate::format::{self, Refusal, SEALED_KEY};
-
-/// Why upstream's state is not served, with its code.
-#[derive(Debug)]
-pub(super) struct NotImported {
-    pub(super) code: &'static str,
-    pub(super) message: String,
-}
-
-impl From<Refusal> for NotImported {
-    fn from(refusal: Refusal) -> Self {
-        Self { code: refusal.code(), message: refusal.to_string() }
-    }
-}
-
-/// Decrypts and reads upstream's state; proves it. The key becomes the recovery root.
-pub(super) fn read(file: &dyn DiskFile, front: &UpstreamFront, key: &[u8]) -> Result<State, NotImported> {
-    let source = Readable::new(file).map_err(Refusal::from)?;
-    let plaintext = format::upstream::open(&source, front, key)?;
-    let not_imported = |why: String| NotImported {
-        code: "not_imported",
-        message: format!(
-            "upstream's sealed_data opens, but cannot be taken over: {why}. \
-             It is left as it is; restore another copy, or keep using the program that wrote it"
-        ),
-    };
-    let (incarnation_id, epoch) = (random().map_err(not_imported)?, random().map_err(not_imported)?);
-    let root = RecoveryRoot::new(Zeroizing::new(key.to_vec()));
-    let state = marblerun_state::upstream::import(&plaintext, &front.header, root, incarnation_id, epoch)
-        .map_err(|error| not_imported(error.to_string()))?;
-    state.validate().map_err(|error| not_imported(error.to_string()))?;
-    Ok(state)
-}
-
-/// Random bytes for names.
-pub(super) fn random<const N: usize>() -> Result<[u8; N], String> {
-    let mut bytes = [0; N];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| "the random source failed".to_owned())?;
-    Ok(bytes)
-}
+use crate::format::{Refusal, SEALED_KEY};
+use crate::lives;
+use crate::upstream::NotImported;
 
 impl FileBackend {
     /// Imports at start, with the key that lies beside the file.
@@ -143,4 +105,9 @@ fn archived_keys(fs: &dyn FileSystem) -> Vec<Zeroizing<Vec<u8>>> {
             _ => None,
         })
         .collect()
+}
+
+/// Decrypts and reads upstream's state.
+pub(super) fn read(file: &dyn DiskFile, front: &UpstreamFront, key: &[u8]) -> Result<State, NotImported> {
+    crate::upstream::read(&Readable::new(file).map_err(Refusal::from)?, front, key)
 }

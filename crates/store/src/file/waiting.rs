@@ -3,16 +3,14 @@
 use std::io;
 use std::sync::Arc;
 
+use marblerun_recovery::RecoverySet;
+
 use super::footprint::Footprint;
-use super::key::describe_slot;
-use super::live::describe_set;
 use super::{FileBackend, Mode, Waiting};
 use crate::RecoveryMaterial;
 use crate::backend::WaitingRoom;
 use crate::disk::{Access, DiskFile, FileSystem, Readable};
-use crate::format::{self, DekId, Front, Layout, Refusal, SEALED_DATA, read_front};
-use marblerun_recovery::RecoverySet;
-use marblerun_sealing::SlotKind;
+use crate::format::{self, DekId, Layout, Refusal, SEALED_DATA, describe_front, read_front};
 
 /// What who uploads a secret reads where no secret can help.
 const NOT_RECOVERABLE: &str = "this state has no recovery keys, so no secret opens it: put the key of its own host back \
@@ -45,11 +43,6 @@ impl Waiting {
         };
         Self::new(refusal.code(), message, file)
     }
-}
-
-fn describe_front(front: &Front) -> Vec<String> {
-    let others = front.header.slots.iter().filter(|slot| slot.kind() != Some(SlotKind::Recovery));
-    others.map(describe_slot).chain(front.header.recovery.iter().map(describe_set)).collect()
 }
 
 impl FileBackend {

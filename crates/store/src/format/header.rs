@@ -4,6 +4,7 @@
 //! the message is decoded, and every length is checked.
 
 use marblerun_recovery::{Party, RecoverySet, Scheme};
+use marblerun_sealing::SlotKind;
 use marblerun_state::Lineage;
 use prost::Message;
 
@@ -33,7 +34,8 @@ pub struct Header {
     pub dek_id: DekId,
     /// DER.
     pub root_certificate: Vec<u8>,
-    /// SHA-256 of the manifest in force at the snapshot.
+    /// SHA-256 of the manifest in force at the snapshot; [`Header::NO_MANIFEST`] before there is one, which is
+    /// stored only where several Coordinators share the state.
     pub manifest_sha256: [u8; 32],
     /// Time of the commit that made the snapshot's state, Unix milliseconds.
     pub time_ms: i64,
@@ -46,6 +48,15 @@ pub struct Header {
 }
 
 impl Header {
+    /// Stands for "no manifest yet".
+    pub const NO_MANIFEST: [u8; 32] = [0; 32];
+
+    /// Whether the state behind it has a manifest.
+    #[must_use]
+    pub fn has_manifest(&self) -> bool {
+        self.manifest_sha256 != Self::NO_MANIFEST
+    }
+
     /// Encodes as protobuf, within the limits.
     ///
     /// # Errors
@@ -82,6 +93,11 @@ impl Header {
         let message = HeaderMessage::decode(bytes).map_err(|_| malformed("encoding"))?;
         Self::try_from(message).map_err(malformed)
     }
+}
+
+/// Slots that a header carries besides those of the recovery keys.
+pub(crate) fn portable_slots(header: &Header) -> Vec<Slot> {
+    header.slots.iter().filter(|slot| slot.kind() != Some(SlotKind::Recovery)).cloned().collect()
 }
 
 fn malformed(what: &str) -> Refusal {

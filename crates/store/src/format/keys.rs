@@ -15,9 +15,9 @@ use zeroize::Zeroizing;
 use super::WriteError;
 
 /// Length of a nonce of AES-GCM.
-pub(super) const NONCE: usize = 12;
+pub(crate) const NONCE: usize = 12;
 /// Length of a tag of AES-GCM.
-pub(super) const TAG: usize = 16;
+pub(crate) const TAG: usize = 16;
 
 /// Head of a record: commits to everything in the file up to and including it.
 pub type Head = [u8; 32];
@@ -124,7 +124,7 @@ impl FileKeys {
 }
 
 /// Something that seals with a nonce of its own choosing. The one way outside of tests is a random nonce.
-pub(super) trait Seal {
+pub(crate) trait Seal {
     /// Encrypts in place; returns nonce and tag.
     fn seal(&self, aad: &[u8], plaintext: &mut [u8]) -> Result<([u8; NONCE], [u8; TAG]), WriteError>;
 }
@@ -145,12 +145,12 @@ impl Seal for FileKeys {
 }
 
 /// AES-256-GCM with random nonces.
-pub(super) fn sealing_key(key: &[u8]) -> Result<RandomizedNonceKey, WriteError> {
+pub(crate) fn sealing_key(key: &[u8]) -> Result<RandomizedNonceKey, WriteError> {
     RandomizedNonceKey::new(&AES_256_GCM, key).map_err(|_| WriteError::Crypto("AES-256-GCM key"))
 }
 
 /// HKDF-SHA256 (RFC 5869) to 32 bytes.
-pub(super) fn hkdf(salt: &[u8], secret: &[u8], info: &[&[u8]]) -> Result<Zeroizing<[u8; 32]>, WriteError> {
+pub(crate) fn hkdf(salt: &[u8], secret: &[u8], info: &[&[u8]]) -> Result<Zeroizing<[u8; 32]>, WriteError> {
     expand(&Salt::new(HKDF_SHA256, salt).extract(secret), info)
 }
 

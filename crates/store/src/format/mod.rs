@@ -5,6 +5,7 @@
 //! Reading goes [`read_front`] (no key) -> a DEK from a slot -> [`open`]; writing goes [`FileWriter`] for a
 //! new file and [`Tail::seal_delta`] for one more record behind an opened or written one.
 
+mod describe;
 mod front;
 mod header;
 mod items;
@@ -29,9 +30,12 @@ mod window;
 mod witness;
 mod write;
 
+pub(crate) use describe::{describe_front, describe_set, describe_slot};
 pub use front::{Front, Layout, Signature, read_front};
 pub use header::Header;
+pub(crate) use header::portable_slots;
 pub use keys::{Dek, DekId, FileId, FileKeys, Head};
+pub(crate) use keys::{NONCE, Seal, TAG, hkdf, sealing_key};
 pub use marks::{MarkWrite, Marks};
 pub use read::{Body, Inspected, OpenOptions, Opened, TornTail, inspect, open};
 pub use record::SealedRecord;

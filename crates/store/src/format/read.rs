@@ -228,7 +228,7 @@ impl StateContents {
         if *state.lineage() != header.lineage {
             return fault("deployment or incarnation");
         }
-        if state.manifest().map(|manifest| manifest.fingerprint) != Some(header.manifest_sha256) {
+        if state.manifest().map_or(Header::NO_MANIFEST, |manifest| manifest.fingerprint) != header.manifest_sha256 {
             return fault("manifest");
         }
         Ok(state)

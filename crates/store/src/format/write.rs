@@ -35,7 +35,7 @@ pub enum WriteError {
 /// What a new file is to hold.
 #[derive(Debug)]
 pub struct FileSpec<'a> {
-    /// The state; must have an authority and a manifest. Its recovery sets become recovery slots.
+    /// The state; must have an authority, and a manifest unless it is shared. Its recovery sets become recovery slots.
     pub state: &'a State,
     /// Sequence number of the state.
     pub sequence: u64,
@@ -103,8 +103,11 @@ impl WriteError {
 
 impl FileSpec<'_> {
     fn header(&self) -> Result<Header, WriteError> {
-        let Some(manifest) = self.state.manifest() else {
-            return Err(WriteError::State("it has no manifest".into()));
+        let manifest_sha256 = match self.state.manifest() {
+            Some(manifest) => manifest.fingerprint,
+            // One's own state is stored from its manifest on, a shared one from the start.
+            None if self.state.home().is_some() => Header::NO_MANIFEST,
+            None => return Err(WriteError::State("it has no manifest".into())),
         };
         let mut slots = Vec::new();
         let mut recovery = Vec::new();
@@ -124,7 +127,7 @@ impl FileSpec<'_> {
             previous_head: self.previous_head,
             dek_id: self.dek_id,
             root_certificate: self.state.authority().root_certificate.clone(),
-            manifest_sha256: manifest.fingerprint,
+            manifest_sha256,
             time_ms: i64::try_from(self.time_ms).unwrap_or(i64::MAX),
             writer: self.writer.to_owned(),
             slots,

@@ -4,21 +4,21 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use marblerun_state::Phase;
-use marblerun_store::Store;
 use tokio::runtime::Handle;
 
 use super::refusals::{FLUSH_EVERY, Refusals};
+use crate::core::currency::Currency;
 use crate::core::transaction::{self, Step};
 
 /// The refusals of a Coordinator, and where they go.
 pub(in crate::core) struct Keeper {
-    store: Store,
+    currency: Currency,
     refusals: Refusals,
 }
 
 impl Keeper {
-    pub(in crate::core) fn new(store: Store) -> Arc<Self> {
-        Arc::new(Self { store, refusals: Refusals::default() })
+    pub(in crate::core) fn new(currency: Currency) -> Arc<Self> {
+        Arc::new(Self { currency, refusals: Refusals::default() })
     }
 
     /// Counts one refusal, which will be recorded soon.
@@ -50,7 +50,7 @@ impl Keeper {
     /// Records what is due, or everything.
     pub(in crate::core) async fn flush(&self, everything: bool) {
         // The state that is served in recovery mode is thrown away; the one that waits will have them.
-        if self.store.snapshot().phase() == Phase::Recovery {
+        if self.currency.snapshot().phase() == Phase::Recovery {
             return;
         }
         let taken = Arc::new(self.refusals.take(everything));
@@ -59,7 +59,7 @@ impl Keeper {
         }
         let refusals = Arc::clone(&taken);
         let recorded =
-            transaction::commit(&self.store, "", move |draft| refusals.record(draft).map_err(Step::from)).await;
+            transaction::commit(&self.currency, "", move |draft| refusals.record(draft).map_err(Step::from)).await;
         if let Err(step) = recorded {
             tracing::debug!(?step, "refusals are not recorded yet");
             self.refusals.put_back(&taken);

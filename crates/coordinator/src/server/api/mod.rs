@@ -8,3 +8,4 @@ mod v2;
 mod v3;
 
 pub(in crate::server) use routes::{UPSTREAM_PATHS, router};
+pub(in crate::server) use v3::answer_of;

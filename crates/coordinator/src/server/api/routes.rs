@@ -5,7 +5,7 @@ use http::{Method, StatusCode};
 use super::{requests, shared, v1, v2, v3};
 use crate::server::http::body::BodyRule;
 use crate::server::http::dialect::Dialect;
-use crate::server::http::guard::{Anyone, MarblesWithFeature, Users, WithFeature};
+use crate::server::http::guard::{Anyone, MarblesWithFeature, Users, UsersHere, UsersNow, WithFeature};
 use crate::server::http::router::Router;
 
 /// The paths upstream has, in its order. Their metrics exist from the start.
@@ -49,6 +49,8 @@ const MANIFEST: BodyRule = BodyRule::AtMost(requests::MAX_MANIFEST);
 const MANIFEST_IN_JSON: BodyRule = BodyRule::AtMost(24 * 1024 * 1024);
 /// What upstream reads of a recovery request; a longer one is cut off, and then is no JSON any more.
 const RECOVER: BodyRule = BodyRule::First(20_480);
+/// A choice.
+const SMALL: BodyRule = BodyRule::AtMost(4096);
 /// Everything else.
 const OTHER: BodyRule = BodyRule::AtMost(4 * 1024 * 1024);
 
@@ -100,8 +102,14 @@ pub(in crate::server) fn router() -> Router {
         .route(get(), "/api/v3/recovery", V3, Anyone, NO_BODY, v3::recovery)
         .route(get(), "/api/v3/recovery/secrets", V3, Users, NO_BODY, v3::recovery_secrets)
         .route(get(), "/api/v3/packages", V3, Anyone, NO_BODY, v3::packages)
-        .route(get(), "/api/v3/audit", V3, Users, NO_BODY, v3::audit)
-        .route(get(), "/api/v3/audit/head", V3, Users, NO_BODY, v3::audit_head)
+        .route(get(), "/api/v3/audit", V3, UsersNow, NO_BODY, v3::audit)
+        .route(get(), "/api/v3/audit/head", V3, UsersNow, NO_BODY, v3::audit_head)
         .route(get(), "/api/v3/backup", V3, Users, NO_BODY, v3::backup)
+        .route(post(), "/api/v3/update", V3, Users, MANIFEST, v3::update)
+        .route(post(), "/api/v3/update/acknowledge", V3, Users, MANIFEST, v3::acknowledge_update)
+        .route(get(), "/api/v3/cluster", V3, Anyone, NO_BODY, v3::cluster)
+        .route(post(), "/api/v3/restore/accept", V3, UsersHere, NO_BODY, v3::accept_restore)
+        .route(post(), "/api/v3/restore/reject", V3, UsersHere, NO_BODY, v3::reject_restore)
+        .route(post(), "/api/v3/kek/rotate", V3, UsersHere, SMALL, v3::rotate_kek)
         .route(get(), "/api/v3/openapi.json", V3, Anyone, NO_BODY, v3::openapi)
 }

@@ -32,7 +32,7 @@ pub(super) fn base64_map(map: BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Bas
 }
 
 /// The secrets named by `s` parameters.
-pub(super) fn read_secrets(call: &Call<UserPass>) -> Result<BTreeMap<String, v2::Secret>, Error> {
+pub(super) async fn read_secrets(call: &Call<UserPass>) -> Result<BTreeMap<String, v2::Secret>, Error> {
     let bad_query = |message: &str| Error::new(ErrorKind::BadRequest, "bad_query", message);
     let mut names = query::values(&call.query, "s");
     if names.is_empty() {
@@ -43,12 +43,12 @@ pub(super) fn read_secrets(call: &Call<UserPass>) -> Result<BTreeMap<String, v2:
     }
     let mut seen = BTreeSet::new();
     names.retain(|name| seen.insert(name.clone()));
-    call.coordinator().read_secrets(Some(&call.pass.certificate), &names)
+    call.coordinator().read_secrets(Some(&call.pass.certificate), &names).await
 }
 
 /// `GET update-manifest`, the same in both versions.
 pub(super) async fn pending_update(call: Call<()>) -> Result<Answer, Refusal> {
-    let (raw, missing_users, missing) = call.coordinator().pending_update()?;
+    let (raw, missing_users, missing) = call.coordinator().pending_update().await?;
     Ok(envelope::success(&v2::PendingUpdate {
         manifest: Base64(raw),
         message: still_needed(missing),

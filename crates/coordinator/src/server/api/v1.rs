@@ -21,12 +21,12 @@ fn deprecated(path: &str) {
 pub(super) async fn status(call: Call<()>) -> Result {
     deprecated("/status");
     let (code, message) = call.coordinator().status();
-    Ok(envelope::success(&v1::Status { status_code: code.into(), status_message: message.to_owned() }))
+    Ok(envelope::success(&v1::Status { status_code: code.into(), status_message: message.into_owned() }))
 }
 
 pub(super) async fn manifest(call: Call<()>) -> Result {
     deprecated("/manifest");
-    let answer = call.coordinator().manifest().map_or_else(v1::Manifest::default, |manifest| v1::Manifest {
+    let answer = call.coordinator().manifest().await?.map_or_else(v1::Manifest::default, |manifest| v1::Manifest {
         manifest_signature_root_ecdsa: Some(Base64(manifest.signature)),
         manifest_signature: manifest.fingerprint,
         manifest: Some(Base64(manifest.raw)),
@@ -60,7 +60,7 @@ pub(super) async fn recover(_call: Call<()>) -> Result {
 
 pub(super) async fn secrets(call: Call<UserPass>) -> Result {
     deprecated("/secrets");
-    Ok(envelope::success(&shared::read_secrets(&call)?))
+    Ok(envelope::success(&shared::read_secrets(&call).await?))
 }
 
 pub(super) async fn set_secrets(call: Call<UserPass>) -> Result {
@@ -72,7 +72,8 @@ pub(super) async fn set_secrets(call: Call<UserPass>) -> Result {
 
 pub(super) async fn update_log(call: Call<()>) -> Result {
     deprecated("/update");
-    let lines: String = call.coordinator().update_log()?.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
+    let log = call.coordinator().update_log().await?;
+    let lines: String = log.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
     Ok(envelope::success(&lines))
 }
 

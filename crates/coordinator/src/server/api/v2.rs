@@ -18,11 +18,11 @@ type Result = std::result::Result<Answer, Refusal>;
 
 pub(super) async fn status(call: Call<()>) -> Result {
     let (code, message) = call.coordinator().status();
-    Ok(envelope::success(&v2::Status { code: code.into(), message: message.to_owned() }))
+    Ok(envelope::success(&v2::Status { code: code.into(), message: message.into_owned() }))
 }
 
 pub(super) async fn manifest(call: Call<()>) -> Result {
-    let Some(manifest) = call.coordinator().manifest() else {
+    let Some(manifest) = call.coordinator().manifest().await? else {
         return Err(Error::new(ErrorKind::Refused, "no_manifest", "requested value not set").into());
     };
     Ok(envelope::success(&v2::Manifest {
@@ -46,7 +46,8 @@ pub(super) async fn quote(call: Call<()>) -> Result {
 
 pub(super) async fn recover(call: Call<()>) -> Result {
     let request = requests::recover(&call.body)?;
-    let answer = call.coordinator().recover(request.secret, request.signature).await?;
+    let force = query::values(&call.query, "force").into_iter().any(|value| value == "true");
+    let answer = call.coordinator().recover_beside_others(request.secret, request.signature, force).await?;
     let remaining = i64::try_from(answer.remaining).unwrap_or(i64::MAX);
     Ok(envelope::success(&v2::Recover { remaining, message: answer.message }))
 }
@@ -57,7 +58,7 @@ pub(super) async fn recovery_public_key(call: Call<()>) -> Result {
 }
 
 pub(super) async fn secrets(call: Call<UserPass>) -> Result {
-    let secrets = shared::read_secrets(&call)?;
+    let secrets = shared::read_secrets(&call).await?;
     Ok(envelope::success(&v2::Secrets { secrets }))
 }
 
@@ -68,7 +69,7 @@ pub(super) async fn set_secrets(call: Call<UserPass>) -> Result {
 }
 
 pub(super) async fn update_log(call: Call<()>) -> Result {
-    Ok(envelope::success(&v2::UpdateLog { update_log: call.coordinator().update_log()? }))
+    Ok(envelope::success(&v2::UpdateLog { update_log: call.coordinator().update_log().await? }))
 }
 
 pub(super) async fn update(call: Call<UserPass>) -> Result {

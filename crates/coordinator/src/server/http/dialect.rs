@@ -1,6 +1,6 @@
 //! How each API version says no.
 
-use http::StatusCode;
+use http::{HeaderValue, StatusCode, header};
 
 use super::body::BodyError;
 use super::envelope::{self, Answer};
@@ -67,13 +67,18 @@ impl Dialect {
 
     fn answer(self, status: StatusCode, refusal: &Refusal, request_id: &str) -> Answer {
         let message = refusal.error.message.as_str();
-        match self {
+        let mut answer = match self {
             Self::V2 if matches!(status, StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED) => {
                 envelope::fail(status, &refusal.data, message)
             }
             Self::V1 { .. } | Self::V2 => envelope::error(status, message),
             Self::V3 => envelope::problem(status, &refusal.error, request_id),
+        };
+        // Others are being served; whoever comes again soon will be.
+        if status == StatusCode::SERVICE_UNAVAILABLE && refusal.error.code == "busy" {
+            answer.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
+        answer
     }
 
     fn aborted(self) -> StatusCode {
@@ -89,6 +94,7 @@ impl Dialect {
             (ErrorKind::Unauthorized, _) => StatusCode::UNAUTHORIZED,
             (ErrorKind::Forbidden, _) => StatusCode::FORBIDDEN,
             (ErrorKind::NotFound, _) => StatusCode::NOT_FOUND,
+            (ErrorKind::Conflict, _) => StatusCode::CONFLICT,
             (ErrorKind::TooLarge, _) => StatusCode::PAYLOAD_TOO_LARGE,
             (ErrorKind::Unavailable, _) => StatusCode::SERVICE_UNAVAILABLE,
             (ErrorKind::Refused | ErrorKind::Internal, Self::V1 { refused, .. }) => refused,
@@ -96,6 +102,20 @@ impl Dialect {
             (ErrorKind::Refused | ErrorKind::Internal, Self::V2) | (ErrorKind::Internal, Self::V3) => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_finds_everybody_busy_is_told_when_to_come_again() {
+        for dialect in [Dialect::V2, Dialect::V3] {
+            let refuse = |code| dialect.refuse(&Error::new(ErrorKind::Unavailable, code, "m").into(), "r");
+            assert_eq!(refuse("busy").headers()[header::RETRY_AFTER], "1");
+            assert!(refuse("not_validated").headers().get(header::RETRY_AFTER).is_none());
         }
     }
 }

@@ -4,6 +4,8 @@
 //! Guards run before the body is read. The phase a request needs is checked by the use case, in the
 //! transaction that relies on it.
 
+use std::future::Future;
+
 use crate::core::{Coordinator, MarbleIdentity, PeerCertificate};
 use crate::error::{Error, ErrorKind};
 
@@ -16,7 +18,11 @@ pub(in crate::server) trait Guard: Send + Sync + 'static {
     ///
     /// # Errors
     /// The refusal.
-    fn admit(&self, coordinator: &Coordinator, peer: Option<&PeerCertificate>) -> Result<Self::Pass, Error>;
+    fn admit(
+        &self,
+        coordinator: &Coordinator,
+        peer: Option<&PeerCertificate>,
+    ) -> impl Future<Output = Result<Self::Pass, Error>> + Send;
 }
 
 /// Everybody.
@@ -24,6 +30,12 @@ pub(in crate::server) struct Anyone;
 
 /// Users of the manifest in force.
 pub(in crate::server) struct Users;
+
+/// Users of the newest manifest, for what is read from the published state then.
+pub(in crate::server) struct UsersNow;
+
+/// Users of the manifest that is in force at this instance, whatever another state says.
+pub(in crate::server) struct UsersHere;
 
 /// Everybody, if the manifest in force switches a feature on.
 pub(in crate::server) struct WithFeature(pub(in crate::server) &'static str);
@@ -40,7 +52,7 @@ pub(in crate::server) struct UserPass {
 impl Guard for Anyone {
     type Pass = ();
 
-    fn admit(&self, _: &Coordinator, _: Option<&PeerCertificate>) -> Result<(), Error> {
+    async fn admit(&self, _: &Coordinator, _: Option<&PeerCertificate>) -> Result<(), Error> {
         Ok(())
     }
 }
@@ -48,8 +60,32 @@ impl Guard for Anyone {
 impl Guard for Users {
     type Pass = UserPass;
 
-    fn admit(&self, coordinator: &Coordinator, peer: Option<&PeerCertificate>) -> Result<UserPass, Error> {
-        coordinator.authenticate_user(peer)?;
+    async fn admit(&self, coordinator: &Coordinator, peer: Option<&PeerCertificate>) -> Result<UserPass, Error> {
+        coordinator.authenticate_user(peer).await?;
+        UserPass::of(peer)
+    }
+}
+
+impl Guard for UsersNow {
+    type Pass = UserPass;
+
+    async fn admit(&self, coordinator: &Coordinator, peer: Option<&PeerCertificate>) -> Result<UserPass, Error> {
+        coordinator.authenticate_user_now(peer).await?;
+        UserPass::of(peer)
+    }
+}
+
+impl Guard for UsersHere {
+    type Pass = UserPass;
+
+    async fn admit(&self, coordinator: &Coordinator, peer: Option<&PeerCertificate>) -> Result<UserPass, Error> {
+        coordinator.authenticate_user_here(peer).await?;
+        UserPass::of(peer)
+    }
+}
+
+impl UserPass {
+    fn of(peer: Option<&PeerCertificate>) -> Result<Self, Error> {
         let certificate = peer.cloned().ok_or_else(|| {
             Error::new(
                 ErrorKind::Unauthorized,
@@ -57,23 +93,23 @@ impl Guard for Users {
                 "unauthorized user: no client certificate provided",
             )
         })?;
-        Ok(UserPass { certificate })
+        Ok(Self { certificate })
     }
 }
 
 impl Guard for WithFeature {
     type Pass = ();
 
-    fn admit(&self, coordinator: &Coordinator, _: Option<&PeerCertificate>) -> Result<(), Error> {
-        coordinator.require_feature(self.0)
+    async fn admit(&self, coordinator: &Coordinator, _: Option<&PeerCertificate>) -> Result<(), Error> {
+        coordinator.require_feature(self.0).await
     }
 }
 
 impl Guard for MarblesWithFeature {
     type Pass = MarbleIdentity;
 
-    fn admit(&self, coordinator: &Coordinator, peer: Option<&PeerCertificate>) -> Result<MarbleIdentity, Error> {
-        coordinator.require_feature(self.0)?;
-        coordinator.authenticate_marble(peer)
+    async fn admit(&self, coordinator: &Coordinator, peer: Option<&PeerCertificate>) -> Result<MarbleIdentity, Error> {
+        coordinator.require_feature(self.0).await?;
+        coordinator.authenticate_marble(peer).await
     }
 }

@@ -145,7 +145,7 @@ async fn admit<G: Guard>(
     incoming: Incoming,
 ) -> Result<Call<G::Pass>, Box<Answer>> {
     let Incoming { head, body, peer, request_id } = incoming;
-    let pass = match guard.admit(&app.coordinator, peer.as_ref()) {
+    let pass = match guard.admit(&app.coordinator, peer.as_ref()).await {
         Ok(pass) => pass,
         Err(error) => {
             if error.kind == ErrorKind::Unauthorized {

@@ -1,5 +1,7 @@
 //! What is looked up when somebody asks: phase, store, activations.
 
+mod cluster;
+
 use std::fmt;
 
 use marblerun_store::StoreMode;
@@ -12,7 +14,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use crate::core::Coordinator;
 
 /// Modes of the store, as `marblerun_store_mode` names them.
-const MODES: [&str; 5] = ["volatile", "durable", "recovery", "superseded", "read_only"];
+const MODES: [&str; 6] = ["volatile", "durable", "recovery", "superseded", "diverged", "read_only"];
 
 /// Collects from the Coordinator.
 pub(super) struct Scraped {
@@ -38,6 +40,9 @@ impl Collector for Scraped {
         gauge(&mut encoder, "coordinator_state", "State of the Coordinator.", state)?;
         self.activations(&mut encoder)?;
         self.store(&mut encoder)?;
+        if let Some(view) = self.coordinator.cluster_view() {
+            cluster::encode(&mut encoder, &view, self.coordinator.observer().offline())?;
+        }
         gauge(
             &mut encoder,
             "marblerun_simulation",
@@ -68,6 +73,7 @@ impl Scraped {
             StoreMode::Durable => "durable",
             StoreMode::Recovery { .. } => "recovery",
             StoreMode::Superseded => "superseded",
+            StoreMode::Diverged { .. } => "diverged",
             StoreMode::ReadOnly { .. } => "read_only",
         };
         let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);

@@ -11,6 +11,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
+use crate::core::same_authority;
+
 /// Which certificate of the authority a listener presents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::server) enum Identity {
@@ -44,7 +46,7 @@ impl CurrentCertificate {
     fn certified_key(&self) -> Option<Arc<CertifiedKey>> {
         let authority = (self.authority)();
         if let Some(cached) = self.cached.load().as_ref()
-            && Arc::ptr_eq(&cached.authority, &authority)
+            && same_authority(&cached.authority, &authority)
         {
             return Some(cached.key.clone());
         }

@@ -33,10 +33,14 @@ fn a_variable_of_another_value_is_told_with_both() {
 }
 
 #[test]
-fn simulation_is_said_unless_the_pod_wants_no_resources() {
+fn what_may_be_simulation_is_said_unless_the_pod_wants_no_resources_or_a_runtime_of_its_own() {
     let spec = json!({"containers": [{"name": "c"}]});
-    let warning = one(warnings_of(json!({"marblerun/marbletype": "t"}), spec.clone(), ""));
+    let labels = json!({"marblerun/marbletype": "t"});
+    let warning = one(warnings_of(labels.clone(), spec.clone(), ""));
     assert!(warning.contains("simulation, which protects nothing"), "{warning}");
+    let mut confidential = spec.clone();
+    confidential["runtimeClassName"] = json!("kata-qemu-tdx");
+    assert_eq!(warnings_of(labels, confidential, ""), [""; 0]);
     let labels = json!({"marblerun/marbletype": "t", "marblerun/resource-injection": "disabled"});
     assert_eq!(warnings_of(labels, spec, ""), [""; 0]);
 }
@@ -109,7 +113,7 @@ fn resources_that_a_node_may_not_have_are_told() {
     }
     let labels = json!({"marblerun/marbletype": "t"});
     let warnings = warnings_of(labels, json!({"containers": [asks(INTEL, json!("10Mi"))]}), "none");
-    assert!(warnings.iter().any(|warning| warning.contains("nodes of a simulation may not have")), "{warnings:?}");
+    assert!(warnings.iter().any(|warning| warning.contains("a cluster without SGX do not have")), "{warnings:?}");
     let off = json!({"marblerun/marbletype": "t", "marblerun/resource-injection": "disabled"});
     assert_eq!(warnings_of(off, json!({"containers": [asks(AZURE, json!("10"))]}), INTEL), [""; 0]);
 }

@@ -138,7 +138,7 @@ impl Session {
         }
         let (next, changes) = draft.into_parts();
         let next = Arc::new(next);
-        let result = self.backend.store(&Group { next: Arc::clone(&next), changes: changes.into() });
+        let result = self.backend.store(&Group { next: Arc::clone(&next), changes: changes.into() }).map(drop);
         if result.is_ok() {
             self.state = next;
         }

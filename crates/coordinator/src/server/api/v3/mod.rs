@@ -1,7 +1,9 @@
 //! The client API v3: what is ours alone. Health for probes, status for people and programs.
 
 mod audit;
+mod cluster;
 mod openapi;
+mod update;
 
 use http::StatusCode;
 use marblerun_api::bytes::Base64;
@@ -19,7 +21,10 @@ use crate::server::http::router::Call;
 use crate::server::ready;
 
 pub(super) use audit::{audit, backup, head as audit_head};
+pub(in crate::server) use cluster::answer_of;
+pub(super) use cluster::{accept_restore, cluster, reject_restore, rotate_kek};
 pub(super) use openapi::openapi;
+pub(super) use update::{acknowledge_update, update};
 
 type Result = std::result::Result<Answer, Refusal>;
 
@@ -53,8 +58,10 @@ pub(super) async fn status(call: Call<()>) -> Result {
     let (coordinator, facts) = (call.coordinator(), &call.app.facts);
     let state = coordinator.snapshot();
     let store = coordinator.store_status();
+    let shared = coordinator.cluster_view();
     let (code, message) = coordinator.status();
-    let root = sha256(&state.authority().root_certificate);
+    let authority = coordinator.authority();
+    let root = sha256(&authority.root_certificate);
     // After a change of manifest its checks run once more, templates and all.
     let asked = coordinator.clone();
     let warnings = off_thread(move || Ok(asked.warnings())).await?;
@@ -63,7 +70,7 @@ pub(super) async fn status(call: Call<()>) -> Result {
         &v3::Status {
             phase: phase(state.phase()),
             code,
-            message: message.to_owned(),
+            message: message.into_owned(),
             tee: facts.tee.clone(),
             version: facts.version.clone(),
             deployment: hex::encode(state.lineage().deployment_id),
@@ -75,6 +82,8 @@ pub(super) async fn status(call: Call<()>) -> Result {
                 head: store.head.map(hex::encode),
                 bytes: store.file_bytes,
                 slots: store.slots,
+                validated_ms_ago: shared.as_ref().and_then(|view| cluster::validated_ms_ago(view)),
+                divergence: shared.as_ref().and_then(|view| cluster::divergence(view)),
                 ..mode(store.mode)
             },
             warnings,
@@ -153,7 +162,7 @@ pub(super) async fn recovery(call: Call<()>) -> Result {
     )
 )]
 pub(super) async fn recovery_secrets(call: Call<UserPass>) -> Result {
-    let sets = call.coordinator().recovery_secrets(Some(&call.pass.certificate))?;
+    let sets = call.coordinator().recovery_secrets(Some(&call.pass.certificate)).await?;
     let sets = sets.into_iter().map(|set| v3::RecoverySet {
         scheme: match set.scheme {
             Scheme::Single => v3::RecoveryScheme::Single,
@@ -217,7 +226,18 @@ fn mode(mode: StoreMode) -> v3::Store {
         StoreMode::Durable => (v3::Mode::Durable, None, None),
         StoreMode::Recovery { code, message } => (v3::Mode::Recovery, Some(code.to_owned()), Some(message)),
         StoreMode::Superseded => (v3::Mode::Superseded, None, None),
+        StoreMode::Diverged { reason } => (v3::Mode::Diverged, None, Some(reason)),
         StoreMode::ReadOnly { reason } => (v3::Mode::ReadOnly, None, Some(reason)),
     };
-    v3::Store { mode, code, message, sequence: 0, head: None, bytes: 0, slots: Vec::new() }
+    v3::Store {
+        mode,
+        code,
+        message,
+        sequence: 0,
+        head: None,
+        bytes: 0,
+        slots: Vec::new(),
+        validated_ms_ago: None,
+        divergence: None,
+    }
 }

@@ -28,6 +28,12 @@ use crate::server::http::router::Call;
         super::audit::audit,
         super::audit::head,
         super::audit::backup,
+        super::cluster::cluster,
+        super::cluster::accept_restore,
+        super::cluster::reject_restore,
+        super::cluster::rotate_kek,
+        super::update::update,
+        super::update::acknowledge_update,
     ),
     components(schemas(v3::Problem))
 )]

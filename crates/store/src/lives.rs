@@ -3,7 +3,7 @@
 
 use marblerun_state::{AuditEntry, AuditEvent, AuditKind, Change, Lineage, MAX_AUDIT_TEXT, State};
 
-use super::upstream;
+use crate::upstream;
 
 /// Who decides where no user or key holder was asked.
 const ITSELF: &str = "coordinator";
@@ -11,17 +11,27 @@ const ITSELF: &str = "coordinator";
 const STATE: &str = "sealed_data";
 
 /// The next life, after a recovery by these parties.
-pub(super) fn recovered(state: State, parties: &[String], now_ms: u64) -> Result<State, String> {
+pub(crate) fn recovered(state: State, parties: &[String], now_ms: u64) -> Result<State, String> {
     next(state, by_parties(parties, now_ms))
 }
 
 /// The next life, of a state that this host did not vouch for, or that lost its end.
-pub(super) fn accepted(state: State, reason: &str, now_ms: u64) -> Result<State, String> {
+pub(crate) fn accepted(state: State, reason: &str, now_ms: u64) -> Result<State, String> {
     next(state, vec![AuditEntry::new(AuditEvent::RestoreAccepted, now_ms, ITSELF, STATE).reason(reason)])
 }
 
+/// The next life, of a state that somebody let replace a newer one.
+pub(crate) fn accepted_by(state: State, by: &str, reason: &str, now_ms: u64) -> Result<State, String> {
+    next(state, vec![AuditEntry::new(AuditEvent::RestoreAccepted, now_ms, by, STATE).reason(reason)])
+}
+
+/// Tells what somebody decided, in the life that goes on.
+pub(crate) fn tell(state: &mut State, event: AuditEvent, by: &str, reason: &str, now_ms: u64) -> Result<(), String> {
+    append(state, vec![AuditEntry::new(event, now_ms, by, STATE).reason(reason)])
+}
+
 /// The first life under our format.
-pub(super) fn imported(mut state: State, now_ms: u64) -> Result<State, String> {
+pub(crate) fn imported(mut state: State, now_ms: u64) -> Result<State, String> {
     let entry = AuditEntry::new(AuditEvent::Imported, now_ms, ITSELF, STATE);
     let entry = match state.manifest() {
         Some(manifest) => entry.after(format!("sha256:{}", hex::encode(manifest.fingerprint))),
@@ -32,7 +42,7 @@ pub(super) fn imported(mut state: State, now_ms: u64) -> Result<State, String> {
 }
 
 /// As [`imported`], by a recovery with these parties.
-pub(super) fn imported_by(mut state: State, parties: &[String], now_ms: u64) -> Result<State, String> {
+pub(crate) fn imported_by(mut state: State, parties: &[String], now_ms: u64) -> Result<State, String> {
     let after = incarnation(state.lineage());
     let entries = by_parties(parties, now_ms).into_iter().map(|entry| entry.after(&after)).collect();
     append(&mut state, entries)?;

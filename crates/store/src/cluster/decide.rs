@@ -1,0 +1,204 @@
+//! What operators decide: a restore is taken or undone, keys are rotated.
+
+use std::sync::Arc;
+
+use marblerun_state::{AuditEvent, BootId, Cause, Relation, State};
+
+use super::backend::{ClusterBackend, Mode, NextLife, random};
+use super::handle::Decision;
+use super::keys::KeySet;
+use super::life;
+use super::opened::{Unopened, open_object};
+use super::write::{NotSent, size};
+use super::{ArchiveReason, DecisionError, Kek, Object};
+use crate::backend::Failure;
+
+impl ClusterBackend {
+    pub(super) fn decide(&mut self, decision: Decision) -> Result<(), DecisionError> {
+        self.settle_doubt().map_err(DecisionError::NotStored)?;
+        match decision {
+            Decision::Accept { by } => self.accept(&by),
+            Decision::Reject { by } => self.reject(&by),
+            Decision::Rotate { by, revoke } => self.rotate(&by, revoke),
+        }
+    }
+
+    /// What lies there replaces what is held here; that is archived first.
+    fn accept(&mut self, by: &str) -> Result<(), DecisionError> {
+        let Mode::Diverged { live, .. } = &self.mode else {
+            return Err(DecisionError::NotNow(
+                "nothing waits for this decision: what lies in the shared place is what this Coordinator serves"
+                    .to_owned(),
+            ));
+        };
+        let live = live.clone();
+        let object = self.read_now()?;
+        let data = object.sealed_data.clone().ok_or_else(|| {
+            DecisionError::NotNow(format!("{} holds no state; put one there, or reject", self.place.name()))
+        })?;
+        let opened = match open_object(&data, &object, Some((&live.keys.dek, live.keys.dek_id)), &self.keks) {
+            Ok(opened) => opened,
+            Err(Unopened::NoKey { reason, .. }) => {
+                return Err(DecisionError::NotNow(format!(
+                    "what lies there cannot be opened here: {reason}. Stop all Coordinators and recover it with its recovery keys"
+                )));
+            }
+            Err(Unopened::Refused(refusal)) => return Err(DecisionError::NotNow(refusal.to_string())),
+            Err(Unopened::Upstream(_)) => {
+                return Err(DecisionError::NotNow(
+                    "a state of the Go Coordinator lies there; stop all Coordinators to have it imported at the next start"
+                        .to_owned(),
+                ));
+            }
+        };
+        let relation = self.relation(&opened);
+        if matches!(relation, Relation::Equal | Relation::Successor) {
+            self.adopt(opened, object.version.clone(), size(&object));
+            return Ok(());
+        }
+        let mine = self.sealed_now(&live.version).map_err(DecisionError::NotStored)?;
+        self.archive(&mine, ArchiveReason::Restored).map_err(DecisionError::NotStored)?;
+        // The life that begins is younger than both.
+        let newest = opened.state.lineage().incarnation.max(self.state.lineage().incarnation);
+        let cut_off = Some((live.sequence, live.head));
+        self.boot = BootId(random().map_err(DecisionError::NotStored)?);
+        let mut next = opened.state;
+        let mut lineage = *next.lineage();
+        lineage.incarnation = newest;
+        next.apply(&marblerun_state::Change::Lineage(lineage))
+            .map_err(|error| DecisionError::NotStored(error.to_string()))?;
+        let begun = NextLife { reason: "operator".to_owned(), confirmed_by: by.to_owned(), cut_off };
+        life::begin(&mut next, Cause::Restore, &begun, Self::now_ms()).map_err(DecisionError::NotStored)?;
+        // Sequences go on behind both, so that neither is mistaken for the newer one.
+        let sequence = opened.sequence.max(live.sequence);
+        let attempt = self
+            .attempt(next, opened.keys, Some(object.version.clone()), sequence, opened.head)
+            .map_err(DecisionError::NotStored)?;
+        self.send_decision(attempt)?;
+        self.note(format!("a restored state was accepted by {by}"));
+        Ok(())
+    }
+
+    /// What is held here is written back; what lies there is archived first.
+    fn reject(&mut self, by: &str) -> Result<(), DecisionError> {
+        let live = match &self.mode {
+            Mode::Diverged { live, .. } => live.clone(),
+            Mode::Serving(live) if live.missing => live.clone(),
+            _ => {
+                return Err(DecisionError::NotNow(
+                    "nothing waits for this decision: what lies in the shared place is what this Coordinator serves"
+                        .to_owned(),
+                ));
+            }
+        };
+        let object = self.place.read().map_err(|error| DecisionError::NotStored(error.to_string()))?;
+        if let Some(object) = object.as_ref().filter(|object| object.sealed_data.is_some()) {
+            self.archive(object, ArchiveReason::Restored).map_err(DecisionError::NotStored)?;
+        }
+        let base = object.map(|object| object.version);
+        let mut next = State::clone(&self.state);
+        life::tell(&mut next, AuditEvent::RestoreRejected, by, "operator", Self::now_ms())
+            .map_err(DecisionError::NotStored)?;
+        let attempt =
+            self.attempt(next, live.keys, base, live.sequence, live.head).map_err(DecisionError::NotStored)?;
+        self.send_decision(attempt)?;
+        self.note(format!("a restored state was rejected by {by}; what was served before was written back"));
+        Ok(())
+    }
+
+    fn send_decision(&mut self, attempt: super::write::Attempt) -> Result<(), DecisionError> {
+        match self.send(attempt) {
+            Ok(sent) => {
+                self.take_sent(sent);
+                self.write_seen();
+                Ok(())
+            }
+            Err(NotSent::Lost | NotSent::Missing) => Err(DecisionError::NotNow(
+                "what lies in the shared place changed meanwhile; look at it and decide again".to_owned(),
+            )),
+            Err(NotSent::Refused(why) | NotSent::Unavailable(why)) => Err(DecisionError::NotStored(why)),
+            Err(NotSent::Unknown(attempt, why)) => {
+                self.doubt = Some(*attempt);
+                Err(DecisionError::NotStored(format!(
+                    "it is not known whether it is stored: {why}; look at the status"
+                )))
+            }
+        }
+    }
+
+    /// A new key encryption key beside the old one, which goes once all have the new one; or instead of it, at once.
+    fn rotate(&mut self, by: &str, revoke: bool) -> Result<(), DecisionError> {
+        let Mode::Serving(live) = &self.mode else {
+            return Err(DecisionError::NotNow("keys can be rotated while the shared state is served".to_owned()));
+        };
+        let live = live.clone();
+        let failed = |why: String| DecisionError::NotStored(why);
+        let kek = Kek::generate().map_err(|error| failed(error.to_string()))?;
+        let state = Arc::clone(&self.state);
+        self.write_entry(&kek, &state, true, None).map_err(failed)?;
+        let mut next = State::clone(&state);
+        let reason = if revoke { "revoked" } else { "rotated" };
+        life::tell(&mut next, AuditEvent::KekRotated, by, reason, Self::now_ms()).map_err(failed)?;
+        let keys = if revoke {
+            let keys = KeySet::generate(&[&kek]).map_err(|error| failed(error.to_string()))?;
+            KeySet { portable: live.keys.portable.clone(), ..keys }
+        } else {
+            live.keys.with(&kek).map_err(|error| failed(error.to_string()))?
+        };
+        self.take_kek(kek.clone());
+        match self.write_on(next, keys) {
+            Ok(_) => {}
+            Err(Failure::Stale(_)) => {
+                return Err(DecisionError::NotNow("the shared state changed meanwhile; try again".to_owned()));
+            }
+            Err(Failure::NotStored(why) | Failure::Unavailable(why) | Failure::Unknown(why)) => {
+                return Err(DecisionError::NotStored(why));
+            }
+        }
+        if let Some(live) = self.live_mut() {
+            live.entry = Some(kek.id());
+            live.rotating = (!revoke).then(|| kek.id());
+        }
+        if revoke {
+            self.remove_own_entries_but(kek.id());
+        }
+        self.upkeep_at = std::time::Instant::now();
+        Ok(())
+    }
+
+    pub(super) fn remove_own_entries_but(&mut self, kek: super::KekId) {
+        let Ok(host) = self.config.sealer.host_id() else { return };
+        let Ok(entries) = self.place.entries() else { return };
+        let names = entries.keys().filter_map(|name| super::entry::EntryName::parse(name));
+        let old: Vec<_> = names.filter(|name| name.host == host && name.kek != kek).collect();
+        if !old.is_empty() {
+            self.remove_entries(&old);
+        }
+    }
+
+    fn read_now(&mut self) -> Result<Object, DecisionError> {
+        let object = self.place.read().map_err(|error| DecisionError::NotStored(error.to_string()))?;
+        object.ok_or_else(|| DecisionError::NotNow(self.missing_message()))
+    }
+
+    /// What is held here, as an object for the archive.
+    fn sealed_now(&self, version: &super::Version) -> Result<Object, String> {
+        let Some(live) = self.live() else { return Err("nothing is open".to_owned()) };
+        let attempt = self.attempt(
+            State::clone(&self.state),
+            live.keys.clone(),
+            Some(version.clone()),
+            live.sequence,
+            live.head,
+        )?;
+        Ok(Object {
+            version: version.clone(),
+            sealed_data: Some(attempt.content.sealed_data),
+            sealed_key: attempt.content.sealed_key,
+            parts: None,
+            foreign_bytes: 0,
+            immutable: false,
+            last_writer: String::new(),
+        })
+    }
+}

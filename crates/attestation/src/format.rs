@@ -73,6 +73,16 @@ impl<'a> Format<'a> {
         }
     }
 
+    /// The family of hardware that makes it.
+    #[must_use]
+    pub fn tee(&self) -> crate::Tee {
+        match self {
+            Self::SgxQuote(_) => crate::Tee::Sgx,
+            Self::TdxQuote(_) => crate::Tee::Tdx,
+            Self::Bundle(_) => crate::Tee::Snp,
+        }
+    }
+
     /// The hardware that makes it, for people.
     #[must_use]
     pub fn kind(&self) -> &'static str {

@@ -1,6 +1,7 @@
 //! Who is at the other end? A machine's hardware issues [`Evidence`] of what runs in it, bound to
 //! [`ReportData`]; a [`Verifier`] turns evidence into [`Claims`]; a [`Policy`] says whether they will do, for a
-//! Marble of a package ([`Policy::accepts_marble`]) or for a Coordinator ([`Policy::accepts_coordinator`]).
+//! Marble of a package ([`Policy::accepts_marble`]) or for a Coordinator ([`Policy::accepts_coordinator`]). Coordinators
+//! of one deployment judge each other by what they are themselves ([`PeerAttestation`], [`PeerPolicy`]).
 //!
 //! Which hardware is used is decided once, at start ([`select`]), and never changes to simulation behind
 //! the operator's back. Simulation is a backend like any other, and this build's only one. What hardware makes is
@@ -12,6 +13,7 @@ mod backend;
 mod claims;
 mod evidence;
 mod format;
+mod peer;
 mod policy;
 mod simulation;
 mod tee;
@@ -21,6 +23,7 @@ pub use backend::{Backend, IssueError, Issuer, Unsupported, Verifier, VerifyErro
 pub use claims::{Claims, EnclaveClaims, TcbStatus};
 pub use evidence::{Evidence, EvidenceTooLong, ReportData};
 pub use format::{Format, FormatError};
-pub use policy::{Acceptance, CoordinatorRefusal, Policy, Refusal};
-pub use simulation::Simulation;
+pub use peer::{MessageError, PeerAttestation, PeerEvidenceError, PeerIdentity, PeerMessage};
+pub use policy::{Acceptance, CoordinatorRefusal, PeerPolicy, PeerRefusal, Policy, Refusal};
+pub use simulation::{IdentityError, SimulatedIdentity, Simulation};
 pub use tee::{Devices, SelectError, Tee, TeeChoice, UnknownTee, select};

@@ -4,9 +4,11 @@
 
 mod coordinator;
 mod package;
+mod peer;
 
 pub use coordinator::CoordinatorRefusal;
 pub use package::{Acceptance, Refusal};
+pub use peer::{PeerPolicy, PeerRefusal};
 
 use crate::{EnclaveClaims, TcbStatus};
 

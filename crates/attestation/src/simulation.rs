@@ -1,6 +1,12 @@
 //! No hardware: evidence is empty, and that of others is not looked at, as upstream does it. Says so
 //! wherever it can.
 
+mod evidence;
+mod identity;
+
+pub(crate) use evidence::{SimulatedPeer, is_simulated};
+pub use identity::{IdentityError, SimulatedIdentity};
+
 use crate::{Claims, Evidence, IssueError, Issuer, ReportData, Tee, Verifier, VerifyError};
 
 /// Plays a trusted execution environment where there is none.

@@ -318,9 +318,27 @@ impl Client {
     /// # Errors
     /// [`ClientError`].
     pub async fn recover(&self, secret: &[u8], signature: &[u8]) -> Result<v2::Recover, ClientError> {
+        self.upload_recovery_secret("/api/v2/recover", secret, signature).await
+    }
+
+    /// As [`Client::recover`], also where another Coordinator of the deployment runs and could give this one the key of the
+    /// state.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn recover_forced(&self, secret: &[u8], signature: &[u8]) -> Result<v2::Recover, ClientError> {
+        self.upload_recovery_secret("/api/v2/recover?force=true", secret, signature).await
+    }
+
+    async fn upload_recovery_secret(
+        &self,
+        path: &str,
+        secret: &[u8],
+        signature: &[u8],
+    ) -> Result<v2::Recover, ClientError> {
         let body =
             json(&v2::RecoverRequest { recovery_secret: secret.into(), recovery_secret_signature: signature.into() })?;
-        self.rest.post("/api/v2/recover", body).await?.object("recovery")
+        self.rest.post(path, body).await?.object("recovery")
     }
 
     /// The Coordinator's ephemeral RSA key (SPKI DER) for recovery secrets.

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use jiff::SignedDuration;
-use marblerun_attestation::TeeChoice;
+use marblerun_attestation::{SimulatedIdentity, TeeChoice};
 use marblerun_store::RollbackPolicy;
 
 mod cluster;
@@ -269,6 +269,39 @@ pub struct Options {
         value_name = "BYTES"
     )]
     pub state_inline_max: String,
+    /// Address of the key service, over which the Coordinators of a deployment talk to each other, `host:port` or `:port`.
+    #[arg(long, env = "MARBLERUN_KEY_ADDR", hide_env_values = true, default_value = ":5433", value_name = "ADDR")]
+    pub key_addr: String,
+    /// Key services of other Coordinators, `host:port` each, separated by commas, besides those that Kubernetes lists. All addresses behind a name are asked.
+    #[arg(
+        long,
+        env = "MARBLERUN_PEERS",
+        hide_env_values = true,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "ADDRS"
+    )]
+    pub peers: String,
+    /// Oldest SecurityVersion of another Coordinator to take keys and recovery secrets from. Default: the one before its own.
+    #[arg(
+        long,
+        env = "MARBLERUN_PEER_MIN_SVN",
+        hide_env_values = true,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "NUMBER"
+    )]
+    pub peer_min_svn: String,
+    /// Simulation only: who this Coordinator is to the others, such as `measurement=01,signer=02,product=1,svn=3,debug=0` (hex, filled up with zeros; what is left out is 0).
+    #[arg(
+        long,
+        env = "MARBLERUN_SIMULATION_IDENTITY",
+        hide_env_values = true,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "IDENTITY"
+    )]
+    pub simulation_identity: String,
     /// Continue a damaged state from this record, giving up what came after it. For one start only, so there is no variable for it.
     #[arg(long, value_name = "SEQUENCE")]
     pub accept_loss_after: Option<u64>,
@@ -332,6 +365,14 @@ pub struct Config {
     pub marble_grace: SignedDuration,
     /// Set: one of several Coordinators, which share a state.
     pub cluster: Option<ClusterSettings>,
+    /// Key service.
+    pub key_addr: ListenAddress,
+    /// Key services of others, `host:port`.
+    pub peers: Vec<String>,
+    /// Oldest version of a peer to take keys from; `None`: the one before its own.
+    pub peer_min_svn: Option<u64>,
+    /// Who a simulated Coordinator is to its peers.
+    pub simulation_identity: SimulatedIdentity,
     /// Continue a damaged file from there.
     pub accept_loss_after: Option<u64>,
     /// Rename every trace of an earlier state away.
@@ -449,6 +490,22 @@ impl Config {
             )?,
             marble_grace: grace(or(&options.marble_grace, "24h"))?,
             cluster,
+            key_addr: address("MARBLERUN_KEY_ADDR", or(&options.key_addr, ":5433"))?,
+            peers: peers(&options.peers)?,
+            peer_min_svn: non_empty(&options.peer_min_svn)
+                .map(|text| {
+                    text.parse().map_err(|_| ConfigError::BadValue {
+                        variable: "MARBLERUN_PEER_MIN_SVN",
+                        value: text.to_owned(),
+                        expected: "expected a number",
+                    })
+                })
+                .transpose()?,
+            simulation_identity: options.simulation_identity.parse().map_err(|_| ConfigError::BadValue {
+                variable: "MARBLERUN_SIMULATION_IDENTITY",
+                value: options.simulation_identity.clone(),
+                expected: "expected measurement=HEX,signer=HEX,product=NUMBER,svn=NUMBER,debug=0|1, each at most once",
+            })?,
             accept_loss_after: options.accept_loss_after,
             discard_existing_state: options.discard_existing_state,
             warnings,
@@ -514,6 +571,20 @@ fn address(variable: &'static str, text: &str) -> Result<ListenAddress, ConfigEr
         value: text.to_owned(),
         expected: "expected host:port, :port or [address]:port",
     })
+}
+
+/// Each must name a host, which an address to listen on need not.
+fn peers(text: &str) -> Result<Vec<String>, ConfigError> {
+    let entries = text.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+    let checked = entries.map(|entry| {
+        let known = ListenAddress::parse(entry).filter(|address| !address.host.is_empty() && address.port != 0);
+        known.map(|address| address.to_string()).ok_or_else(|| ConfigError::BadValue {
+            variable: "MARBLERUN_PEERS",
+            value: text.to_owned(),
+            expected: "expected host:port or [address]:port, separated by commas",
+        })
+    });
+    checked.collect()
 }
 
 /// A longer one would be a way to have no update in force for good.

@@ -13,6 +13,8 @@ pub enum ErrorKind {
     Forbidden,
     /// Nothing there (no pending update): 404 `error`.
     NotFound,
+    /// Would do harm as things are, and can be forced: 409 `error`.
+    Conflict,
     /// The body is too large: 413.
     TooLarge,
     /// Any other refusal (state, permission, validation): the route's error status, v1 400 or 500, v2 500.

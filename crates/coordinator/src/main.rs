@@ -38,7 +38,12 @@ fn main() -> ExitCode {
 }
 
 async fn run(config: &Config) -> anyhow::Result<()> {
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), seal_dir = %config.seal_dir.display(), "starting coordinator");
+    match &config.cluster {
+        None => {
+            tracing::info!(version = env!("CARGO_PKG_VERSION"), seal_dir = %config.seal_dir.display(), "starting coordinator")
+        }
+        Some(_) => tracing::info!(version = env!("CARGO_PKG_VERSION"), "starting one of several coordinators"),
+    }
     // Before anything is written: a signal that comes now must not find its default, which is to die at once.
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
@@ -49,10 +54,11 @@ async fn run(config: &Config) -> anyhow::Result<()> {
             _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
         }
     };
-    let coordinator = match start::start_unless(config, Clock::system(), stop).await {
+    let running = match start::start_unless(config, Clock::system(), stop).await {
         Err(start::StartError::Stopped) => return Ok(()),
         other => other?,
     };
+    let coordinator = running.coordinator.clone();
     let servers = ServerConfig {
         client_api: config.client_addr.clone(),
         mesh: config.mesh_addr.clone(),
@@ -78,7 +84,7 @@ async fn run(config: &Config) -> anyhow::Result<()> {
     };
     let outcome = served.await;
     // Whatever ended the servers: what was accepted is finished, and the witness written.
-    coordinator.close().await;
+    running.close().await;
     tracing::info!("stopped");
     outcome
 }

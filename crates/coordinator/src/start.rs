@@ -18,9 +18,11 @@ use crate::config::Config;
 use crate::core::{Clock, Coordinator, DEFAULT_OFFLINE_GRACE, Settings};
 use crate::untrusted::lines_for_log;
 
+mod shared;
 mod startup_manifest;
 mod tee;
 
+pub use shared::{Joined, Running, SharedError};
 pub use startup_manifest::StartupManifestError;
 pub use tee::TeeError;
 
@@ -41,11 +43,9 @@ pub enum StartError {
         /// Cause.
         reason: std::io::Error,
     },
-    /// It was asked to share a state.
-    #[error(
-        "EDG_STORE_BACKEND asks for a state that several Coordinators share, which this build does not serve. Run one Coordinator without EDG_STORE_BACKEND and EDG_DISTRIBUTED_COORDINATOR to keep the state in files"
-    )]
-    NoSharedStore,
+    /// It cannot join the others.
+    #[error(transparent)]
+    Shared(#[from] SharedError),
     /// The start-up manifest is not in force.
     #[error(transparent)]
     Manifest(#[from] StartupManifestError),
@@ -62,7 +62,7 @@ pub enum StartError {
 /// # Errors
 /// [`StartError`].
 pub async fn start(config: &Config, clock: Clock) -> Result<Coordinator, StartError> {
-    start_unless(config, clock, std::future::pending()).await
+    Ok(start_unless(config, clock, std::future::pending()).await?.coordinator)
 }
 
 /// As [`start`], and gives up if `stop` completes while the seal directory is being opened, where another
@@ -74,12 +74,9 @@ pub async fn start_unless(
     config: &Config,
     clock: Clock,
     stop: impl Future<Output = ()>,
-) -> Result<Coordinator, StartError> {
+) -> Result<Running, StartError> {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
-    }
-    if config.cluster.is_some() {
-        return Err(StartError::NoSharedStore);
     }
     let backend = tee::open(config.tee, config.dev_mode, &Devices::probe(Path::new("/")))?;
     // Read before anything is changed: a wrong path is found while nothing has happened yet.
@@ -89,14 +86,34 @@ pub async fn start_unless(
         .map(|path| startup_manifest::StartupManifest::read(path, &config.startup_recovery_data))
         .transpose()?;
 
-    let store = tokio::select! {
-        store = open_store(config, clock.clone()) => store?,
+    let sealer: Arc<dyn KeySealer> = match &config.simulation_host_key {
+        Some(path) => Arc::new(HostKeyFile::new(path)),
+        None => Arc::new(Plain),
+    };
+    let opening = async {
+        match &config.cluster {
+            None => Ok::<_, StartError>((open_store(config, sealer, clock.clone()).await?, None)),
+            Some(settings) => {
+                let (store, joined) = shared::join(config, settings, sealer, &backend, &clock).await?;
+                Ok((store, Some(joined)))
+            }
+        }
+    };
+    let (store, joined) = tokio::select! {
+        opened = opening => opened?,
         () = stop => return Err(StartError::Stopped),
     };
     let mut warnings = config.warnings.clone();
     warnings.extend(tee::warning(&backend));
     if config.simulation_host_key.is_none() {
-        let warning = "the state is sealed to nothing: who can read the seal directory can read the state (see MARBLERUN_SIMULATION_HOST_KEY)";
+        let warning = match &config.cluster {
+            None => {
+                "the state is sealed to nothing: who can read the seal directory can read the state (see MARBLERUN_SIMULATION_HOST_KEY)"
+            }
+            Some(_) => {
+                "the shared state is sealed to nothing: who can read its Secret and ConfigMap can read the state (see MARBLERUN_SIMULATION_HOST_KEY)"
+            }
+        };
         tracing::warn!("{warning}");
         warnings.push(warning.to_owned());
     }
@@ -112,6 +129,9 @@ pub async fn start_unless(
             warnings,
         },
     );
+    if let Some(joined) = &joined {
+        joined.introduce(&coordinator);
+    }
     if let Some(manifest) = manifest {
         manifest.set(&coordinator).await?;
     }
@@ -122,14 +142,10 @@ pub async fn start_unless(
     }
     let (code, text) = coordinator.status();
     tracing::info!(state = code, "{text}");
-    Ok(coordinator)
+    Ok(Running { coordinator, joined })
 }
 
-async fn open_store(config: &Config, clock: Clock) -> Result<Store, StartError> {
-    let sealer: Arc<dyn KeySealer> = match &config.simulation_host_key {
-        Some(path) => Arc::new(HostKeyFile::new(path)),
-        None => Arc::new(Plain),
-    };
+async fn open_store(config: &Config, sealer: Arc<dyn KeySealer>, clock: Clock) -> Result<Store, StartError> {
     let store_config = StoreConfig {
         dir: config.seal_dir.clone(),
         sealer,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use kube::Client;
 use marblerun_state::BootId;
+use marblerun_store::cluster::Changed;
 use tokio::runtime::Handle;
 
 use crate::access::Access;
@@ -15,7 +16,7 @@ use crate::exchange::Exchange;
 use crate::names::Names;
 use crate::place::KubernetesPlace;
 use crate::refusals::Refusals;
-use crate::watch::{self, Changed};
+use crate::watch;
 
 /// What is to be reached, and by whom.
 #[derive(Debug, Clone)]

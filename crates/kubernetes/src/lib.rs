@@ -10,6 +10,7 @@ mod access;
 mod archives;
 mod beside;
 mod caller;
+pub mod config;
 mod connection;
 mod discovery;
 mod entries;
@@ -25,6 +26,8 @@ mod state_object;
 mod verdict;
 mod watch;
 
+pub use marblerun_store::cluster::Changed;
+
 pub use access::{Access, AccessError, SERVICE_ACCOUNT};
 pub use connection::ConnectError;
 pub use discovery::Discovery;
@@ -32,4 +35,3 @@ pub use kubernetes::{Kubernetes, KubernetesConfig, PodReference};
 pub use names::{NameError, Names};
 pub use place::KubernetesPlace;
 pub use refusals::{Refusal, Refusals};
-pub use watch::Changed;

@@ -32,7 +32,8 @@ struct Partial {
 #[derive(Deserialize)]
 struct PartialList {
     kind: String,
-    items: Vec<Partial>,
+    /// API servers say `null` where there is none.
+    items: Option<Vec<Partial>>,
 }
 
 impl StateObject {
@@ -133,7 +134,7 @@ fn listed(caller: &Caller) -> Result<Option<Version>, PlaceError> {
     let Some(answer) = verdict::of_read(asked, caller.exchange.wait_for(request, READING))? else { return Ok(None) };
     let list: PartialList =
         serde_json::from_slice(&answer.body).map_err(|error| malformed(asked, &error.to_string()))?;
-    match list.items.as_slice() {
+    match list.items.as_deref().unwrap_or_default() {
         [] if list.kind == "PartialObjectMetadataList" => Ok(None),
         [one] if one.kind.is_empty() || one.kind == "PartialObjectMetadata" => {
             version(&one.metadata, name).map(Some).map_err(|why| malformed(asked, &why))

@@ -12,22 +12,12 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::{ListParams, WatchEvent, WatchParams};
 use kube::core::{ObjectList, PartialObjectMeta, Request as Build};
 use kube::{Client, Resource};
+use marblerun_store::cluster::Changed;
 
 use crate::discovery::of_service;
 use crate::names::Names;
 use crate::refusals::Refusals;
 use crate::verdict::Asked;
-
-/// What may have changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Changed {
-    /// The Secret with the state.
-    State,
-    /// The ConfigMap with the keys of the hosts.
-    HostKeys,
-    /// Who the other Coordinators are, or whether they are ready.
-    Peers,
-}
 
 /// How long the API server keeps a watch.
 const WATCHING: u32 = 240;

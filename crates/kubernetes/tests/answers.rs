@@ -227,6 +227,8 @@ fn a_validation_takes_only_a_list_of_this_one_object() {
     assert!(server.requests.lock().unwrap()[0].contains("as=PartialObjectMetadataList"));
     server.says(&[list(partial, "")]);
     assert_eq!(server.place.version(), Ok(None));
+    server.says(&[http("200 OK", "", r#"{"kind":"PartialObjectMetadataList","items":null}"#)]);
+    assert_eq!(server.place.version(), Ok(None));
     for other in
         [list("SecretList", ""), list(partial, &item("other")), list(partial, &format!("{0},{0}", item("state")))]
     {

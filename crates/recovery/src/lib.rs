@@ -7,7 +7,8 @@
 //!
 //! The way of a secret: [`establish`] makes it when a manifest comes into force; the party decrypts it with
 //! [`rsa_keys::PrivateKey`], signs it, uploads it; [`Ceremony`] collects; [`verify_quorum`] decides, with the
-//! manifest inside the opened state, whether those who signed are the recovery keys.
+//! manifest inside the opened state, whether those who signed are the recovery keys. Several Coordinators collect
+//! together: [`SharedUploads`].
 #![forbid(unsafe_code)]
 
 mod ceremony;
@@ -18,6 +19,7 @@ mod quorum;
 pub mod rsa_keys;
 mod set;
 pub mod shamir;
+mod shared;
 
 #[cfg(test)]
 mod testing;
@@ -27,3 +29,4 @@ pub use error::RecoveryError;
 pub use establish::{Established, establish};
 pub use quorum::verify_quorum;
 pub use set::{Party, RecoveryRoot, RecoverySet, Scheme, commitment};
+pub use shared::{Place, SessionKeys, SharedSessions, SharedUploads, Stamp, Stamped, replay};

@@ -49,6 +49,9 @@ pub struct RecoverArgs {
     /// With --data: the name of your recovery key [default: the entry that your key decrypts]
     #[arg(long, requires = "data")]
     pub name: Option<String>,
+    /// Recover although another Coordinator of the deployment runs and could give this one the key of the state
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// `recover-with-signature`
@@ -67,6 +70,9 @@ pub struct RecoverWithSignatureArgs {
     /// File with the signature over the plain secret
     #[arg(short, long, required = true, value_name = "FILE")]
     pub signature: Option<PathBuf>,
+    /// Recover although another Coordinator of the deployment runs and could give this one the key of the state
+    #[arg(long)]
+    pub force: bool,
 }
 
 /// `recover-with-signature ..`

@@ -44,7 +44,7 @@ pub async fn run(global: &Global, output: &Output<'_>, args: RecoverArgs) -> Res
     };
     let secret = plain_secret(stored, Some(key))?;
     let signature = key.sign(&secret).map_err(|e| anyhow!("signing the recovery secret: {e}"))?;
-    upload(global, output, &args.at, &secret, &signature).await
+    upload(global, output, &args.at, args.force, &secret, &signature).await
 }
 
 /// `recover-with-signature` and its preparation steps.
@@ -73,15 +73,26 @@ pub async fn run_with_signature(global: &Global, output: &Output<'_>, args: Reco
             };
             let signature = files::read(&signature)?;
             let secret = Zeroizing::new(files::read(&secret)?);
-            upload(global, output, &args.at, &secret, &signature).await
+            upload(global, output, &args.at, args.force, &secret, &signature).await
         }
     }
 }
 
-async fn upload(global: &Global, output: &Output<'_>, at: &At, secret: &[u8], signature: &[u8]) -> Result<()> {
+async fn upload(
+    global: &Global,
+    output: &Output<'_>,
+    at: &At,
+    force: bool,
+    secret: &[u8],
+    signature: &[u8],
+) -> Result<()> {
     let session = Session::attest(global, &global.coordinator(at)?).await?;
     let client: Client = session.client()?;
-    let answer = client.recover(secret, signature).await.context("sending recovery request")?;
+    let answer = match force {
+        true => client.recover_forced(secret, signature).await,
+        false => client.recover(secret, signature).await,
+    };
+    let answer = answer.context("sending recovery request")?;
     output.result(&json!({"remaining": answer.remaining, "message": answer.message}), || match answer.remaining {
         0 => "Recovery successful.".to_owned(),
         n => format!("Secret was processed successfully. Upload the next secret. Remaining secrets: {n}"),

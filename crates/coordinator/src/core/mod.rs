@@ -12,6 +12,7 @@ use bytes::Bytes;
 use marblerun_api::v2;
 use marblerun_attestation::Tee;
 use marblerun_manifest::check::Report;
+use marblerun_pki::Authority;
 use marblerun_recovery::RecoverySet;
 use marblerun_state::{Draft, Phase, State};
 use marblerun_store::{Store, StoreStatus};
@@ -70,6 +71,7 @@ pub use audit::AuditPage;
 pub use backup::BackupCopy;
 pub use identity::MarbleIdentity;
 pub use observer::{ActivationCounts, ActivationEvent, OTHER, Observer, OfflineCounts};
+pub use recovery::{Exchange, Others, Union};
 pub(crate) use sameness::same_authority;
 pub use settings::{Clock, DEFAULT_MARBLE_GRACE, DEFAULT_OFFLINE_GRACE, Settings};
 pub(crate) use sharing::not_shared;
@@ -235,8 +237,8 @@ impl Coordinator {
         }
         let raw = Bytes::from(raw);
         let prepare = |state: Arc<State>| {
-            let (raw, now) = (raw.clone(), self.settings.clock.now());
-            self.prepare(move || set_manifest::prepare(&state, raw, actor, now))
+            let (raw, now, shown) = (raw.clone(), self.settings.clock.now(), self.authority_beside(&state));
+            self.prepare(move || set_manifest::prepare(&state, shown, raw, actor, now))
         };
         let set = transaction::run(&self.currency, set_manifest::COMMIT_PREFIX, prepare, set_manifest::commit).await;
         let set = set.map_err(|error| self.because_of_a_peer(error));
@@ -269,8 +271,8 @@ impl Coordinator {
     /// # Errors
     /// [`Error`].
     pub async fn quote(&self, nonce: &[u8]) -> Result<QuoteAnswer, Error> {
-        let (state, this, nonce) = (self.snapshot(), self.clone(), nonce.to_vec());
-        off_thread(move || quote::quote(state.authority(), &nonce, &this.settings.backend, &this.quote_cache)).await
+        let (authority, this, nonce) = (self.authority(), self.clone(), nonce.to_vec());
+        off_thread(move || quote::quote(&authority, &nonce, &this.settings.backend, &this.quote_cache)).await
     }
 
     /// `GET recover/public-key`: SPKI DER of the ephemeral RSA-4096 key.
@@ -286,8 +288,54 @@ impl Coordinator {
     /// # Errors
     /// [`Error`].
     pub async fn recover(&self, secret: Zeroizing<Vec<u8>>, signature: Vec<u8>) -> Result<RecoverAnswer, Error> {
-        let recovered = self.recovery.recover(&self.store, secret, signature).await;
+        self.recover_beside_others(secret, signature, false).await
+    }
+
+    /// `POST recover`. `force`: also where another Coordinator serves the deployment.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn recover_beside_others(
+        &self,
+        secret: Zeroizing<Vec<u8>>,
+        signature: Vec<u8>,
+        force: bool,
+    ) -> Result<RecoverAnswer, Error> {
+        let recovered = self.recovery.recover(&self.store, secret, signature, force).await;
         self.noted(None, "recover", recovered)
+    }
+
+    /// From now on, recovers together with the other Coordinators of the deployment. Once, before anything is served.
+    pub fn recover_together(&self, others: Arc<dyn Others>) {
+        self.recovery.join(others);
+    }
+
+    /// What another Coordinator tells of its recovery; answers what this one knows then.
+    pub async fn hear_of_recovery(&self, theirs: Union) -> Union {
+        self.recovery.hear(&self.store, theirs).await
+    }
+
+    /// Tells the other Coordinators what this one knows of a recovery, and learns from them.
+    pub async fn tell_of_recovery(&self) {
+        self.recovery.round(&self.store).await;
+    }
+
+    /// Another Coordinator that serves the deployment, if one is known to.
+    #[must_use]
+    pub fn serving_peer(&self) -> Option<String> {
+        self.recovery.serving()
+    }
+
+    /// The authority that clients and Marbles meet: that of the state in force. Coordinators that recover together all
+    /// show the temporary one of one of them.
+    #[must_use]
+    pub fn authority(&self) -> Arc<Authority> {
+        self.authority_beside(&self.snapshot())
+    }
+
+    fn authority_beside(&self, state: &State) -> Arc<Authority> {
+        let shared = if state.phase() == Phase::Recovery { self.recovery.authority() } else { None };
+        shared.unwrap_or_else(|| Arc::clone(state.authority()))
     }
 
     /// Progress of the recovery, by name; `None` if no state waits for one.

@@ -23,7 +23,10 @@ pub(super) const COMMIT_PREFIX: &str = "sealing state: ";
 /// A manifest that was found good for one authority.
 pub(super) struct Prepared {
     installation: Installation,
-    authority: Arc<Authority>,
+    /// That of the state it was prepared on.
+    base: Arc<Authority>,
+    /// The one that clients were shown, and that stays.
+    shown: Arc<Authority>,
     warnings: Vec<String>,
     /// Who sets it, for the audit trail.
     actor: &'static str,
@@ -39,22 +42,32 @@ pub(super) fn require_acceptance(state: &State) -> Result<(), Error> {
     }
 }
 
-/// The first half: all stages. Slow.
-pub(super) fn prepare(state: &State, raw: Bytes, actor: &'static str, now: Timestamp) -> Result<Prepared, Error> {
+/// The first half: all stages. Slow. `shown` is the authority that clients have met, the state's own but where
+/// Coordinators recover together.
+pub(super) fn prepare(
+    state: &State,
+    shown: Arc<Authority>,
+    raw: Bytes,
+    actor: &'static str,
+    now: Timestamp,
+) -> Result<Prepared, Error> {
     require_acceptance(state)?;
     let candidate = Candidate::decode(raw, Purpose::Set)?;
     let warnings = candidate.check(Purpose::Set, now)?;
-    let authority = Arc::clone(state.authority());
-    let installation = installation::prepare(&candidate, None, &authority, now)?;
+    let base = Arc::clone(state.authority());
+    let installation = installation::prepare(&candidate, None, &shown, now)?;
     let fingerprint = hex::encode(Sha256::digest(&candidate.raw));
-    Ok(Prepared { installation, authority, warnings, actor, fingerprint, now })
+    Ok(Prepared { installation, base, shown, warnings, actor, fingerprint, now })
 }
 
 /// The second half.
 pub(super) fn commit(draft: &mut Draft, prepared: &Prepared) -> Result<ManifestSetAnswer, Step> {
     require_acceptance(draft.state())?;
-    if !same_authority(draft.state().authority(), &prepared.authority) {
+    if !same_authority(draft.state().authority(), &prepared.base) {
         return Err(Step::Stale);
+    }
+    if !same_authority(&prepared.base, &prepared.shown) {
+        record_all(draft, [Change::Authority(Arc::clone(&prepared.shown))])?;
     }
     let waited = draft.state().phase() == Phase::Recovery;
     let entry = audit::about_manifest(

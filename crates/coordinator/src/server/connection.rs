@@ -25,7 +25,7 @@ use super::limits::Limits;
 
 /// What the connection speaks, as the handshake settled it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Protocol {
+pub(crate) enum Protocol {
     /// HTTP/1.1.
     Http1,
     /// HTTP/2.
@@ -42,16 +42,16 @@ const STREAMS: u32 = 64;
 const FAREWELL: Duration = Duration::from_millis(500);
 
 /// Tells all connections to stop.
-pub(super) type Stop = watch::Receiver<bool>;
+pub(crate) type Stop = watch::Receiver<bool>;
 
 /// Waits until the server stops.
-pub(super) async fn stopped(stop: &mut Stop) {
+pub(crate) async fn stopped(stop: &mut Stop) {
     // An error means that the sender is gone, and the server with it.
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// Serves one connection to its end.
-pub(super) async fn serve<I, S, F, B>(io: I, protocol: Protocol, limits: &Limits, mut stop: Stop, service: S)
+pub(crate) async fn serve<I, S, F, B>(io: I, protocol: Protocol, limits: &Limits, mut stop: Stop, service: S)
 where
     I: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     S: Fn(Request<Incoming>) -> F + Send + Sync + 'static,

@@ -19,7 +19,7 @@ use crate::config::ListenAddress;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Binds an address.
-pub(super) async fn bind(address: &ListenAddress) -> io::Result<TcpListener> {
+pub(crate) async fn bind(address: &ListenAddress) -> io::Result<TcpListener> {
     match address.wildcards() {
         // A machine without IPv6 refuses the first; any other refusal (port in use) is repeated by the second.
         Some([v6, v4]) => match TcpListener::bind(v6).await {
@@ -32,7 +32,7 @@ pub(super) async fn bind(address: &ListenAddress) -> io::Result<TcpListener> {
 }
 
 /// Accepts until the server stops, then lets connections finish for `grace`. No more than `most` at a time.
-pub(super) async fn accept<S, F>(listener: TcpListener, most: usize, grace: Duration, mut stop: Stop, serve: S)
+pub(crate) async fn accept<S, F>(listener: TcpListener, most: usize, grace: Duration, mut stop: Stop, serve: S)
 where
     S: Fn(TcpStream, SocketAddr) -> F,
     F: Future<Output = ()> + Send + 'static,

@@ -3,10 +3,10 @@
 //! [`Servers`] binds all listeners before any of them serves, and runs them until told to stop.
 
 mod api;
-mod connection;
+pub(crate) mod connection;
 mod http;
 mod limits;
-mod listener;
+pub(crate) mod listener;
 mod mesh;
 mod metrics;
 mod ready;
@@ -153,7 +153,7 @@ impl Servers {
 
         let authority: tls::AuthoritySource = {
             let coordinator = coordinator.clone();
-            Arc::new(move || coordinator.snapshot().authority().clone())
+            Arc::new(move || coordinator.authority())
         };
         let client_api_tls = tls::client_api(authority.clone())?;
         let mesh_tls = tls::mesh(authority)?;

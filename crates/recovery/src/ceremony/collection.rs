@@ -4,11 +4,11 @@ use subtle::{ConditionallySelectable, ConstantTimeEq};
 use zeroize::Zeroizing;
 
 use super::search::{MAX_TRIES, subsets_with_first};
-use super::{Outcome, Upload, refuse};
+use super::{Outcome, Upload, digest, refuse};
 use crate::establish::xor;
 use crate::quorum::{Signers, match_each};
 use crate::rsa_keys::PublicKey;
-use crate::{RecoveryError, RecoveryRoot, RecoverySet, Scheme, commitment, shamir};
+use crate::{Place, RecoveryError, RecoveryRoot, RecoverySet, Scheme, commitment, shamir};
 
 /// This many different signatures are kept for an accepted secret, the newest. Only who has the secret itself
 /// can fill them.
@@ -70,6 +70,16 @@ pub(super) enum Taken {
     Mine(Outcome),
 }
 
+/// What becomes of a secret, whatever was taken before.
+pub(super) enum Standing {
+    /// It is not one of this set, or it is not kept.
+    NotMine,
+    /// It is one, with a signature that nobody of the set made.
+    Refused,
+    /// It is kept.
+    At(Place),
+}
+
 impl Collection {
     /// `None` if nothing in the set would recognise a secret.
     pub(super) fn new(set: &RecoverySet) -> Option<Self> {
@@ -119,9 +129,10 @@ impl Collection {
             Recognition::Signature => {
                 let signers = self.signers(upload);
                 let used = |key: &usize| self.accepted.iter().any(|accepted| accepted.slot == *key);
-                let Some(slot) = signers.iter().find(|key| !used(key)).or(signers.first()).copied() else {
-                    return Ok(Taken::NotMine);
-                };
+                // Without a free key, the oldest secret goes.
+                let oldest = || self.accepted.iter().rev().map(|old| old.slot).find(|slot| signers.contains(slot));
+                let free = signers.iter().find(|key| !used(key)).copied();
+                let Some(slot) = free.or_else(oldest) else { return Ok(Taken::NotMine) };
                 let same = |old: &Accepted| bool::from(old.secret.as_slice().ct_eq(upload.secret.as_slice()));
                 let known = self.accepted.iter().any(|old| signers.contains(&old.slot) && same(old));
                 if !known {
@@ -129,6 +140,29 @@ impl Collection {
                     self.remember(slot, upload, &[slot]);
                 }
                 self.after(!known, Some(slot), opens).map(Taken::Mine)
+            }
+        }
+    }
+
+    /// Where a secret stands; see [`super::Ceremony::place`]. `number` tells this set from the others of its header.
+    pub(super) fn place(&self, number: u64, upload: &Upload) -> Standing {
+        let number = number.to_be_bytes();
+        let key = digest(&[b"upload", &upload.secret, &upload.signature]);
+        match self.recognition {
+            Recognition::Hash => {
+                let Some(slot) = self.find(&upload.secret) else { return Standing::NotMine };
+                if self.keys.is_some() && self.signers(upload).is_empty() {
+                    return Standing::Refused;
+                }
+                let slot = u64::try_from(slot).unwrap_or(u64::MAX).to_be_bytes();
+                Standing::At(Place { class: digest(&[b"hash", &number, &slot]), key, most: MAX_SIGNATURES })
+            }
+            Recognition::Opening => Standing::NotMine,
+            Recognition::Signature => {
+                let signers = self.signers(upload);
+                let Some(first) = signers.first() else { return Standing::NotMine };
+                let first = u64::try_from(*first).unwrap_or(u64::MAX).to_be_bytes();
+                Standing::At(Place { class: digest(&[b"key", &number, &first]), key, most: signers.len() })
             }
         }
     }

@@ -19,12 +19,12 @@
 
 use zeroize::Zeroizing;
 
-use crate::{RecoveryError, RecoveryRoot, RecoverySet};
+use crate::{Place, RecoveryError, RecoveryRoot, RecoverySet};
 
 mod collection;
 mod search;
 
-use collection::{Collection, Recognition, Taken};
+use collection::{Collection, Recognition, Standing, Taken};
 use search::Search;
 
 /// Longer than any signature of the keys we take (8192 bits); bounds what an upload can make us keep.
@@ -117,6 +117,24 @@ impl Ceremony {
         ))
     }
 
+    /// Where an upload stands among those that are kept, if it is one of them. It does not depend on what was taken
+    /// before. `None` also where a secret alone completes the root, for then nothing is kept.
+    #[must_use]
+    pub fn place(&self, upload: &Upload) -> Option<Place> {
+        if !is_plain_secret(upload.secret.len()) || upload.signature.len() > MAX_SIGNATURE {
+            return None;
+        }
+        if self.collections.is_empty() {
+            return Some(search::place(upload));
+        }
+        let mut places =
+            self.collections.iter().zip(0u64..).map(|(collection, number)| collection.place(number, upload));
+        places.find(|place| !matches!(place, Standing::NotMine)).and_then(|place| match place {
+            Standing::At(place) => Some(place),
+            Standing::NotMine | Standing::Refused => None,
+        })
+    }
+
     /// Progress by name: (party or "unknown", accepted). Where keys are known, a party counts as soon as a secret
     /// signed with its key is accepted.
     #[must_use]
@@ -129,6 +147,18 @@ impl Ceremony {
     pub fn remaining(&self) -> usize {
         self.collections.iter().map(Collection::remaining).min().unwrap_or(1)
     }
+}
+
+/// A name for what parts say together.
+fn digest(parts: &[&[u8]]) -> [u8; 32] {
+    let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+    for part in parts {
+        context.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes());
+        context.update(part);
+    }
+    let mut name = [0; 32];
+    name.copy_from_slice(context.finish().as_ref());
+    name
 }
 
 fn refuse<T>(reason: String) -> Result<T, RecoveryError> {

@@ -14,8 +14,8 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::collection::combine_secrets;
-use super::{Outcome, Upload};
-use crate::RecoveryRoot;
+use super::{Outcome, Upload, digest};
+use crate::{Place, RecoveryRoot};
 
 /// Secrets kept of each length.
 const WINDOW: usize = 16;
@@ -52,6 +52,12 @@ impl Search {
         }
         Outcome::Accepted { remaining: 1, party: None }
     }
+}
+
+/// Everything has a place here; a secret is kept once.
+pub(super) fn place(upload: &Upload) -> Place {
+    let length = u64::try_from(upload.secret.len()).unwrap_or(u64::MAX).to_be_bytes();
+    Place { class: digest(&[b"length", &length]), key: digest(&[b"secret", &upload.secret]), most: WINDOW }
 }
 
 /// All subsets of `0..count` with `size` elements that hold 0, those of small numbers first.

@@ -3,6 +3,7 @@
 //! engine, [`write`] for what is sent, [`look`] for what is read, [`upkeep`] for the time between.
 
 mod backend;
+mod changed;
 mod commit;
 mod config;
 #[cfg(any(test, feature = "testing"))]
@@ -29,6 +30,7 @@ mod waiting;
 mod write;
 
 pub(crate) use backend::ClusterBackend;
+pub use changed::Changed;
 pub use config::{ClusterConfig, ClusterTuning, SealIdentity};
 pub(crate) use handle::Desk;
 pub use handle::{Cluster, DecisionError};

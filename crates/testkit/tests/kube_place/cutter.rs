@@ -54,16 +54,23 @@ impl Cutter {
         Self { port, shared }
     }
 
+    #[allow(dead_code, reason = "in Kubernetes it is in the kubeconfig")]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     pub fn set(&self, mode: Mode) {
         *self.shared.mode.lock().unwrap() = mode;
         self.shared.changed.notify_all();
     }
 
+    #[allow(dead_code, reason = "not counted for etcd")]
     pub fn connections(&self) -> usize {
         self.shared.connections.load(Ordering::SeqCst)
     }
 
     /// A kubeconfig that goes through here.
+    #[allow(dead_code, reason = "etcd has none")]
     pub fn kubeconfig(&self, of: &Path, folder: &Path) -> PathBuf {
         let text = std::fs::read_to_string(of).unwrap();
         let (before, after) = text.split_once("https://127.0.0.1:").unwrap();
@@ -79,27 +86,36 @@ impl Shared {
         let mut buffer = [0; 65536];
         loop {
             let read = from.read(&mut buffer).unwrap_or_default();
-            if !self.lets_pass(is_request) {
-                let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
-                return;
+            let mode = *self.mode.lock().unwrap();
+            match (mode, is_request) {
+                (Mode::LoseRequest, true) | (Mode::LoseAnswer, false) => break,
+                (Mode::HoldRequest, true) => {
+                    self.hold(from, to, buffer[..read].to_vec());
+                    return;
+                }
+                _ => {}
             }
             if read == 0 || to.write_all(&buffer[..read]).is_err() {
                 let _ = to.shutdown(Shutdown::Write);
                 return;
             }
         }
+        let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
     }
 
-    fn lets_pass(&self, is_request: bool) -> bool {
-        let mode = self.mode.lock().unwrap();
-        match (*mode, is_request) {
-            (Mode::LoseRequest, true) | (Mode::LoseAnswer, false) => false,
-            (Mode::HoldRequest, true) => {
-                let limit = Duration::from_secs(120);
-                drop(self.changed.wait_timeout_while(mode, limit, |mode| *mode == Mode::HoldRequest).unwrap());
-                true
-            }
-            _ => true,
+    /// The request lands when the wire is open again. Whatever its client does meanwhile does not: servers drop the
+    /// requests of clients whose farewell they hear.
+    fn hold(&self, mut from: TcpStream, mut to: TcpStream, mut request: Vec<u8>) {
+        from.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+        let mut buffer = [0; 65536];
+        while let Ok(read @ 1..) = from.read(&mut buffer) {
+            request.extend_from_slice(&buffer[..read]);
         }
+        let mode = self.mode.lock().unwrap();
+        let limit = Duration::from_secs(120);
+        drop(self.changed.wait_timeout_while(mode, limit, |mode| *mode == Mode::HoldRequest).unwrap());
+        let _ = to.write_all(&request);
+        std::thread::sleep(Duration::from_secs(10));
+        let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
     }
 }

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use marblerun_kubernetes::{Changed, Kubernetes};
-use marblerun_store::cluster::SharedPlace as _;
+use marblerun_kubernetes::Kubernetes;
 use marblerun_store::cluster::conformance::content;
+use marblerun_store::cluster::{Changed, SharedPlace as _};
 use marblerun_testkit::kube::{ControlPlane, Role};
 use serde_json::json;
 

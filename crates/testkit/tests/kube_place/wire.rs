@@ -104,7 +104,7 @@ fn a_write_that_lands_late_is_in_doubt_and_meets_what_there_is_then() {
 
 #[test]
 fn silence_is_waited_for_no_longer_than_five_seconds_by_readers() {
-    let Wired { cutter, mut place, .. } = wired();
+    let Wired { lab: _lab, cutter, mut place, .. } = wired();
     assert_eq!(place.read(), Ok(None));
     cutter.set(Mode::HoldRequest);
     let start = Instant::now();

@@ -34,7 +34,8 @@ fn raw(manifest: &Value) -> Bytes {
 fn running() -> Arc<State> {
     let clock = Clock::system();
     let state = crate::start::temporary_state(Phase::AcceptingManifest, "localhost", &clock).unwrap();
-    let prepared = set_manifest::prepare(&state, raw(&manifest()), "anyone", clock.now()).unwrap();
+    let prepared =
+        set_manifest::prepare(&state, Arc::clone(state.authority()), raw(&manifest()), "anyone", clock.now()).unwrap();
     let mut draft = Draft::new(&Arc::new(state));
     set_manifest::commit(&mut draft, &prepared).unwrap();
     Arc::new(draft.into_parts().0)

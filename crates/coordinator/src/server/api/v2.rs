@@ -46,7 +46,8 @@ pub(super) async fn quote(call: Call<()>) -> Result {
 
 pub(super) async fn recover(call: Call<()>) -> Result {
     let request = requests::recover(&call.body)?;
-    let answer = call.coordinator().recover(request.secret, request.signature).await?;
+    let force = query::values(&call.query, "force").into_iter().any(|value| value == "true");
+    let answer = call.coordinator().recover_beside_others(request.secret, request.signature, force).await?;
     let remaining = i64::try_from(answer.remaining).unwrap_or(i64::MAX);
     Ok(envelope::success(&v2::Recover { remaining, message: answer.message }))
 }

@@ -94,6 +94,7 @@ impl Dialect {
             (ErrorKind::Unauthorized, _) => StatusCode::UNAUTHORIZED,
             (ErrorKind::Forbidden, _) => StatusCode::FORBIDDEN,
             (ErrorKind::NotFound, _) => StatusCode::NOT_FOUND,
+            (ErrorKind::Conflict, _) => StatusCode::CONFLICT,
             (ErrorKind::TooLarge, _) => StatusCode::PAYLOAD_TOO_LARGE,
             (ErrorKind::Unavailable, _) => StatusCode::SERVICE_UNAVAILABLE,
             (ErrorKind::Refused | ErrorKind::Internal, Self::V1 { refused, .. }) => refused,

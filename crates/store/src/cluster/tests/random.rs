@@ -93,6 +93,18 @@ impl Run {
         gossip(&mut all);
     }
 
+    /// Whether somebody else has the newest state and a key of it: who holds the only key is not killed, for then the
+    /// recovery keys are needed, as they should be.
+    fn another_holds_it(&mut self, who: usize) -> bool {
+        let others =
+            self.instances.iter_mut().enumerate().filter(|(at, _)| *at != who).filter_map(|(_, it)| it.as_mut());
+        let mut holds = false;
+        for other in others {
+            holds |= other.validate().is_ok() && other.is_serving() && !other.view().keks.is_empty();
+        }
+        holds
+    }
+
     fn restart(&mut self, who: usize, host: usize) {
         self.instances[who] = None;
         let name = format!("i{who}-{}", self.boots);
@@ -136,15 +148,13 @@ impl Run {
                 }
             }
             Step::Gossip => self.gossip(),
-            // One at least lives, so that keys lost in the place are not lost.
-            Step::Kill(who) if self.instances.iter().flatten().filter(|other| other.is_serving()).count() > 1 => {
-                self.instances[who] = None;
+            Step::Kill(who) => {
+                if self.another_holds_it(who) {
+                    self.instances[who] = None;
+                }
             }
-            Step::Kill(_) => {}
             Step::Restart(who, host) => {
-                let others =
-                    |at: usize, other: &Option<Instance>| at != who && other.as_ref().is_some_and(Instance::is_serving);
-                if self.instances.iter().enumerate().any(|(at, other)| others(at, other)) {
+                if self.another_holds_it(who) {
                     self.restart(who, host);
                 }
             }

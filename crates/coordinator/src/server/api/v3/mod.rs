@@ -60,7 +60,8 @@ pub(super) async fn status(call: Call<()>) -> Result {
     let store = coordinator.store_status();
     let shared = coordinator.cluster_view();
     let (code, message) = coordinator.status();
-    let root = sha256(&state.authority().root_certificate);
+    let authority = coordinator.authority();
+    let root = sha256(&authority.root_certificate);
     // After a change of manifest its checks run once more, templates and all.
     let asked = coordinator.clone();
     let warnings = off_thread(move || Ok(asked.warnings())).await?;

@@ -1,0 +1,143 @@
+//! Peers: one Coordinator is about to share keys with another of the same deployment. What it asks of the other is
+//! what it is itself. Whoever *gives* asks for a version that is not older than his own; whoever *receives* accepts
+//! older givers down to a limit, so that a rolling upgrade finds somebody to ask (cluster protocol, section 6).
+
+use crate::{PeerIdentity, TcbStatus, Tee};
+
+/// What a Coordinator asks of its peers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerPolicy {
+    /// Who it is itself, now.
+    pub own: PeerIdentity,
+    /// Sealing is bound to the product, and a manifest says so: any build of it will do. Otherwise only the same one.
+    pub any_measurement: bool,
+    /// The oldest version to take keys from; `None`: the one before its own.
+    pub least_giver: Option<u64>,
+}
+
+/// Why a peer will not do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PeerRefusal {
+    /// Other hardware, or simulation where there is hardware.
+    #[error("the peer runs in {got}, this Coordinator in {own}")]
+    Tee {
+        /// This Coordinator's.
+        own: Tee,
+        /// The peer's.
+        got: Tee,
+    },
+    /// One of the two can be read from outside.
+    #[error("one of the two Coordinators is a debug build, and the other is not (peer: {got})")]
+    Debug {
+        /// The peer's flag.
+        got: bool,
+    },
+    /// Somebody else's program.
+    #[error("the peer has SignerID {got}, this Coordinator has {own}")]
+    Signer {
+        /// This Coordinator's.
+        own: String,
+        /// The peer's.
+        got: String,
+    },
+    /// Another program of the signer.
+    #[error("the peer has ProductID {got}, this Coordinator has {own}")]
+    Product {
+        /// This Coordinator's.
+        own: u64,
+        /// The peer's.
+        got: u64,
+    },
+    /// Another build, where sealing is bound to one.
+    #[error(
+        "the peer has UniqueID {got}, this Coordinator has {own}; they must be equal unless a manifest with seal mode \
+         ProductKey is in force"
+    )]
+    Measurement {
+        /// This Coordinator's.
+        own: String,
+        /// The peer's.
+        got: String,
+    },
+    /// Its platform is not up to date, and not in the same way as this one.
+    #[error("the peer's platform has TCB status {got}, this Coordinator's has {own}; UpToDate or the same is accepted")]
+    TcbStatus {
+        /// This Coordinator's.
+        own: TcbStatus,
+        /// The peer's.
+        got: TcbStatus,
+    },
+    /// Too old to get keys.
+    #[error("the peer has SecurityVersion {got}; secrets are given to versions from {least} on only")]
+    ReceiverTooOld {
+        /// The oldest that would do.
+        least: u64,
+        /// The peer's.
+        got: u64,
+    },
+    /// Too old to be believed.
+    #[error(
+        "the peer has SecurityVersion {got}; keys are taken of versions from {least} on only (MARBLERUN_PEER_MIN_SVN)"
+    )]
+    GiverTooOld {
+        /// The oldest that would do.
+        least: u64,
+        /// The peer's.
+        got: u64,
+    },
+}
+
+impl PeerPolicy {
+    /// Whether the peer belongs to the same deployment as far as evidence tells: what both sides ask for.
+    ///
+    /// # Errors
+    /// The first thing that does not fit.
+    pub fn accepts(&self, peer: &PeerIdentity) -> Result<(), PeerRefusal> {
+        let (own, got) = (&self.own.claims, &peer.claims);
+        if self.own.tee != peer.tee {
+            return Err(PeerRefusal::Tee { own: self.own.tee, got: peer.tee });
+        }
+        if own.debug != got.debug {
+            return Err(PeerRefusal::Debug { got: got.debug });
+        }
+        if own.signer_id != got.signer_id {
+            let [own, got] = [own.signer_id, got.signer_id].map(hex::encode);
+            return Err(PeerRefusal::Signer { own, got });
+        }
+        if own.product_id != got.product_id {
+            return Err(PeerRefusal::Product { own: own.product_id, got: got.product_id });
+        }
+        if !self.any_measurement && own.unique_id != got.unique_id {
+            let [own, got] = [own.unique_id, got.unique_id].map(hex::encode);
+            return Err(PeerRefusal::Measurement { own, got });
+        }
+        if got.tcb_status != TcbStatus::UpToDate && got.tcb_status != own.tcb_status {
+            return Err(PeerRefusal::TcbStatus { own: own.tcb_status, got: got.tcb_status });
+        }
+        Ok(())
+    }
+
+    /// Whether this Coordinator gives secrets to the peer.
+    ///
+    /// # Errors
+    /// The first thing that does not fit.
+    pub fn accepts_receiver(&self, peer: &PeerIdentity) -> Result<(), PeerRefusal> {
+        self.accepts(peer)?;
+        let (least, got) = (self.own.claims.security_version, peer.claims.security_version);
+        if got < least { Err(PeerRefusal::ReceiverTooOld { least, got }) } else { Ok(()) }
+    }
+
+    /// Whether this Coordinator takes secrets from the peer.
+    ///
+    /// # Errors
+    /// The first thing that does not fit.
+    pub fn accepts_giver(&self, peer: &PeerIdentity) -> Result<(), PeerRefusal> {
+        self.accepts(peer)?;
+        let least = self.least_giver.unwrap_or(self.own.claims.security_version.saturating_sub(1));
+        let got = peer.claims.security_version;
+        if got < least { Err(PeerRefusal::GiverTooOld { least, got }) } else { Ok(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

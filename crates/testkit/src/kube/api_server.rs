@@ -42,6 +42,10 @@ impl ApiServer {
         }
     }
 
+    pub fn is_stopped(&self) -> bool {
+        self.stopped.lock().unwrap_or_else(PoisonError::into_inner).args.is_some()
+    }
+
     pub fn stop(&self) -> Result<()> {
         let mut stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
         ensure!(stopped.args.is_none(), "the API server is stopped already");

@@ -1,9 +1,10 @@
-//! Developer tasks: `cargo xtask test`, `demo`, `kube`, `bench`, `docs`, `check`.
+//! Developer tasks: `cargo xtask test`, `demo`, `kube`, `bench`, `docs`, `check`, `fuzz`, `dist`.
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "bench")]
 mod bench;
 mod compatibility;
+mod dist;
 mod kube;
 
 use std::path::{Path, PathBuf};
@@ -52,6 +53,8 @@ enum Task {
         /// Only this target
         target: Option<String>,
     },
+    /// Make what is given out: tar archive, Debian package, container images, checksums
+    Dist(dist::Options),
 }
 
 fn main() -> Result<()> {
@@ -63,6 +66,7 @@ fn main() -> Result<()> {
         Task::Docs => docs(),
         Task::Check => check(),
         Task::Fuzz { seconds, target } => fuzz(seconds, target),
+        Task::Dist(options) => dist::run(&options),
     }
 }
 
@@ -110,8 +114,13 @@ fn test(args: &[String]) -> Result<()> {
 }
 
 /// Programs that tests use, and the Debian packages they are in.
-const TEST_TOOLS: [(&str, &str); 4] =
-    [("softhsm2-util", "softhsm2"), ("pkcs11-tool", "opensc"), ("openssl", "openssl"), ("script", "bsdutils")];
+const TEST_TOOLS: [(&str, &str); 5] = [
+    ("softhsm2-util", "softhsm2"),
+    ("pkcs11-tool", "opensc"),
+    ("openssl", "openssl"),
+    ("script", "bsdutils"),
+    ("strip", "binutils"),
+];
 
 /// Tests do not skip what they lack a tool for; as root, missing ones are installed.
 fn install_test_tools() -> Result<()> {
@@ -166,7 +175,7 @@ fn bench(seconds: u64, clients: usize) -> Result<()> {
 fn docs() -> Result<()> {
     let mut command = cargo();
     command.current_dir(root()?).args(["test", "--locked", "--quiet", "reference_page"]);
-    command.args(["--package", "marblerun-cli", "--package", "marblerun-coordinator"]);
+    command.args(["--package", "marblerun-cli", "--package", "marblerun-coordinator", "--package", "marblerun-marble"]);
     run(command.env("MARBLERUN_UPDATE_DOCS", "1"))?;
     // Of the tests in the testkit, only those of the chart make a page.
     let mut command = cargo();
@@ -186,7 +195,7 @@ fn check() -> Result<()> {
     here(Command::new(deny).args(["--locked", "check", "bans", "licenses", "sources"]))
 }
 
-const FUZZ_TARGETS: [&str; 10] = [
+const FUZZ_TARGETS: [&str; 11] = [
     "manifest",
     "yaml",
     "template",
@@ -197,6 +206,7 @@ const FUZZ_TARGETS: [&str; 10] = [
     "share",
     "evidence",
     "peer_evidence",
+    "admission",
 ];
 
 fn fuzz(seconds: u64, target: Option<String>) -> Result<()> {

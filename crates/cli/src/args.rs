@@ -3,6 +3,7 @@
 mod access;
 mod cluster;
 mod context;
+mod kubernetes;
 mod recover;
 mod sealed;
 mod secret;
@@ -17,6 +18,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 pub use access::{AccessCommand, ExplainArgs};
 pub use cluster::{ClusterCommand, KekCommand, RestoreCommand};
 pub use context::{AddContext, ContextCommand};
+pub use kubernetes::{CheckArgs, ClusterArgs, DryRun, InstallArgs, UninstallArgs};
 pub use recover::{RecoverArgs, RecoverWithSignatureArgs, RecoverWithSignatureCommand, RecoveryKey, TokenKey};
 pub use sealed::{AtHand, AuditCommand, AuditKeys, BackupCommand, ExportFormat, OpenArgs, StateCommand};
 pub use secret::{Encoding, SecretArgs, SecretCommand, SecretField};
@@ -157,6 +159,28 @@ pub struct ClientCert {
 /// Commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Install MarbleRun in a Kubernetes cluster, or change an installation
+    ///
+    /// Running it again changes only what differs, and never the state. Values and objects are those of the Helm chart.
+    Install(Box<InstallArgs>),
+    /// Remove MarbleRun from a Kubernetes cluster. The state stays
+    Uninstall(UninstallArgs),
+    /// Tell whether MarbleRun is ready in a Kubernetes cluster, and wait for it
+    Check(CheckArgs),
+    /// Tell what the nodes of a Kubernetes cluster can protect with
+    Precheck {
+        /// Which cluster.
+        #[command(flatten)]
+        cluster: ClusterArgs,
+    },
+    /// Find what is wrong with an installation in a Kubernetes cluster, and what to do about it
+    ///
+    /// Fails if something is. Changes nothing.
+    Doctor {
+        /// Which cluster.
+        #[command(flatten)]
+        cluster: ClusterArgs,
+    },
     /// Set, read, verify the manifest
     #[command(subcommand, arg_required_else_help = true)]
     Manifest(ManifestCommand),

@@ -8,6 +8,19 @@ use crate::args::Cli;
 /// Command (without `marblerun`), and what to type.
 const EXAMPLES: &[(&str, &[&str])] = &[
     (
+        "install",
+        &[
+            "marblerun install --repository registry.example/marblerun --distributed-deployment --replicas 3",
+            "marblerun install --repository registry.example/marblerun --simulation",
+            "marblerun install --values values.yaml --dry-run",
+            "marblerun install --values values.yaml --dry-run=client --output yaml > marblerun.yaml",
+        ],
+    ),
+    ("uninstall", &["marblerun uninstall", "marblerun uninstall --delete-state --yes"]),
+    ("check", &["marblerun check --timeout 300"]),
+    ("precheck", &["marblerun precheck --kube-context production"]),
+    ("doctor", &["marblerun doctor", "marblerun doctor --namespace marblerun --output json"]),
+    (
         "manifest set",
         &[
             "marblerun manifest set manifest.json coordinator.example:4433 --recoverydata recovery.json",
@@ -225,6 +238,17 @@ mod tests {
         let mut given: Vec<&str> = EXAMPLES.iter().map(|(path, _)| *path).collect();
         given.sort_unstable();
         assert_eq!(found, given);
+    }
+
+    #[test]
+    fn what_the_page_about_kubernetes_says_can_be_typed() {
+        let page = include_str!("../../../docs/src/how-to/install-kubernetes.md");
+        let lines: Vec<&str> = page.lines().filter(|line| line.starts_with("marblerun ")).collect();
+        assert!(lines.len() > 8, "{lines:?}");
+        for line in lines {
+            let parsed = command().try_get_matches_from(line.split(' '));
+            assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+        }
     }
 
     #[test]

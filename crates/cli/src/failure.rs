@@ -1,6 +1,8 @@
 //! Kinds of failure, for scripts: with `--exit-code` each has an exit code of its own.
 
 use marblerun_client::{ClientError, EraConfigError, NoAnswer};
+use marblerun_install::values::ValuesError;
+use marblerun_kubernetes::config::ConfigError;
 use serde::Serialize;
 
 use crate::identity::FlagError;
@@ -43,10 +45,10 @@ impl Kind {
     pub fn meaning(self) -> &'static str {
         match self {
             Self::Other => "anything else",
-            Self::Trust => "the Coordinator could not prove who it is, or is not the one expected",
+            Self::Trust => "the Coordinator or API server could not prove who it is, or is not the one expected",
             Self::Unreachable => "no answer",
             Self::Denied => "the user may not do this",
-            Self::Conflict => "the Coordinator is in another state than this needs",
+            Self::Conflict => "the Coordinator or the cluster is in another state than this needs",
             Self::Usage => "the command line is wrong",
         }
     }
@@ -65,6 +67,12 @@ impl Kind {
             }
             if let Some(client) = cause.downcast_ref::<ClientError>() {
                 return Self::of_client(client);
+            }
+            if let Some(cluster) = cause.downcast_ref::<ClusterFailure>() {
+                return cluster.kind();
+            }
+            if cause.is::<ConfigError>() || cause.is::<ValuesError>() {
+                return Self::Usage;
             }
         }
         Self::Other
@@ -134,6 +142,51 @@ impl Failure {
     /// The Coordinator is in another state than this needs.
     pub fn conflict(text: impl Into<String>) -> anyhow::Error {
         Self { kind: Kind::Conflict, text: text.into() }.into()
+    }
+}
+
+/// What the API server of a cluster said, or that it said nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ClusterFailure {
+    /// No answer.
+    #[error("the API server of the cluster does not answer: {0}")]
+    Unreachable(String),
+    /// An answer from somebody else.
+    #[error("the API server is not the one that the kubeconfig trusts: {0}")]
+    Untrusted(String),
+    /// The kubeconfig's credentials cannot be had.
+    #[error("the credentials of the kubeconfig cannot be used: {0}")]
+    Credentials(String),
+    /// The user is unknown, or may not do that.
+    #[error("the cluster does not allow this: {0}")]
+    Denied(String),
+    /// The object is in another state.
+    #[error("the API server refuses: {0}")]
+    Conflict(String),
+    /// Any other refusal.
+    #[error("the API server refuses: {0}")]
+    Refused(String),
+}
+
+impl ClusterFailure {
+    /// Of an answer.
+    pub fn of_status(status: &kube::core::Status) -> Self {
+        let text = if status.message.is_empty() { status.reason.clone() } else { status.message.clone() };
+        match status.code {
+            401 | 403 => Self::Denied(text),
+            409 => Self::Conflict(text),
+            _ => Self::Refused(text),
+        }
+    }
+
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Unreachable(_) => Kind::Unreachable,
+            Self::Untrusted(_) => Kind::Trust,
+            Self::Credentials(_) | Self::Denied(_) => Kind::Denied,
+            Self::Conflict(_) => Kind::Conflict,
+            Self::Refused(_) => Kind::Other,
+        }
     }
 }
 

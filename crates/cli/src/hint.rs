@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use marblerun_client::{AttestError, ClientError, NoAnswer, Refusal};
 
+use crate::failure::ClusterFailure;
 use crate::identity::FlagError;
 
 /// What the Coordinator says where a request does not fit its state.
@@ -13,6 +14,9 @@ const WRONG_STATE: [&str; 2] = ["server is not in expected state", "requested va
 pub fn hint(error: &anyhow::Error, cache_of: impl Fn(&str) -> Option<PathBuf>) -> Option<String> {
     if let Some(flags) = error.chain().find_map(|cause| cause.downcast_ref::<FlagError>()) {
         return Some(flags.hint.to_owned());
+    }
+    if let Some(cluster) = error.chain().find_map(|cause| cause.downcast_ref::<ClusterFailure>()) {
+        return of_cluster(cluster).map(str::to_owned);
     }
     match error.chain().find_map(|cause| cause.downcast_ref::<ClientError>())? {
         ClientError::Transport { why: NoAnswer::Untrusted, url, .. } => {
@@ -29,6 +33,19 @@ pub fn hint(error: &anyhow::Error, cache_of: impl Fn(&str) -> Option<PathBuf>) -
             Some(after_wrong_state(refusal).to_owned())
         }
         _ => None,
+    }
+}
+
+fn of_cluster(failure: &ClusterFailure) -> Option<&'static str> {
+    match failure {
+        ClusterFailure::Unreachable(_) => {
+            Some("is this the right cluster? 'kubectl config current-context' tells; --kube-context chooses another.")
+        }
+        ClusterFailure::Untrusted(_) => Some("the kubeconfig is of another cluster, or older than the cluster's CA."),
+        ClusterFailure::Credentials(_) | ClusterFailure::Denied(_) => {
+            Some("'marblerun doctor' tells which rights are needed and missing.")
+        }
+        ClusterFailure::Conflict(_) | ClusterFailure::Refused(_) => None,
     }
 }
 

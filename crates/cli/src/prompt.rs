@@ -31,6 +31,16 @@ pub async fn confirm(global: &Global, question: &str) -> Result<Consent> {
     if is_yes(&answer) { Ok(Consent::Given) } else { bail!("not confirmed; nothing was done") }
 }
 
+/// Asks for a word. `None` if there is nobody to ask.
+pub async fn ask_word(question: &str) -> Result<Option<String>> {
+    if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
+        return Ok(None);
+    }
+    let question = format!("\r{question} ");
+    let answer = tokio::task::spawn_blocking(move || ask(&question)).await.context("reading the answer")??;
+    Ok(Some(answer.trim().to_owned()).filter(|word| !word.is_empty()))
+}
+
 fn ask(question: &str) -> Result<String> {
     let _terminal = output::hold_terminal();
     let mut stderr = std::io::stderr().lock();

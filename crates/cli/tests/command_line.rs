@@ -11,6 +11,8 @@ fn marblerun(args: &[&str]) -> Output {
         .args(args)
         .env("HOME", home.path())
         .env_remove("XDG_CONFIG_HOME")
+        .env_remove("KUBECONFIG")
+        .env_remove("KUBERNETES_SERVICE_HOST")
         .output()
         .unwrap()
 }
@@ -107,6 +109,14 @@ fn with_json_every_failure_is_exactly_one_document_on_stdout() {
         &["state", "inspect", &missing, "--sealed-key", "-o", "json"],
         &["state", "export", &junk, "--to", "upstream", "-o", "json"],
         &["state", "export", &junk, "--to", "elsewhere", "-o", "json"],
+        &["install", "-o", "json"],
+        &["install", "--repository", "r.example/m", "-o", "json"],
+        &["install", "--dry-run=client", "-o", "json"],
+        &["install", "--dry-run=nobody", "-o", "json"],
+        &["uninstall", "-o", "json"],
+        &["check", "--kubeconfig", &junk, "-o", "json"],
+        &["precheck", "--kubeconfig", &missing, "-o", "json"],
+        &["doctor", "-o", "json"],
     ] {
         let output = marblerun(args);
         assert_eq!(output.status.code(), Some(1), "{args:?}");

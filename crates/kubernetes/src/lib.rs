@@ -10,6 +10,7 @@ mod access;
 mod archives;
 mod beside;
 mod caller;
+pub mod config;
 mod connection;
 mod discovery;
 mod entries;

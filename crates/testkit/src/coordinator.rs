@@ -1,6 +1,7 @@
 //! A Coordinator process.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -41,6 +42,7 @@ pub struct CoordinatorBuilder {
     seal_dir: PathBuf,
     env: BTreeMap<String, String>,
     args: Vec<String>,
+    command: Vec<OsString>,
     client_port: Option<u16>,
     mesh_port: Option<u16>,
     prometheus: bool,
@@ -58,6 +60,13 @@ impl CoordinatorBuilder {
     #[must_use]
     pub fn arg(mut self, arg: &str) -> Self {
         self.args.push(arg.to_owned());
+        self
+    }
+
+    /// Starts this command in place of the program that was built; it must become a Coordinator.
+    #[must_use]
+    pub fn command(mut self, command: Vec<OsString>) -> Self {
+        self.command = command;
         self
     }
 
@@ -99,7 +108,14 @@ impl CoordinatorBuilder {
         std::fs::create_dir_all(&self.seal_dir)?;
         let log_path = self.seal_dir.with_extension(format!("log-{}", client_addr.port()));
         let log = File::options().create(true).append(true).open(&log_path)?;
-        let mut command = Command::new(binary("marblerun-coordinator"));
+        let mut command = match self.command.split_first() {
+            Some((program, arguments)) => {
+                let mut command = Command::new(program);
+                command.args(arguments);
+                command
+            }
+            None => Command::new(binary("marblerun-coordinator")),
+        };
         command
             .args(&self.args)
             .env_clear()

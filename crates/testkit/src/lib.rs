@@ -2,9 +2,11 @@
 //! plays users and Marbles against them, and cleans up.
 #![forbid(unsafe_code)]
 
+pub mod chaos;
 mod coordinator;
 pub mod fixtures;
 pub mod kube;
+pub mod linearizable;
 pub mod load;
 mod marble;
 mod reaper;

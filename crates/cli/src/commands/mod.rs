@@ -7,6 +7,7 @@ mod certificate;
 mod cluster;
 mod context;
 mod demo;
+mod kubernetes;
 mod manifest;
 mod package_info;
 mod recover;
@@ -26,9 +27,15 @@ use crate::output::{Busy, Output};
 
 /// Runs one command.
 pub async fn run(global: &Global, output: &Output<'_>, command: Command) -> Result<()> {
-    // The demo tells what it does by itself.
-    let _busy = (!matches!(command, Command::Demo(_))).then(Busy::start);
+    // These tell what they do by themselves.
+    let tells = matches!(command, Command::Demo(_) | Command::Install(_) | Command::Check(_));
+    let _busy = (!tells).then(Busy::start);
     match command {
+        Command::Install(args) => kubernetes::install(global, output, &args).await,
+        Command::Uninstall(args) => kubernetes::uninstall(global, output, &args).await,
+        Command::Check(args) => kubernetes::check(global, output, &args).await,
+        Command::Precheck { cluster } => kubernetes::precheck(output, &cluster).await,
+        Command::Doctor { cluster } => kubernetes::doctor(global, output, &cluster).await,
         Command::Manifest(command) => manifest::run(global, output, command).await,
         Command::Certificate(command) => certificate::run(global, output, command).await,
         Command::Secret(args) => secret::run(global, output, args).await,

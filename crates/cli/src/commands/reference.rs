@@ -64,6 +64,8 @@ What a flag or argument says comes first, then the environment, then the context
 | `MARBLERUN_CONTEXT` | context to use, as `--context` |
 | `MARBLERUN_ENDPOINT` | address of the Coordinator where a command line names none |
 | `MARBLERUN_CERT`, `MARBLERUN_KEY` | files of the user's certificate and key, as `--cert` and `--key` |
+| `KUBECONFIG` | kubeconfig files, separated by `:`, of the commands over a cluster (`install`, `uninstall`, `check`, `precheck`, `doctor`) |
+| `HTTPS_PROXY`, `NO_PROXY` | the way to the API server of a cluster |
 | `XDG_CONFIG_HOME`, `HOME` | where contexts and certificates are kept: `$XDG_CONFIG_HOME/marblerun`, else `$HOME/.config/marblerun` |
 | `NO_COLOR`, `TERM=dumb` | no colours, also on a terminal |
 ";
@@ -76,6 +78,7 @@ const EXIT_CODES: &str = "\n## Exit codes\n
 
 const STATUS_CODES: &str = "\n`kind` stands in the error document of `--output json` in any case.\n
 `status --exit-code` ends with 0 if Marbles are accepted, 3 in recovery mode, 4 if a manifest is awaited, and 5 in any other state.
+`check --exit-code` ends with 3 if nothing is installed.
 `access explain --exit-code` ends with 12 if nobody may do what was asked.
 ";
 
@@ -94,13 +97,15 @@ fn describe(text: &mut String, command: &Command, parent: &str) -> Result<()> {
     }
     // Options of the whole program stand at the end of the page; those of a group, at the group.
     let everywhere = Cli::command();
-    let everywhere: Vec<_> = everywhere.get_arguments().map(clap::Arg::get_id).collect();
+    // One with another meaning here is told here.
+    let is_everywhere = |argument: &clap::Arg| {
+        let same = |global: &clap::Arg| global.get_id() == argument.get_id() && told(global) == told(argument);
+        everywhere.get_arguments().any(same)
+    };
     let of_group = !children.is_empty();
     options(
         text,
-        command
-            .get_arguments()
-            .filter(|argument| !everywhere.contains(&argument.get_id()) && (of_group || !argument.is_global_set())),
+        command.get_arguments().filter(|argument| !is_everywhere(argument) && (of_group || !argument.is_global_set())),
     )?;
     if let Some(examples) = command.get_after_help() {
         let lines = examples.to_string().replace("Examples:\n", "").replace("\n  ", "\n");
@@ -112,10 +117,14 @@ fn describe(text: &mut String, command: &Command, parent: &str) -> Result<()> {
     Ok(())
 }
 
+fn told(argument: &clap::Arg) -> String {
+    argument.get_help().map(ToString::to_string).unwrap_or_default()
+}
+
 fn options<'a>(text: &mut String, arguments: impl Iterator<Item = &'a clap::Arg>) -> Result<()> {
     let mut rows = String::new();
     for argument in arguments.filter(|argument| !argument.is_hide_set() && argument.get_id() != "help") {
-        let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+        let help = told(argument);
         let defaults: Vec<_> = argument.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
         let default = match defaults.join(",") {
             value if value.is_empty() || value == "false" => String::new(),

@@ -212,3 +212,18 @@ async fn an_answer_that_must_hold_data_and_does_not_is_an_error() {
         assert!(matches!(error, Err(ClientError::Protocol { .. })), "{line}");
     }
 }
+
+#[tokio::test]
+async fn a_recovery_beside_a_coordinator_that_serves_is_asked_for_by_force() {
+    let serving = r#"{"status":"error","data":null,"message":"another one serves"}"#;
+    let recovered = r#"{"status":"success","data":{"remaining":0,"message":"Recovery successful."}}"#;
+    let script = Script::v2().answer("POST /api/v2/recover", 409, serving).answer(
+        "POST /api/v2/recover?force=true",
+        200,
+        recovered,
+    );
+    let fake = Fake::start(script).await;
+    let client = fake.client();
+    assert!(client.recover(b"secret", b"signature").await.unwrap_err().to_string().contains("another one serves"));
+    assert_eq!(client.recover_forced(b"secret", b"signature").await.unwrap().remaining, 0);
+}

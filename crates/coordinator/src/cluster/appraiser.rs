@@ -106,11 +106,20 @@ impl Appraiser {
             attestation.verify(&evidence, &binding, now)
         });
         let peer = verified.await.map_err(|_| AppraisalError::Fault)??;
-        self.policy().accepts(&peer)?;
+        self.meeting().accepts(&peer)?;
         Ok(peer)
     }
 
-    /// What is asked of peers now.
+    /// What is asked of a peer to talk to it, and to take a key encryption key of it. Who lacks the key cannot know
+    /// which builds the manifest allows; a new build could never get it if it asked its own kind alone. Whoever has
+    /// the key knows, and gives it to no other.
+    pub(super) fn meeting(&self) -> PeerPolicy {
+        let mut policy = self.policy();
+        policy.any_measurement |= !self.node.wanted_keks().is_empty();
+        policy
+    }
+
+    /// What is asked of a peer to give it secrets, and to take any other secret of it.
     pub(super) fn policy(&self) -> PeerPolicy {
         let own = self.own.load();
         PeerPolicy { own: own.1.clone(), any_measurement: self.node.seal_by_product(), least_giver: self.least_giver }

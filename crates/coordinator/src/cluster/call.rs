@@ -56,6 +56,16 @@ pub(super) struct Connection {
 }
 
 impl Connection {
+    /// The kept connection to an address, else a new one, which is kept.
+    pub(super) async fn to(inner: &Inner, address: &str) -> Result<Self, CallError> {
+        if let Some(connection) = inner.connection(address) {
+            return Ok(connection);
+        }
+        let connection = Self::open(inner, address).await?;
+        inner.keep(address, connection.clone());
+        Ok(connection)
+    }
+
     /// Connects, proves this process, appraises the other.
     pub(super) async fn open(inner: &Inner, address: &str) -> Result<Self, CallError> {
         let stream = TcpStream::connect(address).await.map_err(|error| match error.kind() {

@@ -8,6 +8,7 @@ use marblerun_store::cluster::PeerAnswer;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::call::Connection;
 use super::peers::{Inner, Peers};
 use crate::core::{Exchange, Others, Union};
 use crate::untrusted::for_log;
@@ -62,9 +63,8 @@ async fn exchange(inner: &Arc<Inner>, mine: Union) -> Vec<Union> {
 }
 
 async fn tell(inner: &Inner, address: &str, mine: &Union) -> Result<Union, String> {
-    let connection = inner.connection(address).ok_or("it has hung up")?;
+    let connection = Connection::to(inner, address).await.map_err(|error| error.to_string())?;
     let policy = inner.appraiser.policy();
-    policy.accepts(&connection.peer).map_err(|refusal| refusal.to_string())?;
     let bare = policy.accepts_receiver(&connection.peer).is_err().then(|| mine.without_secrets());
     let theirs = connection.ceremony(bare.as_ref().unwrap_or(mine)).await.map_err(|error| error.to_string())?;
     Ok(if policy.accepts_giver(&connection.peer).is_ok() { theirs } else { theirs.without_secrets() })

@@ -72,15 +72,8 @@ async fn ask_all(inner: &Arc<Inner>, wanted: &[KekId]) {
 }
 
 async fn ask(inner: &Inner, address: &str, wanted: &[KekId]) -> Result<Kek, CallError> {
-    let connection = match inner.connection(address) {
-        Some(connection) => connection,
-        None => {
-            let connection = Connection::open(inner, address).await?;
-            inner.keep(address, connection.clone());
-            connection
-        }
-    };
-    let policy = inner.appraiser.policy();
+    let connection = Connection::to(inner, address).await?;
+    let policy = inner.appraiser.meeting();
     policy.accepts_giver(&connection.peer).map_err(|refusal| {
         tracing::warn!(address, %refusal, "no key is taken from a peer");
         CallError::Rejected(refusal.to_string())

@@ -31,6 +31,8 @@ pub trait Node: Send + Sync + 'static {
     /// The newest answer of every listed address, after each round.
     fn heard(&self, peers: Vec<Peer>);
 
-    /// Whether sealing is bound to the product, by a manifest in force. If not, only the same measurement is a peer.
+    /// Whether sealing is bound to the product, by a manifest in force. If not, only the same measurement is given
+    /// anything, and only from it anything is taken; but an instance that lacks a key, and so cannot know of a manifest
+    /// yet, asks all of its product for it.
     fn seal_by_product(&self) -> bool;
 }

@@ -124,7 +124,7 @@ async fn greet(inner: &Inner, address: &str) -> Result<PeerGreeting, CallError> 
     let boot = inner.node.boot_id();
     if let Some(connection) = inner.connection(address) {
         // What was asked for when it was attested may be less than what is asked for now.
-        if let Err(refusal) = inner.appraiser.policy().accepts(&connection.peer) {
+        if let Err(refusal) = inner.appraiser.meeting().accepts(&connection.peer) {
             return Err(CallError::Rejected(format!("the peer is refused: {refusal}")));
         }
         match connection.hello(boot).await {

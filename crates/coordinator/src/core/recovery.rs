@@ -268,8 +268,9 @@ impl Recovery {
         let store = store.clone();
         let learning = tokio::task::spawn_blocking(move || {
             let (mut session, _) = Session::current(&store, before, Some(me))?;
-            let changed = theirs.iter().fold(false, |changed, union| session.merge(&store, union) || changed);
-            let complete = changed && session.complete(&store).is_some();
+            // All of them, whatever the first has brought.
+            let news = theirs.iter().filter(|union| session.merge(&store, union)).count();
+            let complete = news > 0 && session.complete(&store).is_some();
             Some((session, complete))
         });
         let Ok(Some((session, complete))) = learning.await else { return nothing() };

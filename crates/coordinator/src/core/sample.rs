@@ -18,6 +18,7 @@ pub(crate) fn view() -> ClusterView {
         place: "Secret marblerun/marblerun-state".to_owned(),
         standing: Some(standing(7)),
         serving: true,
+        settled: true,
         seal_by_product: true,
         keks: Vec::new(),
         slots: Vec::new(),

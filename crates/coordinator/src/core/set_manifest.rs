@@ -66,7 +66,7 @@ pub(super) fn commit(draft: &mut Draft, prepared: &Prepared) -> Result<ManifestS
     if !same_authority(draft.state().authority(), &prepared.base) {
         return Err(Step::Stale);
     }
-    if !Arc::ptr_eq(&prepared.base, &prepared.shown) {
+    if !same_authority(&prepared.base, &prepared.shown) {
         record_all(draft, [Change::Authority(Arc::clone(&prepared.shown))])?;
     }
     let waited = draft.state().phase() == Phase::Recovery;

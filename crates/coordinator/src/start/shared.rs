@@ -3,7 +3,6 @@
 //! The key service listens before anything is asked of the shared place, for the others may need this one's keys while it
 //! waits for theirs.
 
-use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -99,7 +98,7 @@ pub(super) async fn join(
         sealer,
         identity: SealIdentity {
             measurement: identity.measurement.to_vec(),
-            security_version: identity.security_version,
+            security_version: identity.svn,
         },
         // The documented restore must work where nobody alive knows better.
         rollback: config.rollback.unwrap_or(RollbackPolicy::Warn),
@@ -256,7 +255,6 @@ impl Node for ClusterNode {
 }
 
 /// A Coordinator, and what runs beside it.
-#[derive(Debug)]
 pub struct Running {
     /// The Coordinator.
     pub coordinator: Coordinator,
@@ -264,14 +262,18 @@ pub struct Running {
     pub joined: Option<Joined>,
 }
 
+impl std::fmt::Debug for Running {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Running").field("joined", &self.joined).finish_non_exhaustive()
+    }
+}
+
 impl Running {
     /// Ends what runs beside, finishes what was accepted, and closes the store.
-    pub fn close(self) -> impl Future<Output = ()> + Send {
-        async move {
-            if let Some(joined) = self.joined {
-                joined.stop().await;
-            }
-            self.coordinator.close().await;
+    pub async fn close(self) {
+        if let Some(joined) = self.joined {
+            joined.stop().await;
         }
+        self.coordinator.close().await;
     }
 }

@@ -129,14 +129,38 @@ async fn a_manifest_that_seals_by_build_ends_the_trust_in_other_builds() {
     let (other, kek) = Instance::new(&listed, "measurement=09,signer=02,product=3,svn=4").await.holding();
     assert!(matches!(one.greet().await.as_slice(), [PeerAnswer::Myself, PeerAnswer::Greeted(_)]));
     other.node.by_product.store(false, Ordering::Relaxed);
-    one.node.wanted.lock().unwrap().push(kek.id());
     let answers = one.greet().await;
     assert!(matches!(&answers[1], PeerAnswer::Rejected(reason) if reason.contains("UniqueID")), "{answers:?}");
+    one.node.wanted.lock().unwrap().push(kek.id());
     one.peers.run();
     tokio::time::sleep(Duration::from_millis(500)).await;
     assert!(one.node.offered.lock().unwrap().is_empty());
     for instance in [one, other] {
         instance.peers.stop().await;
+    }
+}
+
+/// It cannot know yet which builds the manifest allows; the one that has the key knows.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_build_that_lacks_the_key_asks_the_old_one() {
+    for by_product in [true, false] {
+        let listed = Listed::default();
+        let (old, kek) = Instance::new(&listed, IDENTITY).await.holding();
+        let new = Instance::new(&listed, "measurement=09,signer=02,product=3,svn=4").await;
+        old.node.by_product.store(by_product, Ordering::Relaxed);
+        new.node.by_product.store(false, Ordering::Relaxed);
+        new.node.wanted.lock().unwrap().push(kek.id());
+        new.peers.run();
+        if by_product {
+            eventually("it has the key", || !new.node.offered.lock().unwrap().is_empty()).await;
+        } else {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            assert!(new.node.offered.lock().unwrap().is_empty());
+            assert_eq!(old.node.asked.load(Ordering::Relaxed), 0);
+        }
+        for instance in [old, new] {
+            instance.peers.stop().await;
+        }
     }
 }
 

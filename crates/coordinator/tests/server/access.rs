@@ -79,6 +79,14 @@ GET  /api/v3/packages               ok     ok     ok    ok    ok    ok    ok    
 GET  /api/v3/audit                  401    401    401   401   ok    ok    ok    ok    ok    ok    ok    401   401   401   401   401
 GET  /api/v3/audit/head             401    401    401   401   ok    ok    ok    ok    ok    ok    ok    401   401   401   401   401
 GET  /api/v3/backup                 401    401    401   401   403   403   403   403   409   409   409   401   401   401   401   401
+POST /api/v3/update                 401    401    401   401   409   409   409   ok    409   ok    409   401   401   401   401   401
+POST /api/v3/update full            401    401    401   401   409   409   409   409   ok    ok    ok    401   401   401   401   401
+POST /api/v3/update/acknowledge     401    401    401   401   404   404   404   404   404   404   404   401   401   401   401   401
+POST /api/v3/update/acknowledge pending -      -      401   401   409   409   409   409   ok    ok    ok    401   401   401   401   401
+GET  /api/v3/cluster                409    409    409   409   409   409   409   409   409   409   409   409   409   409   409   409
+POST /api/v3/restore/accept         401    401    401   401   409   409   409   409   409   409   409   401   401   401   401   401
+POST /api/v3/restore/reject         401    401    401   401   409   409   409   409   409   409   409   401   401   401   401   401
+POST /api/v3/kek/rotate             401    401    401   401   409   409   409   409   409   409   409   401   401   401   401   401
 GET  /api/v3/openapi.json           ok     ok     ok    ok    ok    ok    ok    ok    ok    ok    ok    ok    ok    ok    ok    ok
 ";
 
@@ -205,12 +213,12 @@ async fn ask(server: &Server, row: &Row, identity: Option<&Identity>) -> Reply {
     let posted = |manifest: &serde_json::Value| if is_v2 { wrapped(manifest) } else { manifest.to_string() };
     let secret = json!({"plainUnset": {"Key": "aGk="}});
     let (mut path, mut body) = (row.path.to_owned(), String::new());
-    match row.path.trim_start_matches("/api/v2") {
+    match row.path.trim_start_matches("/api/v2").trim_start_matches("/api/v3") {
         "/secrets" if row.method == "GET" => path.push_str("?s=symShared"),
         "/secrets" => body = if is_v2 { json!({"secrets": secret}).to_string() } else { secret.to_string() },
         "/update" if row.variant == "full" => body = posted(&full),
         "/update" => body = posted(&raise),
-        "/update-manifest" => body = posted(&full),
+        "/update-manifest" | "/update/acknowledge" => body = posted(&full),
         "/manifest" => body = posted(&json!({})),
         "/recover" => body = json!({"recoverySecret": "AAAA", "recoverySecretSignature": "AAAA"}).to_string(),
         "/sign-quote" => body = json!({"sgxQuote": "AAAA"}).to_string(),

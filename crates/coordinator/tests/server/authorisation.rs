@@ -93,33 +93,3 @@ async fn a_user_whom_an_update_removes_is_a_stranger_on_the_next_request() {
     assert_eq!(server.post_as(&manifest::admin(), "/api/v2/update", wrapped(&next)).await.status, 200);
     assert_eq!(server.get_as(&manifest::reader(), "/secrets?s=symShared").await.status, 401);
 }
-
-#[tokio::test]
-async fn what_is_ours_alone_is_guarded_as_well() {
-    let server = Server::with_manifest(&manifest::base()).await;
-    // Method, path, and what is answered to nobody, to a stranger, to a user without and with the right.
-    for (method, path, statuses) in [
-        ("GET", "/api/v3/status", [200, 200, 200, 200]),
-        ("GET", "/api/v3/cluster", [409, 409, 409, 409]),
-        ("GET", "/api/v3/packages", [200, 200, 200, 200]),
-        ("GET", "/api/v3/recovery/secrets", [401, 401, 403, 200]),
-        ("GET", "/api/v3/audit", [401, 401, 200, 200]),
-        ("GET", "/api/v3/audit/head", [401, 401, 200, 200]),
-        ("GET", "/api/v3/backup", [401, 401, 403, 409]),
-        ("POST", "/api/v3/restore/accept", [401, 401, 409, 409]),
-        ("POST", "/api/v3/restore/reject", [401, 401, 409, 409]),
-        ("POST", "/api/v3/kek/rotate", [401, 401, 409, 409]),
-        ("POST", "/api/v3/update", [401, 401, 409, 409]),
-        ("POST", "/api/v3/update/acknowledge", [401, 401, 404, 404]),
-    ] {
-        let (stranger, nobody, admin) = (manifest::stranger(), manifest::nobody(), manifest::admin());
-        let who = [None, Some(&stranger), Some(&nobody), Some(&admin)];
-        for (who, status) in who.into_iter().zip(statuses) {
-            let reply = server.call(who, method, path, b"").await;
-            assert_eq!(reply.status, status, "{method} {path}: {reply:?}");
-            if status != 200 {
-                assert_eq!(reply.header("content-type"), Some("application/problem+json"), "{method} {path}");
-            }
-        }
-    }
-}

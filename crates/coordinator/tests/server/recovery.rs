@@ -1,11 +1,13 @@
 //! Recovery over the wire: a seal directory that lost its host, and holders who come back one by one.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use aws_lc_rs::rsa::{OAEP_SHA256_MGF1SHA256, OaepPublicEncryptingKey, PublicEncryptingKey};
 use marblerun_api::bytes::{decode, encode};
 use marblerun_coordinator::config::Config;
-use marblerun_coordinator::core::Clock;
+use marblerun_coordinator::core::{Clock, Exchange, Others, Union};
 use marblerun_coordinator::server::Limits;
 use marblerun_coordinator::start::start;
 use marblerun_testkit::RecoveryKeyPair;
@@ -129,5 +131,49 @@ async fn a_manifest_set_in_recovery_mode_begins_anew() {
     assert_eq!(second.post("/manifest", manifest::base().to_string()).await.status, 200);
     assert_eq!(shown_root(&second).await, temporary, "the temporary root stays");
     assert_eq!(second.get("/api/v2/update").await.data()["updateLog"].as_array().unwrap().len(), 1);
+    stop(second).await;
+}
+
+/// Another Coordinator that serves, and tells nothing.
+struct Serving;
+
+impl Others for Serving {
+    fn me(&self) -> [u8; 16] {
+        [1; 16]
+    }
+
+    fn exchange(&self, _mine: Union) -> Exchange {
+        Box::pin(std::future::ready(Vec::new()))
+    }
+
+    fn serving(&self) -> Option<String> {
+        Some("192.0.2.1:5433".to_owned())
+    }
+
+    fn have_been_asked(&self) -> bool {
+        true
+    }
+
+    fn precedence(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn beside_another_coordinator_that_serves_recovery_is_asked_for_by_force() {
+    let home = TempDir::new().unwrap();
+    let first = server(home.path(), "host").await;
+    assert_eq!(first.post("/manifest", manifest::base().to_string()).await.status, 200);
+    stop(first).await;
+
+    let second = server(home.path(), "another-host").await;
+    second.coordinator.recover_together(Arc::new(Serving));
+    for path in ["/api/v2/recover", "/api/v2/recover?force=false", "/api/v2/recover?force"] {
+        let reply = second.post(path, body(&[7; 32], &[7; 256])).await;
+        assert_eq!(reply.status, 409, "{path}");
+        assert!(reply.message().contains("force=true"), "{reply:?}");
+    }
+    let reply = second.post("/api/v2/recover?force=true", body(&[7; 32], &[7; 256])).await;
+    assert_eq!(reply.status, 500, "it is a secret like any other then");
     stop(second).await;
 }

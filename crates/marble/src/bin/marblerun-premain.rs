@@ -37,7 +37,7 @@ const EXIT_CODES: &str = "Exit codes (those of PROGRAM, once it runs):
   130, 143  interrupted or terminated while waiting";
 
 fn main() -> ExitCode {
-    let matches = Options::command().after_help(help()).get_matches();
+    let matches = command().get_matches();
     let options = match Options::from_arg_matches(&matches) {
         Ok(options) => options,
         Err(error) => error.exit(),
@@ -96,6 +96,10 @@ async fn interrupted() -> u8 {
     }
 }
 
+fn command() -> clap::Command {
+    Options::command().after_help(help())
+}
+
 fn help() -> String {
     let mut text = String::from("Environment:\n");
     for variable in VARIABLES {
@@ -104,4 +108,22 @@ fn help() -> String {
     text.push('\n');
     text.push_str(EXIT_CODES);
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Shipped with the packages.
+    #[test]
+    fn the_manual_reference_page_is_what_the_program_says() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/man/marblerun-premain.1");
+        let mut page = Vec::new();
+        clap_mangen::Man::new(command()).render(&mut page).unwrap();
+        if std::env::var_os("MARBLERUN_UPDATE_DOCS").is_some() {
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(&path, &page).unwrap();
+        }
+        assert!(std::fs::read(&path).unwrap_or_default() == page, "out of date: run `cargo xtask docs`");
+    }
 }

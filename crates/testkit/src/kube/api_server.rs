@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::reaper;
 
@@ -65,13 +65,24 @@ impl ApiServer {
         let args = stopped.args.take().context("the API server was not stopped")?;
         let log = File::options().append(true).create(true).open(&self.log)?;
         let mut command = Command::new("setsid");
-        command.arg(&self.program).args(args).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        let mut child = command.spawn().context("starting the API server")?;
-        std::fs::write(&self.pid_file, format!("{} {}\n", child.id(), reaper::start_time(child.id())?))?;
+        command.arg(&self.program).args(&args).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let mut spawn = || -> Result<Child> {
+            let child = command.spawn().context("starting the API server")?;
+            std::fs::write(&self.pid_file, format!("{} {}\n", child.id(), reaper::start_time(child.id())?))?;
+            Ok(child)
+        };
+        let mut child = spawn()?;
         let started = Instant::now();
         while !is_ready()? {
             if let Some(status) = child.try_wait()? {
-                bail!("the API server ended with {status}; see {}", self.log.display());
+                // Its port may still be held by a connection of the one before, or the database was not ready yet.
+                ensure!(
+                    started.elapsed() < PATIENCE,
+                    "the API server ended with {status}; see {}",
+                    self.log.display()
+                );
+                std::thread::sleep(Duration::from_millis(500));
+                child = spawn()?;
             }
             ensure!(started.elapsed() < PATIENCE, "the API server does not get ready; see {}", self.log.display());
             std::thread::sleep(Duration::from_millis(50));

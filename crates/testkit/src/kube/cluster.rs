@@ -11,6 +11,7 @@ use marblerun_client::Endpoint;
 use tempfile::TempDir;
 
 use super::{ControlPlane, Namespace, Role, ServiceAccount};
+use crate::chaos::ChaosProxy;
 use crate::{Coordinator, CoordinatorBuilder, free_port, reaper};
 
 /// What makes a Coordinator one of a cluster.
@@ -54,6 +55,7 @@ pub struct ClusterBuilder {
     instances: usize,
     role: Role,
     env: BTreeMap<String, String>,
+    through_proxies: bool,
 }
 
 impl ClusterBuilder {
@@ -78,6 +80,13 @@ impl ClusterBuilder {
         self
     }
 
+    /// Gives each a proxy of its own on its way to the API server: [`Cluster::proxy`].
+    #[must_use]
+    pub const fn through_proxies(mut self) -> Self {
+        self.through_proxies = true;
+        self
+    }
+
     /// Makes namespace, account, hosts and ports. No Coordinator runs yet.
     ///
     /// # Errors
@@ -87,17 +96,23 @@ impl ClusterBuilder {
         reaper::folder(home.path())?;
         let namespace = self.plane.namespace()?;
         let account = namespace.service_account(self.role)?;
-        let instances = (0..self.instances).map(|number| Instance {
-            host: format!("host-{number}"),
-            kubeconfig: account.kubeconfig.clone(),
-            key_addr: SocketAddr::from(([127, 0, 0, 1], free_port())),
-            client_port: free_port(),
-            mesh_port: free_port(),
-            env: self.env.clone(),
-            runs: 0,
-            coordinator: None,
-        });
-        Ok(Cluster { instances: instances.collect(), home, account, namespace })
+        let mut instances = Vec::new();
+        for number in 0..self.instances {
+            let proxy = self.through_proxies.then(|| ChaosProxy::start(&self.plane)).transpose()?;
+            let through = proxy.as_ref().map(|proxy| proxy.kubeconfig(&account)).transpose()?;
+            instances.push(Instance {
+                coordinator: None,
+                proxy,
+                host: format!("host-{number}"),
+                kubeconfig: through.unwrap_or_else(|| account.kubeconfig.clone()),
+                key_addr: SocketAddr::from(([127, 0, 0, 1], free_port())),
+                client_port: free_port(),
+                mesh_port: free_port(),
+                env: self.env.clone(),
+                runs: 0,
+            });
+        }
+        Ok(Cluster { instances, home, account, namespace })
     }
 
     /// Starts all at the same moment and waits until each listens.
@@ -124,6 +139,8 @@ pub struct Cluster {
 /// A place in the cluster: its ports stay, whatever runs there and wherever.
 #[derive(Debug)]
 struct Instance {
+    coordinator: Option<Coordinator>,
+    proxy: Option<ChaosProxy>,
     host: String,
     kubeconfig: PathBuf,
     key_addr: SocketAddr,
@@ -131,14 +148,19 @@ struct Instance {
     mesh_port: u16,
     env: BTreeMap<String, String>,
     runs: usize,
-    coordinator: Option<Coordinator>,
 }
 
 impl Cluster {
     /// A cluster in a namespace of its own.
     #[must_use]
     pub fn builder(plane: &ControlPlane) -> ClusterBuilder {
-        ClusterBuilder { plane: plane.clone(), instances: 3, role: Role::Ours, env: BTreeMap::new() }
+        ClusterBuilder {
+            plane: plane.clone(),
+            instances: 3,
+            role: Role::Ours,
+            env: BTreeMap::new(),
+            through_proxies: false,
+        }
     }
 
     /// Where the state is.
@@ -175,6 +197,15 @@ impl Cluster {
     pub fn get(&self, number: usize) -> Result<&Coordinator> {
         let running = self.instances.get(number).and_then(|instance| instance.coordinator.as_ref());
         running.with_context(|| format!("Coordinator {number} does not run"))
+    }
+
+    /// What one has between itself and the API server.
+    ///
+    /// # Errors
+    /// If the cluster was not made so.
+    pub fn proxy(&self, number: usize) -> Result<&ChaosProxy> {
+        let proxy = self.instances.get(number).and_then(|instance| instance.proxy.as_ref());
+        proxy.with_context(|| format!("there is no proxy at place {number}; build the cluster `through_proxies()`"))
     }
 
     /// All that run, with their numbers.

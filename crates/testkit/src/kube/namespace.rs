@@ -125,6 +125,12 @@ pub struct ServiceAccount {
 }
 
 impl ServiceAccount {
+    /// The same account by another way, such as that through a proxy.
+    #[must_use]
+    pub fn with_kubeconfig(self, kubeconfig: PathBuf) -> Self {
+        Self { kubeconfig, ..self }
+    }
+
     /// Runs `kubectl` as this account.
     ///
     /// # Errors

@@ -79,7 +79,10 @@ fn without_a_certificate_nothing_is_answered_and_that_is_said() {
     config.identity = None;
     let mut place = lab.etcd(config).place();
     let answer = place.read();
-    assert!(matches!(&answer, Err(PlaceError::Unreachable(why)) if why.contains("MARBLERUN_ETCD_CERT_FILE")), "{answer:?}");
+    assert!(
+        matches!(&answer, Err(PlaceError::Unreachable(why)) if why.contains("MARBLERUN_ETCD_CERT_FILE")),
+        "{answer:?}"
+    );
     let answer = place.create(&content(1, 500));
     assert!(matches!(&answer, Err(WriteFailure::InDoubt { conflict: false, .. })), "{answer:?}");
     assert_eq!(lab.instance(2).read(), Ok(None));

@@ -1,4 +1,4 @@
-use marblerun_state::Draft;
+use marblerun_state::{Draft, Phase};
 
 use super::*;
 use crate::core::sample::{Place, diverged_view, fresh, running, temporary, view};
@@ -67,11 +67,16 @@ async fn while_the_place_is_away_nothing_is_refused_and_no_secret_read() {
 }
 
 #[tokio::test]
-async fn in_recovery_mode_refusals_need_no_proof() {
+async fn in_recovery_mode_a_refusal_stands_as_long_as_nothing_else_can_be_opened() {
     let place = Place::new(temporary(Phase::Recovery));
     let currency = currency(&place, GRACE);
-    place.goes_away(Duration::ZERO);
     assert_eq!(currency.decide(needs_manifest).await.unwrap_err().code, "wrong_state");
+    place.changes_to(running().await);
+    assert!(currency.decide(needs_manifest).await.is_ok(), "a peer gave the key meanwhile");
+    let place = Place::new(temporary(Phase::Recovery));
+    place.goes_away(Duration::ZERO);
+    let away = self::currency(&place, GRACE).decide(needs_manifest).await.unwrap_err();
+    assert_eq!((away.kind, away.code), (ErrorKind::Unavailable, "not_validated"), "there may be a state to open");
 }
 
 #[tokio::test]

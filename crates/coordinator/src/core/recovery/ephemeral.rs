@@ -161,3 +161,28 @@ impl Key {
         Some(plain)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::rsa::{OaepPublicEncryptingKey, PublicEncryptingKey};
+
+    use super::*;
+
+    fn encrypted(public: &[u8], secret: &[u8]) -> Zeroizing<Vec<u8>> {
+        let key = OaepPublicEncryptingKey::new(PublicEncryptingKey::from_der(public).unwrap()).unwrap();
+        let mut out = vec![0; key.ciphertext_size()];
+        Zeroizing::new(key.encrypt(&OAEP_SHA256_MGF1SHA256, secret, &mut out, None).unwrap().to_vec())
+    }
+
+    #[tokio::test]
+    async fn what_is_encrypted_to_one_key_is_decrypted_by_whoever_was_told_of_it() {
+        let (one, other) = (EphemeralKey::default(), EphemeralKey::default());
+        let public = one.announce().await.unwrap();
+        assert_eq!(other.decrypt(encrypted(&public, b"secret")).await.unwrap_err(), "ephemeral secret key not set");
+        other.adopt([1; 16], one.private_key().unwrap()).await;
+        assert_eq!(other.public_of([1; 16]), Some(public.clone()));
+        assert_eq!(**other.decrypt(encrypted(&public, b"secret")).await.unwrap(), b"secret"[..]);
+        other.retain(&[[2; 16]]);
+        assert_eq!(other.decrypt(encrypted(&public, b"secret")).await.unwrap_err(), "ephemeral secret key not set");
+    }
+}

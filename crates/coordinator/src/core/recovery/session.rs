@@ -18,8 +18,8 @@ pub(super) struct Session {
     ceremony: Ceremony,
     /// With the others, if there are any.
     shared: Option<SharedUploads>,
-    /// When a secret was last accepted, here or elsewhere.
-    used: Instant,
+    /// When a secret that is kept was last accepted, here or elsewhere.
+    used: Option<Instant>,
 }
 
 impl Session {
@@ -37,7 +37,7 @@ impl Session {
         }
         let sets = material.sets;
         let session = match before {
-            Some(before) if before.name == name => before.unless_expired(),
+            Some(before) if before.name == name => before.unless_expired(Instant::now()),
             Some(Self { shared: Some(mut shared), used, .. }) => {
                 let fresh = Ceremony::new(&sets);
                 shared.refit(|upload| fresh.place(upload));
@@ -52,19 +52,22 @@ impl Session {
 
     fn new(name: [u8; 32], sets: Vec<RecoverySet>, me: Option<[u8; 16]>) -> Self {
         let ceremony = Ceremony::new(&sets);
-        Self { name, sets, ceremony, shared: me.map(SharedUploads::new), used: Instant::now() }
+        Self { name, sets, ceremony, shared: me.map(SharedUploads::new), used: None }
     }
 
     /// The others forget at the same time, or a little later; what they tell then has been idle for as long.
-    fn unless_expired(self) -> Self {
+    fn unless_expired(self, now: Instant) -> Self {
         match &self.shared {
-            Some(shared) if !shared.is_empty() && self.used.elapsed() >= UNUSED => {
+            Some(shared)
+                if !shared.is_empty()
+                    && self.used.is_some_and(|used| now.saturating_duration_since(used) >= UNUSED) =>
+            {
                 tracing::warn!("recovery secrets that were uploaded before are forgotten: the last is a day old");
                 let Self { name, sets, mut shared, .. } = self;
                 if let Some(shared) = &mut shared {
                     shared.refit(|_| None);
                 }
-                Self { name, ceremony: Ceremony::new(&sets), sets, shared, used: Instant::now() }
+                Self { name, ceremony: Ceremony::new(&sets), sets, shared, used: None }
             }
             _ => self,
         }
@@ -75,7 +78,7 @@ impl Session {
         let place = self.shared.is_some().then(|| self.ceremony.place(&upload)).flatten();
         if let (Some(shared), Some(place)) = (&mut self.shared, place) {
             shared.note(place, upload.clone());
-            self.used = Instant::now();
+            self.used = Some(Instant::now());
         }
         self.ceremony.add(upload, &|candidate| store.opens(candidate))
     }
@@ -90,8 +93,7 @@ impl Session {
         if !shared.merge(&theirs.uploads, |upload| ceremony.place(upload)) {
             return false;
         }
-        let used = Instant::now().checked_sub(theirs.idle).unwrap_or(self.used);
-        self.used = self.used.max(used);
+        self.used = self.used.max(Instant::now().checked_sub(theirs.idle));
         self.ceremony = replay(&self.sets, &shared.all(), &|candidate| store.opens(candidate)).0;
         true
     }
@@ -106,7 +108,7 @@ impl Session {
     pub(super) fn union(&self) -> Union {
         Union {
             header: self.name,
-            idle: self.used.elapsed(),
+            idle: self.used.map(|used| used.elapsed()).unwrap_or_default(),
             finished: false,
             uploads: self.shared.as_ref().map(SharedUploads::all).unwrap_or_default(),
             sessions: Vec::new(),
@@ -143,4 +145,53 @@ pub(super) fn name(material: &RecoveryMaterial, among_others: bool) -> [u8; 32] 
         set.unassigned_commitments.iter().for_each(|commitment| hash.update(commitment));
     }
     hash.finalize().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use marblerun_state::Phase;
+    use zeroize::Zeroizing;
+
+    use super::*;
+    use crate::core::Clock;
+    use crate::start::temporary_state;
+
+    /// Nothing is known of the state, so that every secret is kept.
+    fn session(me: Option<[u8; 16]>) -> (Store, Session) {
+        let store = Store::in_memory(temporary_state(Phase::Recovery, "localhost", &Clock::system()).unwrap());
+        let mut session = Session::new([1; 32], Vec::new(), me);
+        let upload = Upload { secret: Zeroizing::new(vec![7; 32]), signature: Vec::new() };
+        assert!(session.add(&store, upload).is_ok());
+        (store, session)
+    }
+
+    #[test]
+    fn what_several_collected_is_forgotten_after_a_day_and_not_brought_back() {
+        let (store, session) = session(Some([2; 16]));
+        let session = session.unless_expired(Instant::now() + UNUSED - Duration::from_secs(60));
+        let told = session.union();
+        assert_eq!(told.uploads.len(), 1);
+        let mut session = session.unless_expired(Instant::now() + UNUSED);
+        assert!(session.union().uploads.is_empty());
+        let late = Union { idle: UNUSED, ..told.clone() };
+        assert!(!session.merge(&store, &late));
+        assert!(session.merge(&store, &Union { idle: UNUSED - Duration::from_secs(1), ..told }));
+        assert!(session.union().idle > Duration::from_secs(3600), "nobody has added to it since");
+    }
+
+    #[test]
+    fn one_alone_waits_for_its_key_holders_for_ever() {
+        let (_, session) = session(None);
+        let used = session.used;
+        assert_eq!(session.unless_expired(Instant::now() + 9 * UNUSED).used, used);
+    }
+
+    #[test]
+    fn shares_of_another_state_are_not_taken() {
+        let (store, mut session) = session(Some([2; 16]));
+        let mut other = session.union();
+        other.uploads[0].stamp.count = 99;
+        assert!(!session.merge(&store, &Union { header: [9; 32], ..other.clone() }));
+        assert!(session.merge(&store, &other));
+    }
 }

@@ -76,11 +76,7 @@ impl ApiServer {
         while !is_ready()? {
             if let Some(status) = child.try_wait()? {
                 // Its port may still be held by a connection of the one before, or the database was not ready yet.
-                ensure!(
-                    started.elapsed() < PATIENCE,
-                    "the API server ended with {status}; see {}",
-                    self.log.display()
-                );
+                ensure!(started.elapsed() < PATIENCE, "the API server ended with {status}; see {}", self.log.display());
                 std::thread::sleep(Duration::from_millis(500));
                 child = spawn()?;
             }

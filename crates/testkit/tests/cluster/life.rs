@@ -121,7 +121,8 @@ async fn an_outage_of_the_api_server_ends_nothing_and_all_is_well_after() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_upstreams_role_it_works_as_well() {
-    let mut story = Story::begin_with(&["alice"], 0, |builder| builder.role(marblerun_testkit::kube::Role::Upstream)).await;
+    let mut story =
+        Story::begin_with(&["alice"], 0, |builder| builder.role(marblerun_testkit::kube::Role::Upstream)).await;
     story.write(0, "s0", "value").await;
     assert_eq!(story.read(2, "s0").await.as_deref(), Some("value"));
     story.kill_all();

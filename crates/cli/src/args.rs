@@ -20,7 +20,9 @@ pub use cluster::{ClusterCommand, KekCommand, RestoreCommand};
 pub use context::{AddContext, ContextCommand};
 pub use kubernetes::{CheckArgs, ClusterArgs, DryRun, InstallArgs, UninstallArgs};
 pub use recover::{RecoverArgs, RecoverWithSignatureArgs, RecoverWithSignatureCommand, RecoveryKey, TokenKey};
-pub use sealed::{AtHand, AuditCommand, AuditKeys, BackupCommand, ExportFormat, OpenArgs, StateCommand};
+pub use sealed::{
+    AtHand, AuditCommand, AuditKeys, BackupCommand, ExportFormat, InCluster, OpenArgs, RestoreOptions, StateCommand,
+};
 pub use secret::{Encoding, SecretArgs, SecretCommand, SecretField};
 pub use update::{Submission, UpdateCommand};
 
@@ -205,7 +207,7 @@ pub enum Command {
     Recover(RecoverArgs),
     /// Recover with a signature that was made elsewhere
     RecoverWithSignature(RecoverWithSignatureArgs),
-    /// Back up, verify and restore the state of a standalone Coordinator
+    /// Back up, verify and restore the state of a Coordinator, or of several in a Kubernetes cluster
     #[command(subcommand, arg_required_else_help = true)]
     Backup(BackupCommand),
     /// Tell what a Coordinator knows of the state that it shares with others

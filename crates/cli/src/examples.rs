@@ -114,15 +114,23 @@ const EXAMPLES: &[(&str, &[&str])] = &[
         &[
             "marblerun backup create /var/lib/marblerun /backups",
             "marblerun backup create coordinator.example:4433 /backups --cert alice.crt --key alice.key",
+            "marblerun backup create --kubernetes /backups --namespace marblerun",
         ],
     ),
-    ("backup list", &["marblerun backup list /backups --output json"]),
+    ("backup list", &["marblerun backup list /backups --output json", "marblerun backup list --kubernetes"]),
     ("backup inspect", &["marblerun backup inspect /backups/sealed_data"]),
     (
         "backup verify",
         &["marblerun backup verify /backups/sealed_data --key recovery-key.pem --recoverydata recovery.json"],
     ),
-    ("backup restore", &["marblerun backup restore /backups/sealed_data /var/lib/marblerun"]),
+    (
+        "backup restore",
+        &[
+            "marblerun backup restore /backups/sealed_data /var/lib/marblerun",
+            "marblerun backup restore /backups/marblerun-state.yaml --kubernetes --dry-run",
+            "marblerun backup restore /backups/marblerun-state.yaml --kubernetes --yes",
+        ],
+    ),
     (
         "cluster status",
         &["marblerun cluster status coordinator.example:4433", "marblerun cluster status --context prod --output json"],
@@ -145,7 +153,10 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ),
     (
         "state export",
-        &["marblerun state export /backups/sealed_data --to upstream --key recovery-key.pem --output exported"],
+        &[
+            "marblerun state export /backups/sealed_data --to upstream --key recovery-key.pem --output exported",
+            "marblerun state export --kubernetes --to upstream-kubernetes --key recovery-key.pem --output upstream.yaml",
+        ],
     ),
     (
         "audit log",

@@ -21,6 +21,7 @@ mod private_key;
 mod prompt;
 mod recovery_data;
 mod recovery_key;
+mod state_secret;
 mod token;
 mod trust;
 

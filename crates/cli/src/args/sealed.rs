@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::{ClientCert, TokenKey};
+use super::{ClientCert, ClusterArgs, TokenKey};
 
 /// `backup ..`
 #[derive(Debug, Subcommand)]
@@ -13,44 +13,104 @@ pub enum BackupCommand {
     /// Back up the state of a Coordinator, also while it runs
     ///
     /// From a Coordinator's address it takes a user who may update the manifest (--cert, --key, or those of a context).
+    #[command(allow_missing_positional = true)]
     Create {
         /// Seal directory of the Coordinator (EDG_COORDINATOR_SEAL_DIR), or address of its client API, HOST:PORT
-        #[arg(value_name = "SEAL_DIR|COORDINATOR")]
-        source: String,
+        #[arg(value_name = "SEAL_DIR|COORDINATOR", required_unless_present = "kubernetes", conflicts_with = "kubernetes")]
+        source: Option<String>,
         /// Folder, or file that does not exist yet
+        #[arg(required = true)]
         destination: PathBuf,
         /// With an address: who asks.
         #[command(flatten)]
         client: ClientCert,
+        /// In a cluster.
+        #[command(flatten)]
+        in_cluster: InCluster,
     },
-    /// List the backups in a folder
+    /// List the backups in a folder, or the state in a cluster and its archives
     List {
         /// Folder
-        dir: PathBuf,
+        #[arg(required_unless_present = "kubernetes", conflicts_with = "kubernetes")]
+        dir: Option<PathBuf>,
+        /// In a cluster.
+        #[command(flatten)]
+        in_cluster: InCluster,
     },
     /// Tell what a backup is. Needs no key
     Inspect {
-        /// Backup file, or seal directory
+        /// Backup file (a sealed_data, or a Secret as YAML or JSON), or seal directory
         backup: PathBuf,
     },
     /// Prove, offline, that a backup opens with these recovery keys
     Verify {
-        /// Backup file, or seal directory
+        /// Backup file (a sealed_data, or a Secret as YAML or JSON), or seal directory
         backup: PathBuf,
         /// What opens it.
         #[command(flatten)]
         at_hand: AtHand,
     },
     /// Put a backup in place. What it replaces is kept beside it
+    ///
+    /// With --kubernetes it stops all Coordinators, replaces the state, starts as many again, and tells whether they opened
+    /// it by themselves. Where it was interrupted, running it again finishes it.
     Restore {
-        /// Backup file
+        /// Backup file (a sealed_data, or a Secret as YAML or JSON)
         backup: PathBuf,
         /// Seal directory of the Coordinator
-        seal_dir: PathBuf,
-        /// Replace even a newer state or another deployment
-        #[arg(long)]
-        force: bool,
+        #[arg(required_unless_present = "kubernetes", conflicts_with = "kubernetes")]
+        seal_dir: Option<PathBuf>,
+        /// How.
+        #[command(flatten)]
+        options: Box<RestoreOptions>,
     },
+}
+
+/// Whether a cluster is meant, and which.
+#[derive(Debug, Args, Clone)]
+pub struct InCluster {
+    /// The state in a Kubernetes cluster, in the namespace of -n: in a Secret (distributed), or in the volume of the pod
+    #[arg(long)]
+    pub kubernetes: bool,
+    /// Kubeconfig file [default: those of $KUBECONFIG, else ~/.kube/config, else the pod's service account]
+    #[arg(long, value_name = "FILE", requires = "kubernetes")]
+    pub kubeconfig: Option<PathBuf>,
+    /// Context of the kubeconfig [default: its current one]
+    #[arg(long, value_name = "NAME", requires = "kubernetes")]
+    pub kube_context: Option<String>,
+}
+
+impl InCluster {
+    /// Which cluster.
+    pub fn cluster(&self) -> ClusterArgs {
+        ClusterArgs { kubeconfig: self.kubeconfig.clone(), kube_context: self.kube_context.clone() }
+    }
+}
+
+/// How a backup is restored.
+#[derive(Debug, Args)]
+pub struct RestoreOptions {
+    /// Replace even a newer state or another deployment
+    #[arg(long)]
+    pub force: bool,
+    /// In a cluster.
+    #[command(flatten)]
+    pub in_cluster: InCluster,
+    /// Make the namespace if there is none
+    #[arg(long, requires = "kubernetes")]
+    pub create_namespace: bool,
+    /// Leave stopping and starting to you: no Coordinator may run
+    #[arg(long, requires = "kubernetes")]
+    pub no_scale: bool,
+    /// Tell what would be done, and change nothing
+    #[arg(long, requires = "kubernetes")]
+    pub dry_run: bool,
+    /// Do not wait until the Coordinators are ready again
+    #[arg(long, requires = "kubernetes")]
+    pub no_wait: bool,
+    /// How long to wait for the Coordinators, in seconds
+    #[arg(long, default_value_t = 300, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub timeout: u64,
 }
 
 /// `audit ..`
@@ -123,7 +183,7 @@ pub struct AuditKeys {
 pub enum StateCommand {
     /// Tell what a state is, and, with what opens it, what is inside. Values of secrets are never shown
     ///
-    /// SOURCE is a backup, a seal directory, or a sealed_data of upstream. Without a key the header alone is told, which
+    /// SOURCE is a backup, a Secret as YAML or JSON, a seal directory, or a sealed_data of upstream. Without a key the header alone is told, which
     /// nothing proves. A seal directory opens by its own sealed_key with --sealed-key, in simulation.
     Inspect {
         /// Backup file, or seal directory
@@ -137,11 +197,16 @@ pub enum StateCommand {
     },
     /// Write a state in the form that upstream's Coordinator opens
     ///
-    /// Writes sealed_data and sealed_key into the folder named with -o, which must not hold any yet. The same recovery
-    /// secrets open it there. A seal directory in simulation opens by its own sealed_key where no key is given.
+    /// Writes sealed_data and sealed_key into the folder named with -o, which must not hold any yet; or, for several
+    /// Coordinators in Kubernetes, the objects they start from into the file named with -o. The same recovery secrets open
+    /// it there. A seal directory in simulation opens by its own sealed_key where no key is given.
     Export {
-        /// Backup file, or seal directory
-        source: PathBuf,
+        /// Backup file (a sealed_data, or a Secret as YAML or JSON), or seal directory
+        #[arg(required_unless_present = "kubernetes", conflicts_with = "kubernetes")]
+        source: Option<PathBuf>,
+        /// In a cluster.
+        #[command(flatten)]
+        in_cluster: InCluster,
         /// For which program
         #[arg(long, value_enum)]
         to: ExportFormat,
@@ -188,6 +253,8 @@ pub struct OpenArgs {
 /// Forms a state is exported to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ExportFormat {
-    /// The Go Coordinator, 1.9
+    /// The Go Coordinator, 1.9: files of its seal directory
     Upstream,
+    /// Several Go Coordinators in Kubernetes: Secret and ConfigMap, as YAML
+    UpstreamKubernetes,
 }

@@ -1,43 +1,50 @@
-//! `marblerun backup create|list|inspect|verify|restore`, for standalone seal directories.
+//! `marblerun backup create|list|inspect|verify|restore`.
+
+mod in_cluster;
 
 use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use comfy_table::Table;
 use marblerun_api::bytes::Base64;
 use marblerun_store::backup::{self, Condition, Created, Facts, Incoming, Quorum, VerifyWith, scheme_name};
-use marblerun_store::format::Signature;
+use marblerun_store::format::{SEALED_KEY, Signature};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use crate::args::{AtHand, BackupCommand, ClientCert, Global};
+use crate::args::{AtHand, BackupCommand, ClientCert, Global, InCluster};
 use crate::output::{self, Output, warn};
+use crate::state_secret::{MOST_VALUES, Source, StateSecret};
 use crate::{files, private_key, prompt, recovery_key, trust};
 
 /// Runs one of them.
 pub async fn run(global: &Global, output: &Output<'_>, command: BackupCommand) -> Result<()> {
     match command {
-        BackupCommand::Create { source, destination, client } => {
-            let created = create(global, &source, &destination, &client).await?;
-            report(output, &created)
+        BackupCommand::Create { destination, in_cluster, .. } if in_cluster.kubernetes => {
+            let (created, secret) = in_cluster::create(global, &in_cluster, &destination).await?;
+            report(output, &created, secret.as_ref())
         }
-        BackupCommand::List { dir } => list(output, &dir),
-        BackupCommand::Inspect { backup } => {
-            let facts = backup::inspect(&backup)?;
-            output.result(&to_json(&facts), || to_text(&facts))?;
-            match &facts.condition {
-                // For scripts: a file that cannot be restored is a failure.
-                Condition::Refused(_) => bail!("{} is not a backup that can be restored", facts.path.display()),
-                _ => Ok(()),
-            }
+        BackupCommand::Create { source, destination, client, .. } => {
+            let created = create(global, &source.unwrap_or_default(), &destination, &client).await?;
+            report(output, &created, None)
         }
+        BackupCommand::List { in_cluster, .. } if in_cluster.kubernetes => {
+            in_cluster::list(global, &in_cluster, output).await
+        }
+        BackupCommand::List { dir, .. } => list(output, &dir.unwrap_or_default()),
+        BackupCommand::Inspect { backup } => inspect(output, &backup),
         BackupCommand::Verify { backup, at_hand } => verify(output, &backup, &at_hand),
-        BackupCommand::Restore { backup, seal_dir, force } => {
-            if force {
+        BackupCommand::Restore { backup, options, .. } if options.in_cluster.kubernetes => {
+            in_cluster::restore(global, output, &backup, &options).await
+        }
+        BackupCommand::Restore { backup, seal_dir, options } => {
+            let seal_dir = seal_dir.unwrap_or_default();
+            if options.force {
                 // Scripts say --force and are not asked.
                 let question = format!(
                     "Put {} in place of whatever is in {}, even a newer state or another deployment?",
@@ -46,8 +53,28 @@ pub async fn run(global: &Global, output: &Output<'_>, command: BackupCommand) -
                 );
                 prompt::confirm(global, &question).await?;
             }
-            restore(output, &backup, &seal_dir, force)
+            restore(output, &backup, &seal_dir, options.force)
         }
+    }
+}
+
+/// The state in a cluster.
+pub(super) async fn state_in_cluster(global: &Global, in_cluster: &InCluster) -> Result<Source> {
+    in_cluster::state(global, in_cluster).await
+}
+
+/// What a backup is, without a key.
+fn inspect(output: &Output<'_>, backup: &Path) -> Result<()> {
+    let source = Source::find(backup)?;
+    let facts = source.inspect()?;
+    output.result(&with_secret(to_json(&facts), source.secret()), || {
+        let secret = source.secret().map(secret_in_words).unwrap_or_default();
+        format!("{}{secret}", to_text(&facts))
+    })?;
+    match &facts.condition {
+        // For scripts: a file that cannot be restored is a failure.
+        Condition::Refused(_) => bail!("{} is not a backup that can be restored", facts.path.display()),
+        _ => Ok(()),
     }
 }
 
@@ -72,23 +99,44 @@ async fn create(global: &Global, source: &str, destination: &Path, client: &Clie
     Ok(incoming.finish(now)?)
 }
 
-fn report(output: &Output<'_>, created: &Created) -> Result<()> {
+fn report(output: &Output<'_>, created: &Created, secret: Option<&StateSecret>) -> Result<()> {
     if created.facts.recovery.is_empty() {
-        warn("the manifest names no recovery keys: this backup opens on the host of this Coordinator only");
+        warn(match secret {
+            Some(_) => "the manifest names no recovery keys: this backup opens on hosts that have its key only",
+            None => "the manifest names no recovery keys: this backup opens on the host of this Coordinator only",
+        });
     }
-    output.result(&to_json(&created.facts), || format!("{}\n{}", created.path.display(), summary(&created.facts)))
+    if secret.is_some_and(|secret| !secret.can_be_applied()) {
+        warn("'kubectl apply' cannot restore this backup (its annotation would be too long); 'kubectl replace --force' can");
+    }
+    output.result(&with_secret(to_json(&created.facts), secret), || {
+        format!("{}\n{}", created.path.display(), summary(&created.facts))
+    })
 }
 
 fn list(output: &Output<'_>, dir: &Path) -> Result<()> {
-    let backups = backup::list(dir)?;
+    let mut backups = backup::list(dir)?;
+    for entry in dir.read_dir().with_context(|| format!("listing {}", dir.display()))? {
+        // What cannot be read is none.
+        if let Ok(Source::Secret(sealed)) = Source::find(&entry?.path()) {
+            backups.push(sealed.inspect()?);
+        }
+    }
+    backups.sort_by_key(|facts| {
+        (facts.sealed.as_ref().map(|sealed| (sealed.time_ms, sealed.sequence)), facts.path.clone())
+    });
+    listed(output, &backups, &dir.display().to_string())
+}
+
+fn listed(output: &Output<'_>, backups: &[Facts], place: &str) -> Result<()> {
     output.result(&backups.iter().map(to_json).collect::<Vec<_>>(), || {
         if backups.is_empty() {
-            return format!("no backups in {}", dir.display());
+            return format!("no backups in {place}");
         }
         let mut table = Table::new();
         table.load_style(comfy_table::presets::NOTHING);
         table.set_header(["FILE", "TIME", "SEQUENCE", "SIZE", "CONDITION", "DEPLOYMENT"]);
-        for facts in &backups {
+        for facts in backups {
             let sealed = facts.sealed.as_ref();
             table.add_row([
                 facts.path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
@@ -104,7 +152,15 @@ fn list(output: &Output<'_>, dir: &Path) -> Result<()> {
 }
 
 fn restore(output: &Output<'_>, backup: &Path, seal_dir: &Path, force: bool) -> Result<()> {
-    let restored = backup::restore(backup, seal_dir, force)?;
+    let restored = match Source::find(backup)? {
+        Source::File(path) => backup::restore(&path, seal_dir, force)?,
+        Source::Secret(sealed) => {
+            // In a file for as long as it takes.
+            let mut file = tempfile::NamedTempFile::new().context("unpacking the backup")?;
+            file.write_all(&sealed.sealed_data).context("unpacking the backup")?;
+            backup::restore(file.path(), seal_dir, force)?
+        }
+    };
     let mut value = to_json(&restored.facts);
     if let Value::Object(map) = &mut value {
         map.insert("archived".to_owned(), json!(restored.archived));
@@ -149,7 +205,11 @@ fn verify(output: &Output<'_>, backup: &Path, at_hand: &AtHand) -> Result<()> {
             "say what opens the backup: --key FILE for each party that is needed, --pkcs11-config FILE, or --secret FILE"
         );
     }
-    let proof = backup::verify(backup, &at_hand.read()?)?;
+    let with = at_hand.read()?;
+    let proof = match Source::find(backup)? {
+        Source::File(path) => backup::verify(&path, &with)?,
+        Source::Secret(sealed) => backup::verify_bytes(sealed.sealed_data, &sealed.place, &with)?,
+    };
     if proof.header_altered {
         warn("the readable header is not the one inside; a Coordinator goes by the one inside");
     }
@@ -273,6 +333,49 @@ pub(super) fn to_json(facts: &Facts) -> Value {
         map.insert("upstream".to_owned(), layout);
     }
     value
+}
+
+/// With what is told of the Secret that it is in, if it is in one.
+fn with_secret(mut value: Value, secret: Option<&StateSecret>) -> Value {
+    if let (Some(secret), Value::Object(map)) = (secret, &mut value) {
+        map.insert("secret".to_owned(), about_secret(secret));
+    }
+    value
+}
+
+/// What a Secret is, as JSON.
+fn about_secret(secret: &StateSecret) -> Value {
+    json!({
+        "name": secret.name,
+        "namespace": secret.namespace,
+        "values": secret.data.keys().collect::<Vec<_>>(),
+        "bytes": secret.bytes(),
+        "parts": secret.parts.keys().map(|part| part.name(&secret.name)).collect::<Vec<_>>(),
+        "keyIsForIt": secret.fitting_key().is_some(),
+        "kubectlApply": secret.can_be_applied(),
+    })
+}
+
+/// What a Secret is, in further lines for people.
+fn secret_in_words(secret: &StateSecret) -> String {
+    let place = secret.namespace.as_ref().map(|namespace| format!(" of namespace {namespace}")).unwrap_or_default();
+    let key = match (secret.value(SEALED_KEY), secret.fitting_key()) {
+        (None, _) => "none: it opens by recovery alone",
+        (_, None) => "of another state: it opens by recovery alone",
+        _ => "for hosts that have its key; elsewhere it opens by recovery",
+    };
+    let parts: Vec<String> = secret.parts.keys().map(|part| part.name(&secret.name)).collect();
+    let apply = if secret.can_be_applied() { "works where it is absent or unchanged" } else { "fails: annotation too long" };
+    let mut rows = vec![
+        ("Secret", format!("{}{place}", secret.name)),
+        ("its size", format!("{} bytes of {MOST_VALUES}", secret.bytes())),
+        ("sealed_key", key.to_owned()),
+        ("kubectl apply", format!("{apply}; 'kubectl replace --force' always works")),
+    ];
+    if !parts.is_empty() {
+        rows.push(("parts", parts.join(", ")));
+    }
+    rows.iter().map(|(label, value)| format!("\n{}", output::row(label, value))).collect()
 }
 
 fn summary(facts: &Facts) -> String {

@@ -47,7 +47,7 @@ pub async fn run(global: &Global, output: &Output<'_>, command: Command) -> Resu
         Command::Restore(command) => cluster::restore(global, output, command).await,
         Command::Kek(command) => cluster::kek(global, output, command).await,
         Command::Audit(command) => audit::run(global, output, command).await,
-        Command::State(command) => state::run(output, command),
+        Command::State(command) => state::run(global, output, command).await,
         Command::Demo(args) => demo::run(args).await,
         Command::Access(command) => access::run(global, output, command).await,
         Command::Context(command) => context::run(global, output, command).await,

@@ -1,27 +1,39 @@
 //! `marblerun state inspect|export`: looking into a sealed state, and taking it elsewhere, without a Coordinator.
 
+mod kubernetes;
+
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
 use marblerun_sealing::{HostKeyFile, KeySealer, Plain};
 use marblerun_store::backup::{
-    self, Condition, Contents, OpenedBy, OpenedState, export_to_upstream, inspect_key, open_state,
+    Condition, Contents, OpenedBy, OpenedState, export_to_upstream, inspect_key, open_bytes, open_state,
 };
 use serde_json::{Value, json};
 
 use super::backup::{time, to_json, to_text};
-use crate::args::{ExportFormat, OpenArgs, StateCommand};
+use crate::args::{ExportFormat, Global, OpenArgs, StateCommand};
 use crate::output::{self, Output, warn};
+use crate::state_secret::Source;
 
 /// Most counters that are listed for people; `--format json` has all.
 const SHOWN_COUNTERS: usize = 20;
 
 /// Runs one of them.
-pub fn run(output: &Output<'_>, command: StateCommand) -> Result<()> {
+pub async fn run(global: &Global, output: &Output<'_>, command: StateCommand) -> Result<()> {
     match command {
         StateCommand::Inspect { source, open, sealed_key } => inspect(output, &source, &open, sealed_key),
-        StateCommand::Export { source, to: ExportFormat::Upstream, open, no_sealed_key } => {
-            export(output, &source, &open, !no_sealed_key)
+        StateCommand::Export { source, in_cluster, to, open, no_sealed_key } => {
+            let source = match source {
+                Some(path) => Source::find(&path)?,
+                None => super::backup::state_in_cluster(global, &in_cluster).await?,
+            };
+            match to {
+                ExportFormat::Upstream => export(output, &source, &open, !no_sealed_key),
+                ExportFormat::UpstreamKubernetes => {
+                    kubernetes::export(global, output, &source, &open, !no_sealed_key)
+                }
+            }
         }
     }
 }
@@ -33,7 +45,7 @@ fn inspect(output: &Output<'_>, source: &Path, open: &OpenArgs, sealed_key: bool
         }
         return header(output, source);
     }
-    let opened = unseal(source, open, sealed_key)?;
+    let opened = unseal(&Source::find(source)?, open, sealed_key)?;
     let contents = Contents::of(&opened.state);
     let mut value = to_json(&opened.facts);
     if let Value::Object(map) = &mut value {
@@ -47,7 +59,7 @@ fn inspect(output: &Output<'_>, source: &Path, open: &OpenArgs, sealed_key: bool
 
 /// What can be told without a key.
 fn header(output: &Output<'_>, source: &Path) -> Result<()> {
-    let facts = backup::inspect(source)?;
+    let facts = Source::find(source)?.inspect()?;
     let mut value = to_json(&facts);
     let key = source.is_dir().then(|| inspect_key(source));
     if let (Some((kind, details)), Value::Object(map)) = (&key, &mut value) {
@@ -73,7 +85,7 @@ fn header(output: &Output<'_>, source: &Path) -> Result<()> {
     }
 }
 
-fn export(output: &Output<'_>, source: &Path, open: &OpenArgs, bare_key: bool) -> Result<()> {
+fn export(output: &Output<'_>, source: &Source, open: &OpenArgs, bare_key: bool) -> Result<()> {
     let folder = match output.file() {
         Some("-") | None => bail!("name the folder to write to: -o DIR (for JSON, add --format json)"),
         Some(folder) => Path::new(folder),
@@ -92,7 +104,7 @@ fn export(output: &Output<'_>, source: &Path, open: &OpenArgs, bare_key: bool) -
         "notes": opened.notes.iter().chain(&exported.notes).collect::<Vec<_>>(),
     });
     output.report(&value, || {
-        let mut lines = vec![format!("Exported {} to {}", source.display(), exported.sealed_data.display())];
+        let mut lines = vec![format!("Exported {} to {}", source.place().display(), exported.sealed_data.display())];
         lines.extend(exported.sealed_key.iter().map(|path| format!("Its key, in the clear: {}", path.display())));
         lines.push(output::row("root fingerprint", &contents.root_fingerprint));
         lines.push(output::row("manifest fingerprint", &fingerprint.unwrap_or_default()));
@@ -114,13 +126,20 @@ fn export(output: &Output<'_>, source: &Path, open: &OpenArgs, bare_key: bool) -
 }
 
 /// Opens it with the keys at hand, or, if that is wanted, with its own `sealed_key`.
-fn unseal(source: &Path, open: &OpenArgs, by_sealed_key: bool) -> Result<OpenedState> {
+fn unseal(source: &Source, open: &OpenArgs, by_sealed_key: bool) -> Result<OpenedState> {
     let with = open.at_hand.read()?;
     let host: Box<dyn KeySealer> = match &open.simulation_host_key {
         Some(path) if !path.as_os_str().is_empty() => Box::new(HostKeyFile::new(path)),
         _ => Box::new(Plain),
     };
-    open_state(source, &with, by_sealed_key.then_some(&*host)).with_context(|| format!("opening {}", source.display()))
+    let opened = match source {
+        Source::File(path) => open_state(path, &with, by_sealed_key.then_some(&*host)),
+        Source::Secret(_) if open.at_hand.is_empty() => {
+            bail!("the sealed_key of a Secret opens on its hosts alone: add --key FILE for each party that is needed")
+        }
+        Source::Secret(sealed) => open_bytes(sealed.sealed_data.clone(), &sealed.place, &with),
+    };
+    opened.with_context(|| format!("opening {}", source.place().display()))
 }
 
 fn by(opened: &OpenedState) -> &'static str {

@@ -1,7 +1,7 @@
 //! Making a backup, also while a Coordinator runs.
 
 use std::fs::{File, OpenOptions, remove_file};
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
@@ -59,6 +59,19 @@ pub fn create(seal_dir: &Path, destination: &Path, now: Timestamp) -> Result<Cre
 pub fn copy_of(seal_dir: &Path) -> Result<Copying, BackupError> {
     let (file, extent) = open_whole(seal_dir, &seal_dir.join(SEALED_DATA))?;
     Ok(Copying::new(file, extent))
+}
+
+/// The bytes of a backup, whole by its own marks, for whoever writes them elsewhere.
+///
+/// # Errors
+/// [`BackupError::NotWhole`], [`BackupError::Io`].
+pub fn read_whole(backup: &Path) -> Result<Vec<u8>, BackupError> {
+    let path = super::sealed_data_at(backup);
+    let file = File::open(&path).map_err(BackupError::io("opening", &path))?;
+    let extent = Extent::whole(&file).map_err(BackupError::not_whole(&path))?;
+    let mut bytes = Vec::new();
+    Copying::new(file, extent).read_to_end(&mut bytes).map_err(BackupError::io("reading", &path))?;
+    Ok(bytes)
 }
 
 /// Opens the state and finds how far it is whole. The open file stays what it is, whatever is renamed over it.

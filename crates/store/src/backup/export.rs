@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 use super::BackupError;
 use super::copy::Draft;
 use super::create::{Reserved, beside};
-use crate::format::{Layout, SEALED_DATA, SEALED_KEY, read_front, upstream};
+use crate::format::{Layout, SEALED_DATA, SEALED_KEY, WriteError, read_front, upstream};
 
 /// Length of a new data encryption key of the Go Coordinator.
 const KEY: usize = 32;
@@ -62,6 +62,58 @@ pub fn export_to_upstream(state: &State, dir: &Path, bare_key: bool, now: Timest
         key_name.keep();
     }
     Ok(Exported { sealed_data: data, sealed_key: bare_key.then_some(key), notes: notes(state, bare_key) })
+}
+
+/// A state as several Go Coordinators keep it in Kubernetes.
+#[derive(Debug)]
+pub struct ExportedSecret {
+    /// Value `sealed_data` of their Secret.
+    pub sealed_data: Vec<u8>,
+    /// Value `sealed_key` of it, if it was made.
+    pub sealed_key: Option<Vec<u8>>,
+    /// The entry of their ConfigMap, name and value, that opens it on any host without enclave.
+    pub entry: Option<(String, Vec<u8>)>,
+    /// What is not in it, and what to take care of; one sentence each.
+    pub notes: Vec<String>,
+}
+
+/// As [`export_to_upstream`], for the Secret and the ConfigMap that several Go Coordinators share. With `bare_key` a
+/// Coordinator without enclave opens it by itself; without, and in an enclave always, it is recovered.
+///
+/// # Errors
+/// [`BackupError::NotExportable`].
+pub fn export_to_upstreams_secret(
+    state: &State,
+    bare_key: bool,
+    now: Timestamp,
+) -> Result<ExportedSecret, BackupError> {
+    let files = Files::make(state, bare_key, now)?;
+    let mut notes = notes(state, false);
+    let mut exported = ExportedSecret { sealed_data: files.sealed_data, sealed_key: None, entry: None, notes: Vec::new() };
+    if bare_key {
+        let refuse = |error: WriteError| BackupError::NotExportable(error.to_string());
+        match upstream::seal_to_no_host(&exported.sealed_data, &files.key).map_err(refuse)? {
+            Some(sealed) => {
+                exported.sealed_key = Some(sealed.sealed_key);
+                exported.entry = Some((upstream::NO_HOST.to_owned(), sealed.entry));
+                notes.push(
+                    "the entry of the ConfigMap opens sealed_key without any key: who reads Secret and ConfigMap reads \
+                     every secret of the deployment. Move them over a protected channel, and delete them where they are \
+                     not needed"
+                        .to_owned(),
+                );
+            }
+            None if state.recovery().is_empty() => {
+                return Err(BackupError::NotExportable("its key does not fit into a sealed_key of a Secret".into()));
+            }
+            None => notes.push(
+                "the key of this state has 16 bytes, for which sealed_key has no form in a Secret: it is opened by recovery \
+                 alone"
+                    .to_owned(),
+            ),
+        }
+    }
+    Ok(ExportedSecret { notes, ..exported })
 }
 
 /// The content of both files.

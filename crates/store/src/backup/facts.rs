@@ -8,7 +8,7 @@ use marblerun_recovery::RecoverySet;
 use marblerun_sealing::SlotKind;
 
 use super::{BackupError, sealed_data_at};
-use crate::format::{self, Head, Inspected, Layout, Refusal, SEALED_DATA, Signature, read_front};
+use crate::format::{self, Head, Inspected, Layout, Refusal, SEALED_DATA, Signature, Source, read_front};
 
 /// What one file is.
 #[derive(Debug)]
@@ -108,7 +108,18 @@ pub fn inspect(path: &Path) -> Result<Facts, BackupError> {
         }
         opened => opened.map_err(BackupError::io("opening", &file))?,
     };
+    if source.metadata().map_err(BackupError::io("reading", &file))?.is_dir() {
+        return Err(BackupError::NoState { path: file });
+    }
     facts(&source, &file)
+}
+
+/// As [`inspect`], of bytes that lie elsewhere, such as in a Secret. `name` stands for the path.
+///
+/// # Errors
+/// None that bytes in memory could have.
+pub fn inspect_bytes(bytes: &[u8], name: &Path) -> Result<Facts, BackupError> {
+    facts(bytes, name)
 }
 
 /// Tells what lies under the name `sealed_key` in a seal directory: `missing`, `ours`, `upstream_bare` or `unusable`
@@ -144,15 +155,11 @@ pub fn list(dir: &Path) -> Result<Vec<Facts>, BackupError> {
     Ok(found)
 }
 
-/// As [`inspect`], of an open file.
-pub(super) fn facts(source: &File, path: &Path) -> Result<Facts, BackupError> {
-    let metadata = source.metadata().map_err(BackupError::io("reading", path))?;
-    if metadata.is_dir() {
-        return Err(BackupError::NoState { path: path.to_path_buf() });
-    }
+/// As [`inspect`], of an open file or of bytes.
+pub(super) fn facts(source: &(impl Source + ?Sized), path: &Path) -> Result<Facts, BackupError> {
     let mut facts = Facts {
         path: path.to_path_buf(),
-        bytes: metadata.len(),
+        bytes: source.length().map_err(BackupError::io("reading", path))?,
         condition: Condition::Upstream,
         sealed: None,
         upstream: None,

@@ -1,5 +1,5 @@
-//! Backups of standalone seal directories: create, list, inspect, verify, restore; and opening, describing and
-//! exporting what is in them, offline.
+//! Backups of seal directories and shared states: create, list, inspect, verify, restore; and opening, describing
+//! and exporting what is in them, offline.
 //!
 //! A backup is one file: a copy of `sealed_data`, whole by its own marks. It never carries what opens it on its
 //! host alone, so it may be kept where the host's disk may not. Everything here works beside a running Coordinator,
@@ -13,6 +13,7 @@ mod export;
 mod facts;
 mod keys;
 mod open;
+mod parts;
 mod receive;
 mod restore;
 mod verify;
@@ -24,15 +25,16 @@ pub use contents::{
     UserFacts, scheme_name,
 };
 pub use copy::Copying;
-pub use create::{Created, copy_of, create};
+pub use create::{Created, copy_of, create, read_whole};
 pub use error::BackupError;
-pub use export::{Exported, export_to_upstream};
-pub use facts::{Condition, Facts, Sealed, UpstreamLayout, inspect, inspect_key, list};
+pub use export::{Exported, ExportedSecret, export_to_upstream, export_to_upstreams_secret};
+pub use facts::{Condition, Facts, Sealed, UpstreamLayout, inspect, inspect_bytes, inspect_key, list};
 pub use keys::VerifyWith;
-pub use open::{OpenedBy, OpenedState, open_state};
+pub use open::{OpenedBy, OpenedState, open_bytes, open_state};
+pub use parts::{Assembled, assemble};
 pub use receive::Incoming;
-pub use restore::{Restored, restore};
-pub use verify::{Proof, Quorum, open, verify};
+pub use restore::{Restored, is_key_for, may_replace, restore};
+pub use verify::{Proof, Quorum, open, verify, verify_bytes};
 
 use crate::format::SEALED_DATA;
 

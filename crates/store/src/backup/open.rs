@@ -14,7 +14,9 @@ use super::facts::{Facts, facts, sha256};
 use super::keys::Secrets;
 use super::{BackupError, Condition, VerifyWith, sealed_data_at};
 use crate::file::offline;
-use crate::format::{Dek, Layout, OpenOptions, Refusal, Verdict, Witness, check_witness, open, read_front, upstream};
+use crate::format::{
+    Dek, Layout, OpenOptions, Refusal, Source, Verdict, Witness, check_witness, open, read_front, upstream,
+};
 
 /// A state that was opened.
 #[derive(Debug)]
@@ -66,10 +68,18 @@ pub fn open_state(path: &Path, with: &VerifyWith, host: Option<&dyn KeySealer>) 
     }
 }
 
-/// A file that may be opened.
+/// As [`open_state`], of bytes that lie elsewhere, such as in a Secret; with recovery keys. `name` stands for the path.
+///
+/// # Errors
+/// As [`open_state`].
+pub fn open_bytes(bytes: Vec<u8>, name: &Path, with: &VerifyWith) -> Result<OpenedState, BackupError> {
+    Ok(Candidate::of_bytes(bytes, name)?.open_with_keys(with)?.opened)
+}
+
+/// A file, or the bytes of one, that may be opened.
 pub(super) struct Candidate {
     path: PathBuf,
-    file: File,
+    file: Box<dyn Source>,
     facts: Facts,
 }
 
@@ -89,11 +99,22 @@ impl Candidate {
             }
             opened => opened.map_err(BackupError::io("opening", &file_path))?,
         };
-        let facts = facts(&file, &file_path)?;
-        if let Condition::Refused(refusal) = facts.condition {
-            return Err(BackupError::NotWhole { path: file_path, refusal });
+        if file.metadata().map_err(BackupError::io("reading", &file_path))?.is_dir() {
+            return Err(BackupError::NoState { path: file_path });
         }
-        Ok(Self { path: file_path, file, facts })
+        Self::new(Box::new(file), file_path)
+    }
+
+    pub(super) fn of_bytes(bytes: Vec<u8>, name: &Path) -> Result<Self, BackupError> {
+        Self::new(Box::new(bytes), name.to_path_buf())
+    }
+
+    fn new(file: Box<dyn Source>, path: PathBuf) -> Result<Self, BackupError> {
+        let facts = facts(&*file, &path)?;
+        if let Condition::Refused(refusal) = facts.condition {
+            return Err(BackupError::NotWhole { path, refusal });
+        }
+        Ok(Self { path, file, facts })
     }
 
     pub(super) fn open_with_keys(self, with: &VerifyWith) -> Result<WithKeys, BackupError> {
@@ -106,7 +127,7 @@ impl Candidate {
         }
         let secrets = Secrets::gather(&self.facts.recovery, with)?;
         let sets = &self.facts.recovery;
-        let (content, used) = match read_front(&self.file).map_err(BackupError::not_whole(&self.path))? {
+        let (content, used) = match read_front(&*self.file).map_err(BackupError::not_whole(&self.path))? {
             Layout::Sealed(front) => {
                 let (root, used) = secrets.combine(sets, &|root| front.dek_from_recovery_root(root).is_some())?;
                 let dek = front.dek_from_recovery_root(root.expose());
@@ -114,7 +135,7 @@ impl Candidate {
                 (self.sealed(&dek, None)?, used)
             }
             Layout::Upstream(front) => {
-                let opens = |root: &[u8]| upstream::open(&self.file, &front, root).is_ok();
+                let opens = |root: &[u8]| upstream::open(&*self.file, &front, root).is_ok();
                 let (root, used) = secrets.combine(sets, &opens)?;
                 (self.upstream(&front, root)?, used)
             }
@@ -124,14 +145,14 @@ impl Candidate {
     }
 
     fn open_with_host(self, dir: &Path, host: &dyn KeySealer, with: &VerifyWith) -> Result<OpenedState, BackupError> {
-        let content = match read_front(&self.file).map_err(BackupError::not_whole(&self.path))? {
+        let content = match read_front(&*self.file).map_err(BackupError::not_whole(&self.path))? {
             Layout::Sealed(front) => {
                 let (dek, witness) = offline::unlock(dir, host, &front).map_err(BackupError::HostKey)?;
                 self.sealed(&dek, Some(witness.as_ref()))?
             }
             Layout::Upstream(front) => {
                 let key = offline::upstream_key(dir).map_err(BackupError::HostKey)?;
-                if let Err(Refusal::WrongKey) = upstream::open(&self.file, &front, &key) {
+                if let Err(Refusal::WrongKey) = upstream::open(&*self.file, &front, &key) {
                     return Err(BackupError::HostKey(Refusal::WrongKey));
                 }
                 self.upstream(&front, RecoveryRoot::new(key))?
@@ -143,7 +164,7 @@ impl Candidate {
     /// `witness`: what this host vouches for, if it was asked.
     fn sealed(&self, dek: &Dek, witness: Option<Option<&Witness>>) -> Result<Content, BackupError> {
         let head_at = witness.flatten().map(|witness| witness.sequence);
-        let opened = open(&self.file, dek, OpenOptions { head_at, stop_after: None });
+        let opened = open(&*self.file, dek, OpenOptions { head_at, stop_after: None });
         let opened = opened.map_err(BackupError::not_whole(&self.path))?;
         let mut notes = Vec::new();
         if let Some(torn) = opened.torn {
@@ -166,7 +187,7 @@ impl Candidate {
     }
 
     fn upstream(&self, front: &upstream::UpstreamFront, root: RecoveryRoot) -> Result<Content, BackupError> {
-        let plaintext = upstream::open(&self.file, front, root.expose()).map_err(BackupError::not_whole(&self.path))?;
+        let plaintext = upstream::open(&*self.file, front, root.expose()).map_err(BackupError::not_whole(&self.path))?;
         let state = marblerun_state::upstream::import(&plaintext, &front.header, root, [0; 16], [0; 16]);
         let state = state.and_then(|state| state.validate().map(|()| state));
         let state = state.map_err(|error| BackupError::NotAsExpected(format!("the state inside: {error}")))?;

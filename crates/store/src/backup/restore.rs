@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::copy::{Draft, Extent, sync_parent};
 use super::facts::{Facts, Sealed, facts};
 use super::{BackupError, Condition, sealed_data_at};
-use crate::format::{KeyFile, Layout, SEALED_DATA, SEALED_KEY, read_front, upstream};
+use crate::format::{KeyFile, Layout, SEALED_DATA, SEALED_KEY, Source, read_front, upstream};
 
 /// Held by a running Coordinator.
 const LOCK: &str = "sealed_data.lock";
@@ -60,7 +60,7 @@ pub fn restore(backup: &Path, seal_dir: &Path, force: bool) -> Result<Restored, 
         Err(error) => return Err(BackupError::io("opening", &target)(error)),
     };
     if let (Some(current), false) = (&current, force) {
-        permit(&restored, &current.facts)?;
+        may_replace(&restored, &current.facts)?;
     }
     let mut draft = Draft::create_for_owner(seal_dir.join(RESTORING))?;
     draft.fill(&file, extent)?;
@@ -89,8 +89,11 @@ struct Current {
     file: File,
 }
 
-/// Whether replacing loses nothing.
-fn permit(backup: &Facts, current: &Facts) -> Result<(), BackupError> {
+/// Whether replacing `current` by `backup` loses nothing.
+///
+/// # Errors
+/// [`BackupError::WouldReplace`].
+pub fn may_replace(backup: &Facts, current: &Facts) -> Result<(), BackupError> {
     let refuse = |code, reason| Err(BackupError::WouldReplace { code, reason });
     let place = current.path.display();
     let (Some(new), Some(old)) = (&backup.sealed, &current.sealed) else {
@@ -211,7 +214,7 @@ impl Stamp {
             && let Some(page) = front.marks_page()
         {
             marks.resize(32, 0);
-            file.read_exact_at(&mut marks, page)?;
+            FileExt::read_exact_at(file, &mut marks, page)?;
         }
         Ok(Self { length: file.metadata()?.len(), marks })
     }
@@ -252,13 +255,16 @@ fn is_restored_archive(path: &Path, base: &str) -> bool {
 
 /// Whether `sealed_key` has a key for the file.
 fn has_key(dir: &Path, file: &File) -> bool {
-    let Ok(key) = read(dir.join(SEALED_KEY)).map_err(drop).and_then(|bytes| KeyFile::decode(&bytes).map_err(drop))
-    else {
-        return false;
-    };
-    match (read_front(file), key) {
-        (Ok(Layout::Sealed(front)), KeyFile::Ours(key)) => key.entry(front.header.dek_id).is_some(),
-        (Ok(Layout::Upstream(front)), KeyFile::UpstreamKey(key)) => upstream::open(file, &front, &key).is_ok(),
+    read(dir.join(SEALED_KEY)).is_ok_and(|key| is_key_for(&key, file))
+}
+
+/// Whether `sealed_key` is for this `sealed_data`. Whether anybody can open it is not asked.
+pub fn is_key_for(sealed_key: &[u8], sealed_data: &(impl Source + ?Sized)) -> bool {
+    match (read_front(sealed_data), KeyFile::decode(sealed_key)) {
+        (Ok(Layout::Sealed(front)), Ok(KeyFile::Ours(key))) => key.entry(front.header.dek_id).is_some(),
+        (Ok(Layout::Upstream(front)), Ok(KeyFile::UpstreamKey(key))) => {
+            upstream::open(sealed_data, &front, &key).is_ok()
+        }
         _ => false,
     }
 }

@@ -2,8 +2,10 @@
 
 mod create;
 mod export;
+mod export_secret;
 mod facts;
 mod open;
+mod parts;
 mod receive;
 mod restore;
 mod verify;

@@ -54,7 +54,19 @@ pub fn verify(path: &Path, with: &VerifyWith) -> Result<Proof, BackupError> {
 /// # Errors
 /// As [`verify`].
 pub fn open(path: &Path, with: &VerifyWith) -> Result<(Proof, State), BackupError> {
-    let WithKeys { opened, uploads } = Candidate::find(path)?.open_with_keys(with)?;
+    prove(Candidate::find(path)?, with)
+}
+
+/// As [`verify`], of bytes that lie elsewhere, such as in a Secret. `name` stands for the path.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_bytes(bytes: Vec<u8>, name: &Path, with: &VerifyWith) -> Result<Proof, BackupError> {
+    prove(Candidate::of_bytes(bytes, name)?, with).map(|(proof, _)| proof)
+}
+
+fn prove(candidate: Candidate, with: &VerifyWith) -> Result<(Proof, State), BackupError> {
+    let WithKeys { opened, uploads } = candidate.open_with_keys(with)?;
     let root_fingerprint = sha256(&opened.state.authority().root_certificate);
     let Some(manifest) = opened.state.manifest() else {
         return Err(BackupError::NotAsExpected("the state inside has no manifest".into()));

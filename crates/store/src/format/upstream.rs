@@ -4,6 +4,7 @@
 //! from damage.
 
 use aws_lc_rs::aead::{AES_128_GCM, AES_192_GCM, AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::digest::{SHA256, digest};
 use zeroize::Zeroizing;
 
 use super::keys::{NONCE, TAG, fill_random};
@@ -89,6 +90,67 @@ fn seal_with(header: &[u8], plaintext: &[u8], dek: &[u8], nonce: [u8; NONCE]) ->
     key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::empty(), &mut *sealed)
         .map_err(|_| WriteError::Crypto("AES-GCM"))?;
     Ok([header_length.to_le_bytes().as_slice(), header, &nonce, &sealed].concat())
+}
+
+/// Name of the entry of a host without enclave in the ConfigMap of several Go Coordinators.
+pub const NO_HOST: &str = "00000000000000000000000000000000";
+
+/// A data encryption key as several Go Coordinators without enclave keep it.
+pub struct SealedToNoHost {
+    /// Value `sealed_key` of the Secret.
+    pub sealed_key: Vec<u8>,
+    /// Value of the entry [`NO_HOST`] of the ConfigMap.
+    pub entry: Vec<u8>,
+}
+
+/// Seals a data encryption key under a new key encryption key, and that one under the key of a host without enclave,
+/// which is all zeros. `None` if it has another length than theirs.
+///
+/// # Errors
+/// [`WriteError::Crypto`].
+pub fn seal_to_no_host(sealed_data: &[u8], dek: &[u8]) -> Result<Option<SealedToNoHost>, WriteError> {
+    if dek.len() != KEK {
+        return Ok(None);
+    }
+    let mut kek = Zeroizing::new([0; KEK]);
+    fill_random(&mut *kek)?;
+    let bound_to = digest(&SHA256, sealed_data);
+    let sealed_key = seal_key(&*kek, dek, bound_to.as_ref())?;
+    let mut entry = (2 * KEY_REQUEST as u32).to_le_bytes().to_vec();
+    for _ in 0..2 {
+        entry.extend_from_slice(&key_request()?);
+    }
+    entry.extend_from_slice(&seal_key(&[0; KEK], &*kek, &[])?);
+    Ok(Some(SealedToNoHost { sealed_key, entry }))
+}
+
+/// Length of a key encryption key, and of the data encryption key in a Secret.
+const KEK: usize = 32;
+/// Length of an SGX key request.
+const KEY_REQUEST: usize = 512;
+
+/// What a program without enclave writes in place of what its processor was asked: key name 4 (seal key), policy 2
+/// (by signer), no versions, and a random key id that decides nothing.
+fn key_request() -> Result<[u8; KEY_REQUEST], WriteError> {
+    let mut key_id = [0; 32];
+    fill_random(&mut key_id)?;
+    let mut request = [0; KEY_REQUEST];
+    let fields = 4_u16.to_le_bytes().into_iter().chain(2_u16.to_le_bytes()).chain([0; 20]);
+    let masks = [0xff00_0000_0000_000b_u64.to_le_bytes(), [0; 8]].into_iter().flatten();
+    let rest = key_id.into_iter().chain(0xf000_0000_u32.to_le_bytes());
+    request.iter_mut().zip(fields.chain(masks).chain(rest)).for_each(|(to, from)| *to = from);
+    Ok(request)
+}
+
+/// Nonce, ciphertext, tag.
+fn seal_key(under: &[u8], plain: &[u8], bound_to: &[u8]) -> Result<Vec<u8>, WriteError> {
+    let mut nonce = [0; NONCE];
+    fill_random(&mut nonce)?;
+    let key = key(under).ok_or(WriteError::Crypto("AES key"))?;
+    let mut sealed = plain.to_vec();
+    key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(bound_to), &mut sealed)
+        .map_err(|_| WriteError::Crypto("AES-GCM"))?;
+    Ok([nonce.as_slice(), &sealed].concat())
 }
 
 fn key(dek: &[u8]) -> Option<LessSafeKey> {

@@ -16,7 +16,11 @@ pub enum BackupCommand {
     #[command(allow_missing_positional = true)]
     Create {
         /// Seal directory of the Coordinator (EDG_COORDINATOR_SEAL_DIR), or address of its client API, HOST:PORT
-        #[arg(value_name = "SEAL_DIR|COORDINATOR", required_unless_present = "kubernetes", conflicts_with = "kubernetes")]
+        #[arg(
+            value_name = "SEAL_DIR|COORDINATOR",
+            required_unless_present = "kubernetes",
+            conflicts_with = "kubernetes"
+        )]
         source: Option<String>,
         /// Folder, or file that does not exist yet
         #[arg(required = true)]

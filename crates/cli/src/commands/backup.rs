@@ -107,7 +107,9 @@ fn report(output: &Output<'_>, created: &Created, secret: Option<&StateSecret>) 
         });
     }
     if secret.is_some_and(|secret| !secret.can_be_applied()) {
-        warn("'kubectl apply' cannot restore this backup (its annotation would be too long); 'kubectl replace --force' can");
+        warn(
+            "'kubectl apply' cannot restore this backup (its annotation would be too long); 'kubectl replace --force' can",
+        );
     }
     output.result(&with_secret(to_json(&created.facts), secret), || {
         format!("{}\n{}", created.path.display(), summary(&created.facts))
@@ -365,7 +367,8 @@ fn secret_in_words(secret: &StateSecret) -> String {
         _ => "for hosts that have its key; elsewhere it opens by recovery",
     };
     let parts: Vec<String> = secret.parts.keys().map(|part| part.name(&secret.name)).collect();
-    let apply = if secret.can_be_applied() { "works where it is absent or unchanged" } else { "fails: annotation too long" };
+    let apply =
+        if secret.can_be_applied() { "works where it is absent or unchanged" } else { "fails: annotation too long" };
     let mut rows = vec![
         ("Secret", format!("{}{place}", secret.name)),
         ("its size", format!("{} bytes of {MOST_VALUES}", secret.bytes())),

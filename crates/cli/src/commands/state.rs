@@ -30,9 +30,7 @@ pub async fn run(global: &Global, output: &Output<'_>, command: StateCommand) ->
             };
             match to {
                 ExportFormat::Upstream => export(output, &source, &open, !no_sealed_key),
-                ExportFormat::UpstreamKubernetes => {
-                    kubernetes::export(global, output, &source, &open, !no_sealed_key)
-                }
+                ExportFormat::UpstreamKubernetes => kubernetes::export(global, output, &source, &open, !no_sealed_key),
             }
         }
     }

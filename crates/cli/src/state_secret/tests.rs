@@ -65,7 +65,11 @@ fn of_all_secrets_of_a_namespace_the_state_is_found_and_its_archives_are_not_it(
     assert_eq!(secret.name, "marblerun-state");
     assert_eq!(secret.parts, BTreeMap::from([(Part { bank: 'b', number: 2 }, vec![1])]));
     let alone = read(&format!("{archive}---\n{part}")).unwrap();
-    assert_eq!((alone.name.as_str(), alone.parts.len()), ("marblerun-state-archive-3", 1), "an archive alone is a state");
+    assert_eq!(
+        (alone.name.as_str(), alone.parts.len()),
+        ("marblerun-state-archive-3", 1),
+        "an archive alone is a state"
+    );
 }
 
 #[test]
@@ -86,7 +90,10 @@ fn parts_are_written_before_the_state_that_consists_of_them() {
     let secret = StateSecret { name: "marblerun-state".to_owned(), data, parts, ..StateSecret::default() };
     let yaml = secret.to_yaml(&[]);
     let at = |text: &str| yaml.find(text).unwrap();
-    assert!(at("marblerun-state-a1") < at("marblerun-state-a2") && at("marblerun-state-a2") < at("sealed_data"), "{yaml}");
+    assert!(
+        at("marblerun-state-a1") < at("marblerun-state-a2") && at("marblerun-state-a2") < at("sealed_data"),
+        "{yaml}"
+    );
     assert_eq!(read(&yaml).unwrap(), secret);
 }
 

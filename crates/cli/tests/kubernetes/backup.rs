@@ -241,9 +241,15 @@ fn where_nothing_is_there_is_nothing_to_back_up() {
     person.installs("").succeeds();
     person.types("backup create --kubernetes b").fails("no pod with label app.kubernetes.io/name=coordinator runs");
     assert!(!person.path("b").exists());
-    for line in ["backup create --kubernetes a b", "backup create b", "backup restore b", "backup restore b dir --kubernetes",
-        "backup create a b --kube-context x", "backup restore b dir --dry-run", "backup list"]
-    {
+    for line in [
+        "backup create --kubernetes a b",
+        "backup create b",
+        "backup restore b",
+        "backup restore b dir --kubernetes",
+        "backup create a b --kube-context x",
+        "backup restore b dir --dry-run",
+        "backup list",
+    ] {
         assert_eq!(person.types(line).code, 1, "{line}");
     }
 }

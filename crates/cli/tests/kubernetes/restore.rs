@@ -36,9 +36,13 @@ async fn a_newer_state_gives_way_to_a_backup_if_that_is_forced_and_is_kept() {
     assert_eq!((replicas(&person), person.uid("secret/marblerun-state")), (3, uid.clone()), "nothing was done");
 
     let said = person.types("backup restore b.yaml --kubernetes --no-wait --force --dry-run").succeeds();
-    for step in ["stop all Coordinators (3 now)", "keep what is in secret/marblerun-state as secret/marblerun-state-archive-0",
-        "as 'kubectl replace --force' does", "start 3 Coordinators", "expect recovery by alice"]
-    {
+    for step in [
+        "stop all Coordinators (3 now)",
+        "keep what is in secret/marblerun-state as secret/marblerun-state-archive-0",
+        "as 'kubectl replace --force' does",
+        "start 3 Coordinators",
+        "expect recovery by alice",
+    ] {
         assert!(said.stdout.contains(step), "{step:?}: {said:?}");
     }
     assert!(!person.has(&format!("secret/{ARCHIVE}")) && replicas(&person) == 3);
@@ -127,9 +131,11 @@ async fn a_fresh_cluster_gets_its_state_before_its_coordinators() {
     // From the file of a Coordinator that was alone.
     person.writes("sealed_data", &deployment.file);
     person.types(&format!("backup restore sealed_data --kubernetes -n {fresh} ")).fails("--create-namespace makes it");
-    let said = person.types(&format!("backup restore sealed_data --kubernetes --create-namespace -n {fresh} ")).succeeds();
+    let said =
+        person.types(&format!("backup restore sealed_data --kubernetes --create-namespace -n {fresh} ")).succeeds();
     assert!(said.stdout.contains("marblerun install --distributed-deployment"), "{said:?}");
-    let secret = person.kubectl(&format!("get secret marblerun-state --namespace {fresh} -o jsonpath={{.data.sealed_data}}"));
+    let secret =
+        person.kubectl(&format!("get secret marblerun-state --namespace {fresh} -o jsonpath={{.data.sealed_data}}"));
     let bytes = marblerun_api::bytes::decode(&secret).unwrap();
     person.writes("restored", &bytes);
     deployment.gives_key_to(&person);
@@ -252,7 +258,8 @@ async fn it_is_told_how_the_coordinators_came_back() {
     assert!(said.stdout.contains("could not be asked through the API server"), "{said:?}");
 
     let waiting = restore(&person);
-    let said = tokio::task::block_in_place(|| Person::ends(person.begins("backup restore b.yaml --kubernetes --timeout 2")));
+    let said =
+        tokio::task::block_in_place(|| Person::ends(person.begins("backup restore b.yaml --kubernetes --timeout 2")));
     said.fails("not ready in time");
     drop(tokio::task::block_in_place(|| {
         person.makes_ready(COORDINATORS, 1);
@@ -282,7 +289,9 @@ async fn it_is_told_how_the_coordinators_came_back() {
         "metadata": {"name": "by-hand", "labels": {"kubernetes.io/service-name": "coordinator-client-api"}},
         "endpoints": [{"addresses": [address.to_string()], "conditions": {"ready": true}}],
         "ports": [{"name": "http", "port": port, "protocol": "TCP"}]});
-    person.kubectl("patch service coordinator-client-api --type=json -p [{\"op\":\"remove\",\"path\":\"/spec/selector\"}]");
+    person.kubectl(
+        "patch service coordinator-client-api --type=json -p [{\"op\":\"remove\",\"path\":\"/spec/selector\"}]",
+    );
     person.applies(&slice);
     let mut endpoints = slice;
     endpoints = json!({"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "coordinator-client-api"},
@@ -295,7 +304,10 @@ async fn it_is_told_how_the_coordinators_came_back() {
         Person::ends(child)
     });
     let said = said.succeeds();
-    assert!(said.stdout.contains("in recovery mode: recover with the keys of the time of the backup (alice)"), "{said:?}");
+    assert!(
+        said.stdout.contains("in recovery mode: recover with the keys of the time of the backup (alice)"),
+        "{said:?}"
+    );
 }
 
 /// An address of this host by which others reach it.

@@ -136,7 +136,9 @@ impl Person {
     pub fn values(&self, name: &str) -> BTreeMap<String, Vec<u8>> {
         let secret = self.get(&format!("secret/{name}"));
         let data = secret["data"].as_object().unwrap();
-        data.iter().map(|(key, value)| (key.clone(), marblerun_api::bytes::decode(value.as_str().unwrap()).unwrap())).collect()
+        data.iter()
+            .map(|(key, value)| (key.clone(), marblerun_api::bytes::decode(value.as_str().unwrap()).unwrap()))
+            .collect()
     }
 
     #[track_caller]

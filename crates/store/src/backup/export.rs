@@ -89,7 +89,8 @@ pub fn export_to_upstreams_secret(
 ) -> Result<ExportedSecret, BackupError> {
     let files = Files::make(state, bare_key, now)?;
     let mut notes = notes(state, false);
-    let mut exported = ExportedSecret { sealed_data: files.sealed_data, sealed_key: None, entry: None, notes: Vec::new() };
+    let mut exported =
+        ExportedSecret { sealed_data: files.sealed_data, sealed_key: None, entry: None, notes: Vec::new() };
     if bare_key {
         let refuse = |error: WriteError| BackupError::NotExportable(error.to_string());
         match upstream::seal_to_no_host(&exported.sealed_data, &files.key).map_err(refuse)? {

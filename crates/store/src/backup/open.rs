@@ -187,7 +187,8 @@ impl Candidate {
     }
 
     fn upstream(&self, front: &upstream::UpstreamFront, root: RecoveryRoot) -> Result<Content, BackupError> {
-        let plaintext = upstream::open(&*self.file, front, root.expose()).map_err(BackupError::not_whole(&self.path))?;
+        let plaintext =
+            upstream::open(&*self.file, front, root.expose()).map_err(BackupError::not_whole(&self.path))?;
         let state = marblerun_state::upstream::import(&plaintext, &front.header, root, [0; 16], [0; 16]);
         let state = state.and_then(|state| state.validate().map(|()| state));
         let state = state.map_err(|error| BackupError::NotAsExpected(format!("the state inside: {error}")))?;

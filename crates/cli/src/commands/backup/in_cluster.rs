@@ -48,7 +48,8 @@ pub async fn state(global: &Global, options: &InCluster) -> Result<Source> {
             let pod = Exec::find(&cluster).await?;
             let place = format!("pod/{}", pod.name());
             let Some((bytes, _)) = Volume::new(pod).state().await? else { return Err(nothing_there(&cluster)) };
-            let secret = StateSecret { namespace: Some(cluster.namespace), ..StateSecret::of_file(bytes, "marblerun-state") };
+            let secret =
+                StateSecret { namespace: Some(cluster.namespace), ..StateSecret::of_file(bytes, "marblerun-state") };
             Ok(Source::Secret(Sealed::new(Path::new(&place), secret)?))
         }
         Place::Nowhere => Err(nothing_there(&cluster)),
@@ -63,7 +64,11 @@ fn nothing_there(cluster: &Cluster) -> anyhow::Error {
 }
 
 /// A backup of the state in a cluster: of a Secret as a file for `kubectl`, of a volume as a copy of the file in it.
-pub async fn create(global: &Global, options: &InCluster, destination: &Path) -> Result<(Created, Option<StateSecret>)> {
+pub async fn create(
+    global: &Global,
+    options: &InCluster,
+    destination: &Path,
+) -> Result<(Created, Option<StateSecret>)> {
     let cluster = find(global, options).await?;
     match Found::look(&cluster).await?.place {
         Place::Secret { name, .. } => {
@@ -91,7 +96,8 @@ fn write(sealed: &Sealed, destination: &Path) -> Result<(Created, StateSecret)> 
     }
     let now = Timestamp::now();
     let path = if destination.is_dir() {
-        let sequence = facts.sealed.as_ref().map_or_else(|| "upstream".to_owned(), |sealed| sealed.sequence.to_string());
+        let sequence =
+            facts.sealed.as_ref().map_or_else(|| "upstream".to_owned(), |sealed| sealed.sequence.to_string());
         destination.join(format!("{}.{}.{sequence}.yaml", sealed.secret.name, now.strftime("%Y%m%dT%H%M%SZ")))
     } else {
         destination.to_path_buf()
@@ -176,7 +182,8 @@ pub async fn restore(global: &Global, output: &Output<'_>, backup: &Path, option
         });
     }
     let steps = lines.iter().map(|line| format!("\n  {line}")).collect::<String>();
-    let question = format!("Restore {} in namespace {} of {}?{steps}\n", backup.display(), cluster.namespace, cluster.server);
+    let question =
+        format!("Restore {} in namespace {} of {}?{steps}\n", backup.display(), cluster.namespace, cluster.server);
     prompt::confirm(global, &question).await?;
     let (done, plan) = plan.carry_out(&cluster, how).await?;
     report(output, &cluster, backup, &plan, &done, how)
@@ -185,8 +192,11 @@ pub async fn restore(global: &Global, output: &Output<'_>, backup: &Path, option
 /// What is to be expected of the hosts.
 fn forecast(plan: &Plan) -> String {
     match plan.hosts_with_key {
-        0 => format!("No host is known to have a key for it: expect recovery by {}.", came_back::recoverers(&plan.facts)),
-        1 => "One host has a key for it: a Coordinator there opens it by itself, and gives the key to the others.".to_owned(),
+        0 => {
+            format!("No host is known to have a key for it: expect recovery by {}.", came_back::recoverers(&plan.facts))
+        }
+        1 => "One host has a key for it: a Coordinator there opens it by itself, and gives the key to the others."
+            .to_owned(),
         hosts => format!("{hosts} hosts have a key for it: Coordinators there open it by themselves."),
     }
 }
@@ -201,7 +211,8 @@ fn report(output: &Output<'_>, cluster: &Cluster, backup: &Path, plan: &Plan, do
         map.insert("hostsWithKey".to_owned(), json!(plan.hosts_with_key));
     }
     output.result(&value, || {
-        let mut lines = vec![format!("Restored {} into secret/{} of namespace {}", backup.display(), plan.name, cluster.namespace)];
+        let mut lines =
+            vec![format!("Restored {} into secret/{} of namespace {}", backup.display(), plan.name, cluster.namespace)];
         lines.extend(done.archived.iter().map(|name| format!("What it replaced is kept as secret/{name}")));
         lines.push(next_step(plan, done, how));
         lines.join("\n")
@@ -232,7 +243,9 @@ fn next_step(plan: &Plan, done: &Done, how: How<'_>) -> String {
             recover()
         ),
         (Some(Return::NotReady(_)), _) => "The Coordinators are starting.".to_owned(),
-        (None, Some(0)) => "There were no Coordinators, and there are none now: scale deployment/marblerun-coordinator up.".to_owned(),
+        (None, Some(0)) => {
+            "There were no Coordinators, and there are none now: scale deployment/marblerun-coordinator up.".to_owned()
+        }
         (None, Some(replicas)) => format!("{replicas} Coordinators are starting. {}", forecast(plan)),
         (None, None) if plan.deployment.is_none() => {
             format!("Install the Coordinators now: 'marblerun install --distributed-deployment'. {}", forecast(plan))

@@ -30,7 +30,8 @@ fn opened_by_one_party() -> State {
 
 #[test]
 fn the_decoder_of_these_tests_opens_what_the_original_wrote() {
-    let fixture: Value = serde_json::from_str(include_str!("../../../tests/fixtures/upstream-cluster-keys.json")).unwrap();
+    let fixture: Value =
+        serde_json::from_str(include_str!("../../../tests/fixtures/upstream-cluster-keys.json")).unwrap();
     let bytes = |name: &str| STANDARD.decode(fixture[name].as_str().unwrap()).unwrap();
     let kek = kek(&bytes("entry"));
     assert_eq!(hex::encode(&kek), fixture["kek"]);

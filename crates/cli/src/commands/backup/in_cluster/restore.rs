@@ -7,9 +7,9 @@ use anyhow::{Context as _, Result};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Secret};
 use kube::api::{DeleteParams, ObjectMeta, PostParams, Preconditions};
+use marblerun_sealing::SlotKind;
 use marblerun_store::backup::{self, BackupError, Facts};
 use marblerun_store::format::{KeyFile, SEALED_KEY};
-use marblerun_sealing::SlotKind;
 use tokio::time::{Duration, Instant, sleep};
 
 use super::archive::{self, Room};
@@ -71,7 +71,9 @@ pub struct Done {
 impl Plan {
     /// Finds out what is to be done.
     pub async fn make(cluster: &Cluster, found: Found, backup: Sealed, how: How<'_>) -> Result<Self> {
-        let Place::Secret { name, kek_map } = &found.place else { return Err(Failure::usage("the state is in no Secret")) };
+        let Place::Secret { name, kek_map } = &found.place else {
+            return Err(Failure::usage("the state is in no Secret"));
+        };
         let has_namespace = has_namespace(cluster).await?;
         if !has_namespace && !how.options.create_namespace {
             return Err(Failure::conflict(format!(

@@ -89,7 +89,11 @@ pub async fn await_end(cluster: &Cluster, end: Instant) -> Result<()> {
             return Err(Failure::conflict(format!(
                 "pods have not ended ({}), and could write to the state; it was not replaced. Run the command again when \
                  'kubectl -n {} get pods' shows no Coordinator: it goes on where it stopped, and starts {} again",
-                if pods.is_empty() { "the Deployment's controller does not answer".to_owned() } else { pods.join(", ") },
+                if pods.is_empty() {
+                    "the Deployment's controller does not answer".to_owned()
+                } else {
+                    pods.join(", ")
+                },
                 cluster.namespace,
                 former(&deployment),
             )));

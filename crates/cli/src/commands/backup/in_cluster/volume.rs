@@ -119,7 +119,9 @@ async fn restart(cluster: &Cluster, pod: &str, end: Instant) -> Result<()> {
     }
     while pods.get_metadata_opt(pod).await.told("waiting for the end of the pod")?.is_some() {
         if Instant::now() >= end {
-            bail!("the backup is in place, and pod {pod} has not ended yet; when it has, its Deployment starts another one");
+            bail!(
+                "the backup is in place, and pod {pod} has not ended yet; when it has, its Deployment starts another one"
+            );
         }
         sleep(EVERY).await;
     }

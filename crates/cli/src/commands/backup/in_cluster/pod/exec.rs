@@ -25,7 +25,8 @@ impl Exec {
     /// Finds it.
     pub async fn find(cluster: &Cluster) -> Result<Self> {
         let pods = cluster.here::<Pod>();
-        let found = pods.list(&ListParams::default().labels(SELECTOR)).await.told("looking for the Coordinator's pod")?;
+        let found =
+            pods.list(&ListParams::default().labels(SELECTOR)).await.told("looking for the Coordinator's pod")?;
         let running = found.items.into_iter().find(|pod| {
             let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
             phase == Some("Running") && pod.metadata.deletion_timestamp.is_none()

@@ -46,9 +46,8 @@ fn coordinators_share_a_state_in_etcd_and_find_each_other_there() {
         one.client().await.unwrap().set_manifest(&manifest).await.unwrap();
         // Its key came from the other one, whom it found in etcd.
         is_at(&two, 3).await;
-        let signature = |coordinator: &Coordinator| {
-            let client = coordinator.client();
-            async move { client.await.unwrap().manifest().await.unwrap().manifest_signature_root_ecdsa }
+        let signature = async |coordinator: &Coordinator| {
+            coordinator.client().await.unwrap().manifest().await.unwrap().manifest_signature_root_ecdsa
         };
         assert_eq!(signature(&one).await, signature(&two).await);
 

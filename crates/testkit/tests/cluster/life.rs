@@ -130,6 +130,43 @@ async fn with_upstreams_role_it_works_as_well() {
     story.everyone_is_at(3).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_api_server_is_asked_for_little_and_for_nothing_that_the_role_lacks() {
+    let plane = marblerun_testkit::kube::ControlPlane::builder().audit().start().unwrap();
+    let story = Story::begin_on(plane, &["alice"], 0, |builder| builder).await;
+    let user = story.cluster.account().user.clone();
+    let log = story.plane.audit_log();
+
+    // Reads that are validated share their proof, and a change is one PUT for all that wait.
+    let from = log.clone().from_now().unwrap();
+    let client = story.client(0).await;
+    for round in 0..10 {
+        let secrets = std::collections::BTreeMap::from([(
+            "s0".to_owned(),
+            marblerun_testkit::load::plain(format!("{round}").as_bytes()),
+        )]);
+        client.set_secrets(secrets).await.unwrap();
+        crate::read(&client, "s0").await.unwrap();
+        client.status().await.unwrap();
+    }
+    let puts = from.requests_of(&user).unwrap().iter().filter(|request| request.verb == "update").count();
+    assert_eq!(puts, 10, "one for each change");
+
+    // Idle: a look every two seconds each, and an eye on the own entry.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let from = log.clone().from_now().unwrap();
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let idle = from.requests_of(&user).unwrap();
+    assert!(idle.len() <= 3 * 20, "{} requests of three idle Coordinators in 20 s", idle.len());
+    assert!(idle.iter().all(|request| !matches!(request.verb.as_str(), "update" | "create" | "delete")), "{idle:?}");
+
+    let all = log.requests_of(&user).unwrap();
+    let refused: Vec<_> = all.iter().filter(|request| request.code == Some(403)).collect();
+    assert!(refused.is_empty(), "{refused:?}");
+    let deleted = all.iter().filter(|request| request.verb.starts_with("delete")).count();
+    assert_eq!(deleted, 0);
+}
+
 /// Not a test of anything: prints how many writes a second 32 writers get acknowledged through three instances.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 #[ignore = "a measurement"]

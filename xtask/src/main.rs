@@ -88,12 +88,17 @@ fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// What default builds leave out, and tests do not.
+const OPTIONAL: [&str; 2] = ["--features", "marblerun-coordinator/etcd"];
+
 fn build_programs(release: bool) -> Result<PathBuf> {
     let root = root()?;
     let mut command = cargo();
     command.current_dir(&root).args(["build", "--locked", "--workspace", "--bins"]);
     if release {
         command.arg("--release");
+    } else {
+        command.args(OPTIONAL);
     }
     run(&mut command)?;
     Ok(target_dir()?.join(if release { "release" } else { "debug" }))
@@ -109,7 +114,7 @@ fn test(args: &[String]) -> Result<()> {
     // Stories start the real programs; cargo builds those only for tests of their own package.
     build_programs(false)?;
     let mut command = cargo();
-    command.current_dir(root()?).args(["test", "--locked", "--workspace"]).args(args);
+    command.current_dir(root()?).args(["test", "--locked", "--workspace"]).args(OPTIONAL).args(args);
     run(command.env(kube::BINARIES_VARIABLE, kube))
 }
 
@@ -190,7 +195,9 @@ fn check() -> Result<()> {
     let root = root()?;
     let here = |command: &mut Command| run(command.current_dir(&root));
     here(cargo().args(["fmt", "--all", "--check"]))?;
-    here(cargo().args(["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    let clippy = ["clippy", "--locked", "--workspace", "--all-targets"];
+    here(cargo().args(clippy).args(["--", "-D", "warnings"]))?;
+    here(cargo().args(clippy).args(OPTIONAL).args(["--", "-D", "warnings"]))?;
     let deny = tool("cargo-deny", "0.20.2")?;
     here(Command::new(deny).args(["--locked", "check", "bans", "licenses", "sources"]))
 }

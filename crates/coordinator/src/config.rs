@@ -16,7 +16,7 @@ use marblerun_store::RollbackPolicy;
 mod cluster;
 mod reference;
 
-pub use cluster::{ClusterPlace, ClusterSettings, KubernetesPlace};
+pub use cluster::{ClusterPlace, ClusterSettings, EtcdPlace, KubernetesPlace};
 pub use reference::reference_page;
 
 /// The options as they were written.
@@ -251,6 +251,65 @@ pub struct Options {
         value_name = "PORT"
     )]
     pub kubernetes_service_port: String,
+    /// `etcd`: client URLs of the members, such as `https://etcd-0:2379`, separated by commas.
+    #[arg(
+        long,
+        env = "MARBLERUN_ETCD_ENDPOINTS",
+        hide_env_values = true,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "URLS"
+    )]
+    pub etcd_endpoints: String,
+    /// `etcd`: certificates (PEM) of those who issue the members' certificates.
+    #[arg(
+        long,
+        env = "MARBLERUN_ETCD_CA_FILE",
+        hide_env_values = true,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "FILE"
+    )]
+    pub etcd_ca_file: String,
+    /// `etcd`: own client certificate (PEM), with its key in the next.
+    #[arg(
+        long,
+        env = "MARBLERUN_ETCD_CERT_FILE",
+        hide_env_values = true,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "FILE"
+    )]
+    pub etcd_cert_file: String,
+    /// `etcd`: key (PEM) of that certificate.
+    #[arg(
+        long,
+        env = "MARBLERUN_ETCD_KEY_FILE",
+        hide_env_values = true,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "FILE"
+    )]
+    pub etcd_key_file: String,
+    /// `etcd`: what all keys of this deployment begin with.
+    #[arg(
+        long,
+        env = "MARBLERUN_ETCD_PREFIX",
+        hide_env_values = true,
+        default_value = "/marblerun/default/",
+        value_name = "PREFIX"
+    )]
+    pub etcd_prefix: String,
+    /// `etcd`: where the other Coordinators reach this one's key service, `host:port`. Default: the address of this machine towards etcd, and the port of the key service.
+    #[arg(
+        long,
+        env = "MARBLERUN_ETCD_ADVERTISE",
+        hide_env_values = true,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "ADDR"
+    )]
+    pub etcd_advertise: String,
     /// Distributed: how long Marbles are activated while the shared state cannot be reached, such as `5m` or `90s`, at most `24h`. `0`: not at all.
     #[arg(
         long,

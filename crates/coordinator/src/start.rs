@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::core::{Clock, Coordinator, DEFAULT_OFFLINE_GRACE, Settings};
 use crate::untrusted::lines_for_log;
 
+mod reached;
 mod shared;
 mod startup_manifest;
 mod tee;

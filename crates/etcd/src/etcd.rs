@@ -1,5 +1,6 @@
 //! One deployment in one etcd cluster: what its parts share.
 
+use std::net::{IpAddr, ToSocketAddrs as _, UdpSocket};
 use std::sync::Arc;
 
 use marblerun_store::cluster::{Changed, PlaceError};
@@ -63,11 +64,41 @@ impl Etcd {
         }
     }
 
+    /// The address of this machine that leads to etcd, and so, as a rule, to the other Coordinators.
+    ///
+    /// # Errors
+    /// If no member's name is known, or no way leads there.
+    pub fn local_address(&self) -> std::io::Result<IpAddr> {
+        let mut last = std::io::Error::other("no member of etcd is configured");
+        for uri in &self.connection.config().endpoints {
+            let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
+            match towards((host, uri.port_u16().unwrap_or(2379))) {
+                Ok(address) => return Ok(address),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
     /// Calls `on_change` whenever the state, the keys of the hosts or the addresses of the Coordinators may have
     /// changed, and after each gap. Never ends; nothing depends on it.
     pub async fn watch(&self, on_change: impl Fn(Changed) + Send + Sync) {
         watch::all(&self.connection, &self.keys, &on_change).await;
     }
+}
+
+/// Nothing is sent: a datagram socket that is connected knows its own address.
+fn towards(member: (&str, u16)) -> std::io::Result<IpAddr> {
+    let mut last = std::io::Error::other("it has no address");
+    for address in member.to_socket_addrs()? {
+        let from = if address.is_ipv6() { "[::]:0" } else { "0.0.0.0:0" };
+        let socket = UdpSocket::bind(from)?;
+        match socket.connect(address).and_then(|()| socket.local_addr()) {
+            Ok(own) => return Ok(own.ip()),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
 }
 
 impl std::fmt::Debug for Etcd {

@@ -113,10 +113,10 @@ impl Access {
         match (&self.host, &self.kubeconfig) {
             (Some(host), kubeconfig) => match self.in_cluster(host) {
                 // A pod without an account may have been given a kubeconfig instead.
-                Err(AccessError::Account { .. }) if kubeconfig.is_some() => self.from_kubeconfig().await,
+                Err(AccessError::Account { .. }) if kubeconfig.is_some() => self.by_kubeconfig().await,
                 found => found,
             },
-            (None, Some(_)) => self.from_kubeconfig().await,
+            (None, Some(_)) => self.by_kubeconfig().await,
             (None, None) => Err(AccessError::None),
         }
     }
@@ -147,7 +147,7 @@ impl Access {
         Ok(Found { config, source })
     }
 
-    async fn from_kubeconfig(&self) -> Result<Found, AccessError> {
+    async fn by_kubeconfig(&self) -> Result<Found, AccessError> {
         let files = self.kubeconfig.clone().unwrap_or_default();
         let failed = |source| AccessError::Kubeconfig { files: files.clone(), source: Box::new(source) };
         let mut merged: Option<Kubeconfig> = None;

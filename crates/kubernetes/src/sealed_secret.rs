@@ -158,7 +158,7 @@ fn annotations(notes: &Notes) -> BTreeMap<String, String> {
 /// Who wrote `sealed_data` last, as the API server noted it.
 fn last_writer(managers: &[ManagedFieldsEntry]) -> String {
     let wrote = |entry: &&ManagedFieldsEntry| {
-        entry.fields_v1.as_ref().is_some_and(|fields| !fields.0["f:data"]["f:sealed_data"].is_null())
+        entry.fields_v1.as_ref().is_some_and(|fields| fields.0.pointer("/f:data/f:sealed_data").is_some())
     };
     let last = managers.iter().filter(wrote).max_by_key(|entry| entry.time.as_ref().map(|time| time.0));
     last.map_or_else(

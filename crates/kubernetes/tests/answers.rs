@@ -1,12 +1,12 @@
 //! What a server answers that is no API server, or one in trouble; over plain HTTP, so that each byte is the test's.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use marblerun_kubernetes::{Access, Kubernetes, KubernetesConfig, KubernetesPlace, Names};
+use marblerun_kubernetes::{Access, Changed, Kubernetes, KubernetesConfig, KubernetesPlace, Names};
 use marblerun_state::BootId;
 use marblerun_store::cluster::{Content, Notes, PlaceError, SharedPlace as _, WriteFailure};
 
@@ -38,6 +38,12 @@ fn server() -> Server {
             let _ = stream.write_all(&answer);
         }
     });
+    let (runtime, folder, kubernetes) = connected(&url);
+    let place = kubernetes.place();
+    Server { requests, answers, place, _runtime: runtime, _folder: folder }
+}
+
+fn connected(url: &str) -> (tokio::runtime::Runtime, tempfile::TempDir, Kubernetes) {
     let folder = tempfile::tempdir().unwrap();
     let kubeconfig = folder.path().join("kubeconfig");
     let text = format!(
@@ -53,8 +59,8 @@ fn server() -> Server {
         pod: None,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let place = runtime.block_on(Kubernetes::connect(config)).unwrap().place();
-    Server { requests, answers, place, _runtime: runtime, _folder: folder }
+    let kubernetes = runtime.block_on(Kubernetes::connect(config)).unwrap();
+    (runtime, folder, kubernetes)
 }
 
 /// Head and body of a request.
@@ -234,5 +240,60 @@ fn a_validation_takes_only_a_list_of_this_one_object() {
     {
         server.says(&[other]);
         assert!(matches!(server.place.version(), Err(PlaceError::Malformed(_))));
+    }
+}
+
+/// Answers lists with nothing, and watches as told.
+fn watched(watch: &[u8]) -> (String, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let asked = Arc::<Mutex<Vec<String>>>::default();
+    let (seen, watch) = (Arc::clone(&asked), watch.to_vec());
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let (seen, watch) = (Arc::clone(&seen), watch.clone());
+            std::thread::spawn(move || {
+                let line = request(&mut stream).lines().next().unwrap_or_default().to_owned();
+                let list = r#"{"kind":"PartialObjectMetadataList","apiVersion":"meta.k8s.io/v1","metadata":{"resourceVersion":"5"},"items":null}"#;
+                let answer = if line.contains("watch=true") { watch } else { http("200 OK", "", list) };
+                seen.lock().unwrap().push(line);
+                let _ = stream.write_all(&answer);
+            });
+        }
+    });
+    (url, asked)
+}
+
+#[test]
+fn a_watch_that_was_forgotten_begins_anew_and_one_that_fails_at_once_is_not_hurried() {
+    let gone = r#"{"type":"ERROR","object":{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"too old resource version","reason":"Expired","code":410}}"#;
+    let endings = [
+        http("200 OK", "", &format!("{gone}\n")),
+        http("410 Gone", "", r#"{"kind":"Status","message":"gone","reason":"Expired","code":410}"#),
+        http("200 OK", "", ""),
+        http("500 Internal Server Error", "", "{}"),
+        http("200 OK", "", "garbage\n"),
+    ];
+    for ending in endings {
+        let text = String::from_utf8_lossy(&ending).into_owned();
+        let (url, asked) = watched(&ending);
+        let (runtime, _folder, kubernetes) = connected(&url);
+        let changes = Arc::<Mutex<Vec<Changed>>>::default();
+        let to = Arc::clone(&changes);
+        let watching = runtime.spawn(async move { kubernetes.watch(|changed| to.lock().unwrap().push(changed)).await });
+        let start = Instant::now();
+        let count = |what| changes.lock().unwrap().iter().filter(|changed| **changed == what).count();
+        while [Changed::State, Changed::HostKeys, Changed::Peers].into_iter().any(|what| count(what) < 3) {
+            assert!(start.elapsed() < Duration::from_secs(30), "{text}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        // Two pauses of a quarter of a second at least.
+        assert!(start.elapsed() > Duration::from_millis(450), "{text}: {:?}", start.elapsed());
+        watching.abort();
+        let asked = asked.lock().unwrap();
+        let of_state: Vec<_> = asked.iter().filter(|line| line.contains("/secrets?")).collect();
+        assert!(of_state[0].contains("metadata.name%3Dstate") && !of_state[0].contains("watch"), "{of_state:?}");
+        assert!(of_state[1].contains("watch=true") && of_state[1].contains("resourceVersion=5"), "{of_state:?}");
+        assert!(!of_state[2].contains("watch"), "{text}: {of_state:?}");
     }
 }

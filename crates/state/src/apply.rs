@@ -8,6 +8,9 @@ use crate::manifest::ActiveManifest;
 use crate::upstream::keys;
 use crate::{Change, ChangeError, Incarnation, Phase, RecoveryEntry, RetiredRoot, State};
 
+/// Bytes of the update log, about, that are kept at least in a state that several Coordinators share.
+const SHARED_LOG_BYTES: usize = 32 << 10;
+
 impl State {
     /// Applies one change.
     ///
@@ -58,10 +61,15 @@ impl State {
                     return Err(ChangeError("a line of the update log contains a line end".to_owned()));
                 }
                 for line in lines {
+                    self.update_log_bytes += line.len();
                     self.update_log.push_back_mut(line.as_str().into());
                 }
+                self.shorten_shared_log();
             }
-            Change::LogReset => self.update_log = rpds::VectorSync::new_sync(),
+            Change::LogReset => {
+                self.update_log = rpds::VectorSync::new_sync();
+                self.update_log_bytes = 0;
+            }
             Change::PendingUpdate(update) => self.pending_update = update.as_ref().map(Arc::clone),
             Change::Recovery(sets) => {
                 check_recovery(sets)?;
@@ -96,6 +104,7 @@ impl State {
             Change::Home(home) => {
                 self.home = Some(Arc::new(home.clone()));
                 AuditKind::ALL.into_iter().for_each(|kind| self.shorten_shared_trail(kind));
+                self.shorten_shared_log();
             }
         }
         Ok(())
@@ -113,6 +122,23 @@ impl State {
         if self.home.is_some() {
             self.trail(kind).shorten(kind.shared_bytes());
         }
+    }
+
+    /// The same for its update log, which upstream lets grow for ever: every line would be written again with every commit,
+    /// until the place holds no more. Cut to half now and then, so that it costs little.
+    fn shorten_shared_log(&mut self) {
+        if self.home.is_none() || self.update_log_bytes <= 2 * SHARED_LOG_BYTES {
+            return;
+        }
+        let mut bytes = 0;
+        let newest = self.update_log.iter().rev().take_while(|line| {
+            bytes += line.len();
+            bytes <= SHARED_LOG_BYTES
+        });
+        let mut kept: Vec<Box<str>> = newest.cloned().collect();
+        kept.reverse();
+        self.update_log_bytes = kept.iter().map(|line| line.len()).sum();
+        self.update_log = kept.into_iter().collect();
     }
 
     /// What was kept of an imported state is out of date where our own value changes.

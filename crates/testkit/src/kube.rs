@@ -10,6 +10,6 @@ mod namespace;
 
 pub use audit::{ApiRequest, AuditLog};
 pub use cluster::{Cluster, ClusterBuilder, ClusterCoordinator};
-pub use control_plane::{ControlPlane, ControlPlaneBuilder};
+pub use control_plane::{ControlPlane, ControlPlaneBuilder, Snapshot};
 pub use kubectl::KubectlOutput;
 pub use namespace::{Namespace, Role, ServiceAccount};

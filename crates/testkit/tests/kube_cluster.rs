@@ -54,6 +54,25 @@ async fn coordinators_of_a_cluster_are_told_of_each_other_and_come_back_at_their
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_coordinator_reaches_the_api_server_through_a_proxy_of_its_own_if_asked_for() {
+    let plane = ControlPlane::shared().unwrap();
+    let builder = Cluster::builder(&plane).instances(2).through_proxies();
+    let mut cluster = builder.env("EDG_DISTRIBUTED_COORDINATOR", "").start().await.unwrap();
+    for number in 0..2 {
+        let kubeconfig = environment(cluster.get(number).unwrap())["KUBECONFIG"].clone();
+        let account = cluster.account().clone().with_kubeconfig(kubeconfig.into());
+        account.kubectl(["get", "endpointslices"]).unwrap().ok().unwrap();
+        let passed = |number| cluster.proxy(number).unwrap().calls().len();
+        assert!(passed(number) > 0 && (number == 1 || passed(1) == 0));
+    }
+    let direct = cluster.account().kubeconfig.clone();
+    cluster.kill(0).unwrap();
+    cluster.set_kubeconfig(0, &direct).unwrap();
+    cluster.start(0).await.unwrap();
+    assert_eq!(environment(cluster.get(0).unwrap())["KUBECONFIG"], direct.display().to_string());
+}
+
 fn environment(coordinator: &Coordinator) -> BTreeMap<String, String> {
     let text = std::fs::read_to_string(format!("/proc/{}/environ", coordinator.pid())).unwrap();
     text.split('\0').filter_map(|entry| entry.split_once('=')).map(|(n, v)| (n.to_owned(), v.to_owned())).collect()

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use marblerun_testkit::chaos::ChaosProxy;
 use marblerun_testkit::kube::{ControlPlane, Role, ServiceAccount};
 
 #[test]
@@ -35,17 +36,25 @@ fn an_api_server_comes_back_with_all_it_had_and_controllers_go_on_with_it() {
     let account = namespace.service_account(Role::Ours).unwrap();
     namespace.kubectl(["create", "secret", "generic", "marblerun-state", "--from-literal=k=v"]).unwrap().ok().unwrap();
     let port = plane.port().unwrap();
+    let proxy = ChaosProxy::start(&plane).unwrap();
+    let through = account.clone().with_kubeconfig(proxy.kubeconfig(&account).unwrap());
+    through.kubectl(["get", "secret", "marblerun-state"]).unwrap().ok().unwrap();
 
     plane.stop_api_server().unwrap();
     let refused = account.kubectl(["get", "secret", "marblerun-state"]).unwrap();
     assert!(refused.stderr.contains("refused"), "{refused:?}");
-    assert!(plane.stop_api_server().is_err(), "it is stopped");
+    assert!(!through.kubectl(["get", "secret", "marblerun-state"]).unwrap().is_ok(), "what is absent is so to all");
+    assert!(plane.stop_api_server().is_err() && plane.snapshot().is_err(), "it is stopped");
     plane.start_api_server().unwrap();
     assert!(plane.start_api_server().is_err(), "it runs");
     let log = plane.audit_log().from_now().unwrap();
     assert_eq!(plane.port().unwrap(), port);
     let value = account.kubectl(["get", "secret", "marblerun-state", "-o", "jsonpath={.data.k}"]).unwrap();
     assert_eq!(value.ok().unwrap(), "dg==");
+    let restarted = Instant::now();
+    while !through.kubectl(["get", "endpointslices"]).unwrap().is_ok() {
+        assert!(restarted.elapsed() < Duration::from_secs(60), "the proxy does not find the API server again");
+    }
     plane.restart_api_server().unwrap();
     assert!(account.kubectl(["get", "secret", "marblerun-state"]).unwrap().is_ok());
 
@@ -58,6 +67,16 @@ fn an_api_server_comes_back_with_all_it_had_and_controllers_go_on_with_it() {
         .collect();
     let get = ("get".to_owned(), "marblerun-state".to_owned(), Some(200));
     assert_eq!(told, [get.clone(), get], "what was asked before `from_now` is not told");
+
+    let version = ["get", "secret", "s", "--output=jsonpath={.metadata.resourceVersion}"];
+    namespace.kubectl(["create", "secret", "generic", "s", "--from-literal=k=1"]).unwrap().ok().unwrap();
+    let before = namespace.kubectl(version).unwrap().ok().unwrap();
+    let snapshot = plane.snapshot().unwrap();
+    let change = "--patch={\"data\":{\"k\":\"Mg==\"}}";
+    namespace.kubectl(["patch", "secret", "s", change]).unwrap().ok().unwrap();
+    assert_ne!(namespace.kubectl(version).unwrap().ok().unwrap(), before);
+    plane.restore(&snapshot).unwrap();
+    assert_eq!(namespace.kubectl(version).unwrap().ok().unwrap(), before, "the database is what it was");
 
     // Which is the work of a controller; without one the handle does it.
     namespace.kubectl(["delete", "namespace", namespace.name(), "--timeout=60s"]).unwrap().ok().unwrap();
@@ -147,6 +166,29 @@ fn upstreams_role_lets_a_coordinator_create_by_post_but_neither_list_watch_nor_p
         let output = account.kubectl(words).unwrap();
         assert!(output.stderr.to_lowercase().contains("forbidden"), "{words:?}: {output:?}");
     }
+}
+
+#[test]
+fn a_proxy_without_faults_gives_an_account_its_own_rights_and_the_api_servers_own_answers() {
+    let plane = ControlPlane::shared().unwrap();
+    let namespace = plane.namespace().unwrap();
+    let account = namespace.service_account(Role::Ours).unwrap();
+    let proxy = ChaosProxy::start(&plane).unwrap();
+    let through = account.clone().with_kubeconfig(proxy.kubeconfig(&account).unwrap());
+    let log = plane.audit_log().from_now().unwrap();
+    apply(&through, "v1 Secret marblerun-state").unwrap();
+    apply(&through, "v1 Secret other").unwrap_err();
+    // What changes from one answer to the next stands elsewhere.
+    let get: &[&str] = &["get", "secret", "marblerun-state", "--output=yaml"];
+    for words in [get, &["get", "secrets"], &["get", "endpointslices"], &["get", "secret", "marblerun-state-archive-0"]]
+    {
+        assert_eq!(through.kubectl(words).unwrap(), account.kubectl(words).unwrap(), "{words:?}");
+    }
+    let told = log.requests_of(&account.user).unwrap();
+    assert_eq!(told.iter().filter(|request| request.uri.contains("/secrets/marblerun-state?fieldManager")).count(), 1);
+    let passed = proxy.calls();
+    assert!(passed.iter().all(|record| record.over && told.iter().any(|request| request.uri == record.call.uri)));
+    assert_eq!(proxy.counts().into_iter().collect::<Vec<_>>(), [("pass", passed.len())]);
 }
 
 /// The test is its own victim: told so by the environment, it starts a control plane and waits to be killed.

@@ -100,7 +100,7 @@ const COORDINATOR: Plan = Plan {
         "EDG_COORDINATOR_SEAL_DIR=/coordinator/data",
         "MARBLERUN_STARTUP_RECOVERY_DATA=/coordinator/data/startup-recovery-data.json",
     ],
-    ports: &[2001, 4433],
+    ports: &[2001, 4433, 5433],
     volume: Some("/coordinator/data"),
     shell: true,
     certificates: true,

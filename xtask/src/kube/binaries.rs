@@ -12,6 +12,8 @@ pub const VARIABLE: &str = "MARBLERUN_KUBE_BIN";
 /// Every script that builds some, below `xtask/kube`. They skip what is there.
 const SCRIPTS: [&str; 2] = ["build-kube.sh", "helm/build-helm.sh"];
 const NAMES: [&str; 5] = ["etcd", "kubectl", "kube-apiserver", "kube-controller-manager", "helm"];
+/// What each of them notes to have built from, beside the binaries, and the pinned modules.
+const PINNED: [(&str, &str); 2] = [(".go.sum", "go.sum"), (".helm.go.sum", "helm/go.sum")];
 
 /// From this version on, Go fetches the newer one that a module asks for.
 const SELF_UPDATING: Version = Version(1, 21);
@@ -24,7 +26,7 @@ pub fn install() -> Result<PathBuf> {
     let scripts: Vec<PathBuf> = SCRIPTS.iter().map(|name| sources.join(name)).filter(|path| path.is_file()).collect();
     let work = cache.join("kube-build");
     let mut builds: Vec<Command> = scripts.iter().map(Command::new).collect();
-    if needs_go(&folder, &sources, scripts.len() == SCRIPTS.len())? {
+    if needs_go(&folder, &sources, scripts.len() == SCRIPTS.len()) {
         let go = Go::find(needed(&sources)?)?;
         builds.iter_mut().try_for_each(|build| go.prepare(build, &work))?;
     }
@@ -38,10 +40,13 @@ pub fn install() -> Result<PathBuf> {
 }
 
 /// Whether anything will be built, as the scripts decide it.
-fn needs_go(folder: &Path, sources: &Path, helm: bool) -> Result<bool> {
+fn needs_go(folder: &Path, sources: &Path, helm: bool) -> bool {
     let missing = NAMES.iter().filter(|name| helm || **name != "helm").any(|name| !folder.join(name).is_file());
-    let built_from = folder.join(".go.sum");
-    Ok(missing || (built_from.is_file() && std::fs::read(built_from)? != std::fs::read(sources.join("go.sum"))?))
+    let of_others = PINNED.iter().any(|(noted, pinned)| {
+        // Without a note they are somebody's own.
+        std::fs::read(folder.join(noted)).is_ok_and(|noted| std::fs::read(sources.join(pinned)).ok() != Some(noted))
+    });
+    missing || of_others
 }
 
 /// The version that `go.mod` asks for.
@@ -143,7 +148,7 @@ mod tests {
         let write = |place: &tempfile::TempDir, name: &str, text: &str| {
             std::fs::write(place.path().join(name), text).unwrap();
         };
-        let needs = |helm| needs_go(folder.path(), sources.path(), helm).unwrap();
+        let needs = |helm| needs_go(folder.path(), sources.path(), helm);
         write(&sources, "go.sum", "new");
         assert!(needs(false));
         NAMES.iter().filter(|name| **name != "helm").for_each(|name| write(&folder, name, ""));
@@ -155,5 +160,7 @@ mod tests {
         assert!(needs(true));
         write(&folder, ".go.sum", "new");
         assert!(!needs(true));
+        write(&folder, ".helm.go.sum", "old");
+        assert!(needs(true));
     }
 }

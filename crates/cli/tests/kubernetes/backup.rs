@@ -221,7 +221,7 @@ async fn a_state_goes_to_the_original_as_objects_that_it_starts_from() {
     let told = person.types("backup create --kubernetes upstream.yaml -o json").succeeds().json();
     assert_eq!(told["condition"], "upstream");
 
-    let said = person.types(&format!("state export upstream.yaml --to upstream-kubernetes --key key.pem -o no.yaml"));
+    let said = person.types("state export upstream.yaml --to upstream-kubernetes --key key.pem -o no.yaml");
     said.fails("recovery data");
     person.types(&format!("{export} -o out.yaml")).fails("recovery data");
     person.puts(STATE, &deployment.values(7));

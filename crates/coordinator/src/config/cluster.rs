@@ -23,10 +23,24 @@ pub enum ClusterPlace {
     /// Objects of a Kubernetes cluster.
     Kubernetes(KubernetesPlace),
     /// Keys of an etcd cluster.
-    Etcd {
-        /// Name of the Service whose endpoints are the other Coordinators, if there is a Kubernetes cluster.
-        service: Option<String>,
-    },
+    Etcd(EtcdPlace),
+}
+
+/// How etcd is reached. What is said here is checked when it is used, in builds that can.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EtcdPlace {
+    /// Client URLs of the members, separated by commas.
+    pub endpoints: String,
+    /// Who issues the members' certificates.
+    pub ca_file: String,
+    /// Own certificate.
+    pub cert_file: String,
+    /// Its key.
+    pub key_file: String,
+    /// What all keys begin with.
+    pub prefix: String,
+    /// Where the others reach this one's key service; `None`: to be found out.
+    pub advertise: Option<String>,
 }
 
 /// The names of those objects.
@@ -55,9 +69,7 @@ pub(super) fn cluster(options: &Options, warnings: &mut Vec<String>) -> Result<O
     match (distributed, options.store_backend.as_str()) {
         (true, "k8s-secret") => settings(ClusterPlace::Kubernetes(kubernetes(options)?)),
         // Upstream has no such backend, so nothing says that it takes the other variable too.
-        (_, "etcd") => {
-            settings(ClusterPlace::Etcd { service: non_empty(&options.k8s_service_name).map(str::to_owned) })
-        }
+        (_, "etcd") => settings(ClusterPlace::Etcd(etcd(options))),
         // As upstream: whatever else is named is no shared store.
         (true, _) => {
             warnings.push(
@@ -73,6 +85,17 @@ pub(super) fn cluster(options: &Options, warnings: &mut Vec<String>) -> Result<O
             ));
             Ok(None)
         }
+    }
+}
+
+fn etcd(options: &Options) -> EtcdPlace {
+    EtcdPlace {
+        endpoints: options.etcd_endpoints.clone(),
+        ca_file: options.etcd_ca_file.clone(),
+        cert_file: options.etcd_cert_file.clone(),
+        key_file: options.etcd_key_file.clone(),
+        prefix: options.etcd_prefix.clone(),
+        advertise: non_empty(&options.etcd_advertise).map(str::to_owned),
     }
 }
 

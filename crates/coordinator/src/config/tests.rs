@@ -116,7 +116,7 @@ fn who_asks_for_a_shared_store_never_gets_a_private_one_in_silence() {
         assert!(matches!(place, ClusterPlace::Kubernetes(_)), "{arguments:?}");
     }
     for arguments in [&["--store-backend=etcd"][..], &["--store-backend=etcd", "--distributed=1"]] {
-        assert!(matches!(config(arguments).unwrap().cluster.unwrap().place, ClusterPlace::Etcd { .. }));
+        assert!(matches!(config(arguments).unwrap().cluster.unwrap().place, ClusterPlace::Etcd(_)));
     }
     for arguments in
         [&["--store-backend=k8s-secret"][..], &["--distributed=1"], &["--distributed=1", "--store-backend=consul"]]
@@ -133,7 +133,7 @@ fn the_objects_of_a_cluster_have_the_names_of_the_chart() {
         let arguments = [&["--distributed=1", "--store-backend=k8s-secret"], arguments].concat();
         match config(&arguments)?.cluster.unwrap().place {
             ClusterPlace::Kubernetes(place) => Ok(place),
-            ClusterPlace::Etcd { .. } => unreachable!(),
+            ClusterPlace::Etcd(_) => unreachable!(),
         }
     };
     assert_eq!(
@@ -223,6 +223,12 @@ fn help_names_every_variable_and_default() {
         "EDG_K8S_SERVICE_NAME",
         "EDG_KUBERNETES_SERVICE_HOST",
         "EDG_KUBERNETES_SERVICE_PORT",
+        "MARBLERUN_ETCD_ENDPOINTS",
+        "MARBLERUN_ETCD_CA_FILE",
+        "MARBLERUN_ETCD_CERT_FILE",
+        "MARBLERUN_ETCD_KEY_FILE",
+        "MARBLERUN_ETCD_PREFIX",
+        "MARBLERUN_ETCD_ADVERTISE",
         "MARBLERUN_OFFLINE_GRACE",
         "MARBLERUN_STATE_INLINE_MAX",
         "MARBLERUN_TEE",

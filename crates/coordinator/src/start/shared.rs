@@ -7,24 +7,25 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use marblerun_attestation::{Backend, PeerAttestation};
-use marblerun_kubernetes::{Access, Changed, ConnectError, Discovery, Kubernetes, KubernetesConfig, NameError, Names};
+use marblerun_kubernetes::{ConnectError, NameError};
 use marblerun_sealing::KeySealer;
 use marblerun_state::BootId;
-use marblerun_store::cluster::{Cluster, ClusterConfig, ClusterTuning, Kek, KekId, Peer, PeerGreeting, SealIdentity};
+use marblerun_store::cluster::{
+    Changed, Cluster, ClusterConfig, ClusterTuning, Kek, KekId, Peer, PeerGreeting, SealIdentity,
+};
 use marblerun_store::{RollbackPolicy, Store};
 use tokio::task::JoinSet;
 
+use super::reached::{NAMESPACE, Reached};
 use super::{WRITER, temporary_state};
 use crate::cluster::{Addresses, Combined, Fixed, Giving, Node, Peers, PeersConfig, PeersError, Times};
-use crate::config::{ClusterPlace, ClusterSettings, Config, KubernetesPlace};
+use crate::config::{ClusterSettings, Config};
 use crate::core::{Clock, Coordinator};
 
 /// How long the start waits for the first look at the shared place. What takes longer shows in the status.
 const SETTLE: Duration = Duration::from_secs(15);
 /// How long the first question for the addresses of the others may take.
 const FIRST_DISCOVERY: Duration = Duration::from_secs(3);
-/// Where the namespace of a pod stands.
-const NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 /// Transactions that may wait.
 const QUEUE: usize = 4096;
 
@@ -43,6 +44,10 @@ pub enum SharedError {
     /// A feature of other builds.
     #[error("EDG_STORE_BACKEND=etcd needs a build with the feature `etcd`; this one has Kubernetes (k8s-secret) alone")]
     NoEtcd,
+    /// etcd cannot be configured.
+    #[cfg(feature = "etcd")]
+    #[error("the shared state cannot be reached: {0}")]
+    Etcd(#[from] marblerun_etcd::ConnectError),
     /// The store's thread cannot be started.
     #[error("the store cannot be started: {0}")]
     Store(std::io::Error),
@@ -53,6 +58,7 @@ pub enum SharedError {
 
 /// What runs beside a Coordinator that is one of several.
 pub struct Joined {
+    place: Reached,
     peers: Peers,
     tasks: JoinSet<()>,
 }
@@ -78,6 +84,7 @@ impl Joined {
     /// Ends what runs beside.
     pub async fn stop(mut self) {
         self.tasks.shutdown().await;
+        self.place.withdraw().await;
         self.peers.stop().await;
     }
 }
@@ -90,16 +97,12 @@ pub(super) async fn join(
     backend: &Backend,
     clock: &Clock,
 ) -> Result<(Store, Joined), SharedError> {
-    let ClusterPlace::Kubernetes(place) = &settings.place else { return Err(SharedError::NoEtcd) };
-    let kubernetes = Kubernetes::connect(kubernetes_config(place)?).await?;
+    let place = Reached::of(&settings.place).await?;
     let identity = &config.simulation_identity;
     let cluster_config = ClusterConfig {
-        backend: "kubernetes",
+        backend: place.backend(),
         sealer,
-        identity: SealIdentity {
-            measurement: identity.measurement.to_vec(),
-            security_version: identity.svn,
-        },
+        identity: SealIdentity { measurement: identity.measurement.to_vec(), security_version: identity.svn },
         // The documented restore must work where nobody alive knows better.
         rollback: config.rollback.unwrap_or(RollbackPolicy::Warn),
         writer: WRITER.to_owned(),
@@ -110,7 +113,7 @@ pub(super) async fn join(
     };
     let (names, time) = (config.dns_names.clone(), clock.clone());
     let make = move |phase| temporary_state(phase, &names, &time);
-    let store = Store::open_shared(Box::new(kubernetes.place()), cluster_config, ClusterTuning::default(), make)
+    let store = Store::open_shared(place.place(), cluster_config, ClusterTuning::default(), make)
         .map_err(SharedError::Store)?;
     let cluster = store.cluster().ok_or_else(|| SharedError::Store(std::io::Error::other("it is not shared")))?;
 
@@ -127,47 +130,31 @@ pub(super) async fn join(
     let node = Arc::new(ClusterNode { cluster: cluster.clone(), store: store.clone() });
     let peers = Peers::bind(peers_config, node).await?;
 
-    let discovery = kubernetes.discovery();
     // The first round asks whoever is listed; who is listed later is asked later.
-    let _ = tokio::time::timeout(FIRST_DISCOVERY, listed.look(&discovery)).await;
+    let _ = tokio::time::timeout(FIRST_DISCOVERY, listed.look(&place)).await;
     peers.greet_once(Times::default().greeting).await;
     peers.run();
 
     let mut tasks = JoinSet::new();
-    tasks.spawn(watch(kubernetes, discovery, listed, cluster.clone(), peers.clone()));
+    tasks.spawn(watch(place.clone(), listed, cluster.clone(), peers.clone()));
+    let (announced, key_service) = (place.clone(), peers.address());
+    tasks.spawn(async move { announced.announce(key_service).await });
     tasks.spawn(follow(cluster.clone(), peers.clone()));
     cluster.settled(SETTLE).await;
-    Ok((store, Joined { peers, tasks }))
-}
-
-fn kubernetes_config(place: &KubernetesPlace) -> Result<KubernetesConfig, SharedError> {
-    let namespace = match &place.namespace {
-        Some(namespace) => namespace.clone(),
-        None => std::fs::read_to_string(NAMESPACE).map_err(SharedError::Namespace)?.trim().to_owned(),
-    };
-    let mut boot = [0; 16];
-    // Names the writer for people, nothing more.
-    let _ = aws_lc_rs::rand::fill(&mut boot);
-    Ok(KubernetesConfig {
-        access: Access::of_process(),
-        names: Names::new(&namespace, &place.state, &place.kek_map, &place.service)?,
-        boot: BootId(boot),
-        parts: false,
-        pod: None,
-    })
+    Ok((store, Joined { place, peers, tasks }))
 }
 
 /// Looks again whenever something may have changed.
-async fn watch(kubernetes: Kubernetes, discovery: Discovery, listed: Arc<Listed>, cluster: Cluster, peers: Peers) {
+async fn watch(place: Reached, listed: Arc<Listed>, cluster: Cluster, peers: Peers) {
     let (changed, mut changes) = tokio::sync::mpsc::channel(1);
-    let watching = kubernetes.watch(|what| match what {
+    let watching = place.watch(|what| match what {
         Changed::State | Changed::HostKeys => cluster.nudge(),
         // If one is waiting already, it serves this change, too.
         Changed::Peers => drop(changed.try_send(())),
     });
     let looking = async {
         loop {
-            listed.look(&discovery).await;
+            listed.look(&place).await;
             peers.nudge();
             // Also without a word from the watch, which may be refused or stalled.
             let _ = tokio::time::timeout(Duration::from_secs(30), changes.recv()).await;
@@ -189,13 +176,13 @@ async fn follow(cluster: Cluster, peers: Peers) {
     }
 }
 
-/// Addresses by the EndpointSlices, as they were last read.
+/// Addresses as the place told them last.
 #[derive(Default)]
 struct Listed(Mutex<Vec<String>>);
 
 impl Listed {
-    async fn look(&self, discovery: &Discovery) {
-        match discovery.addresses().await {
+    async fn look(&self, place: &Reached) {
+        match place.addresses().await {
             Ok(addresses) => *self.0.lock().unwrap_or_else(PoisonError::into_inner) = addresses,
             Err(error) => tracing::warn!(%error, "the addresses of the other Coordinators cannot be read"),
         }

@@ -363,3 +363,23 @@ proptest! {
         prop_assert_eq!(read.lineage(), state.lineage());
     }
 }
+
+#[test]
+fn a_shared_state_keeps_the_newest_of_its_logs_and_ones_own_keeps_all() {
+    let mut own = fresh();
+    let mut shared = own.clone();
+    shared.apply(&Change::Home(crate::Home::default())).unwrap();
+    for number in 0..5000 {
+        let line = Change::Log(vec![format!("line {number:>60}")]);
+        own.apply(&line).unwrap();
+        shared.apply(&line).unwrap();
+    }
+    assert_eq!(own.update_log().count(), 5000);
+    let kept: Vec<&str> = shared.update_log().collect();
+    assert!(kept.len() > 400 && kept.len() < 1100, "{}", kept.len());
+    assert!(kept.last().unwrap().ends_with("4999"));
+    // What is read from a snapshot is the same.
+    let mut loader = Loader::new();
+    shared.to_changes().for_each(|change| loader.apply(&change).unwrap());
+    assert_eq!(loader.finish().unwrap().update_log().count(), kept.len());
+}

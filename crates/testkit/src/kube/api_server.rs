@@ -42,6 +42,10 @@ impl ApiServer {
         }
     }
 
+    pub fn is_stopped(&self) -> bool {
+        self.stopped.lock().unwrap_or_else(PoisonError::into_inner).args.is_some()
+    }
+
     pub fn stop(&self) -> Result<()> {
         let mut stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
         ensure!(stopped.args.is_none(), "the API server is stopped already");
@@ -76,11 +80,7 @@ impl ApiServer {
         while !is_ready()? {
             if let Some(status) = child.try_wait()? {
                 // Its port may still be held by a connection of the one before, or the database was not ready yet.
-                ensure!(
-                    started.elapsed() < PATIENCE,
-                    "the API server ended with {status}; see {}",
-                    self.log.display()
-                );
+                ensure!(started.elapsed() < PATIENCE, "the API server ended with {status}; see {}", self.log.display());
                 std::thread::sleep(Duration::from_millis(500));
                 child = spawn()?;
             }

@@ -52,20 +52,15 @@ impl ControlPlaneBuilder {
         let data = tempfile::Builder::new().prefix("kube-").tempdir()?.keep();
         let inner = Inner {
             api_server: ApiServer::new(&data, &binaries),
-            has_controllers: self.controller_manager,
+            options: self,
             data,
             binaries,
             namespaces: 0.into(),
+            snapshots: 0.into(),
         };
         reaper::control_plane(&inner.data)?;
         reaper::folder(&inner.data)?;
-        let mut command = Command::new(reaper::script("kube-up.sh"));
-        command.arg("--bin").arg(&inner.binaries).arg("--data").arg(&inner.data).args(["--timeout", "180"]);
-        command.args(self.audit.then_some("--audit"));
-        command.args(self.controller_manager.then_some("--controller-manager"));
-        command.args(self.fsync.then_some("--fsync"));
-        let output = command.env("HOME", &inner.data).stdin(Stdio::null()).output().context("starting kube-up.sh")?;
-        ensure!(output.status.success(), "kube-up.sh: {}", String::from_utf8_lossy(&output.stderr));
+        inner.up()?;
         Ok(ControlPlane { inner: Arc::new(inner) })
     }
 }
@@ -79,11 +74,16 @@ pub struct ControlPlane {
 #[derive(Debug)]
 struct Inner {
     api_server: ApiServer,
-    has_controllers: bool,
+    options: ControlPlaneBuilder,
     data: PathBuf,
     binaries: PathBuf,
     namespaces: AtomicUsize,
+    snapshots: AtomicUsize,
 }
+
+/// The database of a control plane as it was.
+#[derive(Debug)]
+pub struct Snapshot(PathBuf);
 
 impl ControlPlane {
     /// One of the test's own, to be stopped, overloaded or filled.
@@ -193,8 +193,32 @@ impl ControlPlane {
         self.start_api_server()
     }
 
+    /// Keeps the database as it is now. Everything stops meanwhile.
+    ///
+    /// # Errors
+    /// If the API server is stopped, or does not come back.
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        let number = self.inner.snapshots.fetch_add(1, Ordering::Relaxed);
+        let snapshot = Snapshot(self.inner.data.join(format!("snapshot-{number}")));
+        self.inner.offline(|| copy(&self.inner.data.join("etcd"), &snapshot.0))?;
+        Ok(snapshot)
+    }
+
+    /// Puts the database back to what it was, as a cluster's administrator does after a disaster: objects are as they
+    /// were, and versions that were given before are given again, to others.
+    ///
+    /// # Errors
+    /// If the API server is stopped, or does not come back.
+    pub fn restore(&self, snapshot: &Snapshot) -> Result<()> {
+        let etcd = self.inner.data.join("etcd");
+        self.inner.offline(|| {
+            std::fs::remove_dir_all(&etcd)?;
+            copy(&snapshot.0, &etcd)
+        })
+    }
+
     pub(super) fn has_controllers(&self) -> bool {
-        self.inner.has_controllers
+        self.inner.options.controller_manager
     }
 
     /// Where it keeps what it writes.
@@ -203,13 +227,42 @@ impl ControlPlane {
     }
 }
 
+impl Inner {
+    fn up(&self) -> Result<()> {
+        let mut command = Command::new(reaper::script("kube-up.sh"));
+        command.arg("--bin").arg(&self.binaries).arg("--data").arg(&self.data).args(["--timeout", "180"]);
+        command.args(self.options.audit.then_some("--audit"));
+        command.args(self.options.controller_manager.then_some("--controller-manager"));
+        command.args(self.options.fsync.then_some("--fsync"));
+        run(command.env("HOME", &self.data))
+    }
+
+    fn offline(&self, work: impl FnOnce() -> Result<()>) -> Result<()> {
+        ensure!(!self.api_server.is_stopped(), "the API server is stopped; start it first");
+        let mut command = Command::new(reaper::script("kube-down.sh"));
+        run(command.arg("--data").arg(&self.data).args(["--keep", "--now", "--quiet"]))?;
+        work()?;
+        self.up()
+    }
+}
+
 impl Drop for Inner {
     fn drop(&mut self) {
         let mut command = Command::new(reaper::script("kube-down.sh"));
         // What is left is ended by the reaper.
-        let _ = command.arg("--data").arg(&self.data).args(["--now", "--quiet"]).status();
+        let _ = run(command.arg("--data").arg(&self.data).args(["--now", "--quiet"]));
         let _ = std::fs::remove_dir_all(&self.data);
     }
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    run(Command::new("cp").arg("-a").arg(from).arg(to))
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("starting {command:?}"))?;
+    ensure!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(())
 }
 
 /// Where `cargo xtask test` puts the programs.

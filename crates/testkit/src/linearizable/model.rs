@@ -45,6 +45,9 @@ pub trait Model {
     }
 }
 
+/// The calls of a model's object.
+type Operations<M> = Vec<Operation<<M as Model>::Call, <M as Model>::Answer>>;
+
 /// A key whose calls have no order in which one object gives those answers.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{key} is not one object: {reason}")]
@@ -60,7 +63,7 @@ pub struct Violation {
 /// # Errors
 /// The first key that is not one object.
 pub fn check<M: Model>(model: &M, history: &History<M::Call, M::Answer>) -> Result<(), Violation> {
-    let mut keys: BTreeMap<&str, Vec<Operation<M::Call, M::Answer>>> = BTreeMap::new();
+    let mut keys: BTreeMap<&str, Operations<M>> = BTreeMap::new();
     for operation in &history.operations {
         keys.entry(&operation.key).or_default().push(operation.clone());
     }
@@ -68,7 +71,7 @@ pub fn check<M: Model>(model: &M, history: &History<M::Call, M::Answer>) -> Resu
         let matters = |operation: &&Operation<M::Call, M::Answer>| {
             operation.answer.is_some() || model.matters(&operation.call, &operations)
         };
-        let mut relevant: Vec<_> = operations.iter().filter(matters).cloned().collect();
+        let mut relevant: Operations<M> = operations.iter().filter(matters).cloned().collect();
         relevant.sort_by_key(|operation| operation.called);
         model.decide(&relevant).map_err(|reason| Violation { key: key.to_owned(), reason })?;
     }

@@ -68,8 +68,8 @@ impl Model for Register {
 }
 
 /// A value's life: its write and the reads of it. Where every value is written once, a register's history has an order if
-/// and only if (Gibbons and Korach, "Testing shared memories", 1997, theorem 4.2) no read precedes its write, and of the
-/// zones of the values no two forward ones overlap and no backward one lies in a forward one.
+/// and only if (Gibbons and Korach, "Testing shared memories", SIAM Journal on Computing, 1997) no read precedes its write,
+/// and of the zones of the values no two forward ones overlap and no backward one lies in a forward one.
 struct Zone {
     /// The first answer of its life.
     first_answer: u64,

@@ -11,9 +11,7 @@ use std::time::{Duration, Instant};
 use marblerun_client::{Client, ClientError, Trust};
 use marblerun_testkit::chaos::{Fault, SeededPlan};
 use marblerun_testkit::kube::ControlPlane;
-use marblerun_testkit::linearizable::{
-    Before, Counter, Recorder, Register, RegisterAnswer, RegisterCall, Set, check,
-};
+use marblerun_testkit::linearizable::{Before, Counter, Recorder, Register, RegisterAnswer, RegisterCall, Set, check};
 use marblerun_testkit::load;
 
 use crate::{Story, until};

@@ -121,10 +121,89 @@ async fn an_outage_of_the_api_server_ends_nothing_and_all_is_well_after() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_upstreams_role_it_works_as_well() {
-    let mut story = Story::begin_with(&["alice"], 0, |builder| builder.role(marblerun_testkit::kube::Role::Upstream)).await;
+    let mut story =
+        Story::begin_with(&["alice"], 0, |builder| builder.role(marblerun_testkit::kube::Role::Upstream)).await;
     story.write(0, "s0", "value").await;
     assert_eq!(story.read(2, "s0").await.as_deref(), Some("value"));
     story.kill_all();
     story.cluster.start_all().await.unwrap();
     story.everyone_is_at(3).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_api_server_is_asked_for_little_and_for_nothing_that_the_role_lacks() {
+    let plane = marblerun_testkit::kube::ControlPlane::builder().audit().start().unwrap();
+    let story = Story::begin_on(plane, &["alice"], 0, |builder| builder).await;
+    let user = story.cluster.account().user.clone();
+    let log = story.plane.audit_log();
+
+    // Reads that are validated share their proof, and a change is one PUT for all that wait.
+    let from = log.clone().from_now().unwrap();
+    let client = story.client(0).await;
+    for round in 0..10 {
+        let secrets = std::collections::BTreeMap::from([(
+            "s0".to_owned(),
+            marblerun_testkit::load::plain(format!("{round}").as_bytes()),
+        )]);
+        client.set_secrets(secrets).await.unwrap();
+        crate::read(&client, "s0").await.unwrap();
+        client.status().await.unwrap();
+    }
+    let puts = from.requests_of(&user).unwrap().iter().filter(|request| request.verb == "update").count();
+    assert_eq!(puts, 10, "one for each change");
+
+    // Idle: a look every two seconds each, and an eye on the own entry.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let from = log.clone().from_now().unwrap();
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    let idle = from.requests_of(&user).unwrap();
+    assert!(idle.len() <= 3 * 20, "{} requests of three idle Coordinators in 20 s", idle.len());
+    assert!(idle.iter().all(|request| !matches!(request.verb.as_str(), "update" | "create" | "delete")), "{idle:?}");
+
+    let all = log.requests_of(&user).unwrap();
+    let refused: Vec<_> = all.iter().filter(|request| request.code == Some(403)).collect();
+    assert!(refused.is_empty(), "{refused:?}");
+    let deleted = all.iter().filter(|request| request.verb.starts_with("delete")).count();
+    assert_eq!(deleted, 0);
+}
+
+/// Not a test of anything: prints how many writes a second 32 writers get acknowledged through three instances.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn how_fast_are_writes() {
+    let story = Story::begin(&["alice"], 0).await;
+    let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let mut tasks = Vec::new();
+    for writer in 0..32_usize {
+        let client = story.client(writer % std::env::var("SPREAD").map_or(3, |text| text.parse().unwrap())).await;
+        let stop = std::sync::Arc::clone(&stop);
+        tasks.push(tokio::spawn(async move {
+            let mut times = Vec::new();
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                let value = format!("{:032}", times.len());
+                let secrets = std::collections::BTreeMap::from([(
+                    format!("s{writer}"),
+                    marblerun_testkit::load::plain(value.as_bytes()),
+                )]);
+                let begun = std::time::Instant::now();
+                client.set_secrets(secrets).await.unwrap();
+                times.push(begun.elapsed());
+            }
+            times
+        }));
+    }
+    let seconds = 15;
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+    stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    let mut times = Vec::new();
+    for task in tasks {
+        times.extend(task.await.unwrap());
+    }
+    times.sort_unstable();
+    let at = |part: usize| times[times.len() * part / 100];
+    for number in 0..3 {
+        let view = serde_json::to_string(&story.client(number).await.v3().cluster().await.unwrap()).unwrap();
+        println!("{view}");
+    }
+    println!("{} writes/s, p50 {:?}, p99 {:?}", times.len() as u64 / seconds, at(50), at(99));
 }

@@ -71,8 +71,10 @@ async fn a_restore_under_running_coordinators_waits_for_an_operator() {
     .await;
     let refused = crate::read(&client, "s0").await.unwrap_err();
     assert_eq!(refused.code(), Some(503), "{refused}");
-    let (cert, key) =
-        (story.file("user.crt", story.user.certificate_pem.as_bytes()), story.file("user.key", story.user.key_pem.as_bytes()));
+    let (cert, key) = (
+        story.file("user.crt", story.user.certificate_pem.as_bytes()),
+        story.file("user.key", story.user.key_pem.as_bytes()),
+    );
     let address = story.address(0);
     story.ok(&["restore", "reject", &address, "--insecure", "--cert", &cert, "--key", &key]);
     until("what was served is served again", || async {

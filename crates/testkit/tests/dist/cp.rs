@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use marblerun_client::{Client, Trust};
 use marblerun_testkit::{Coordinator, CoordinatorBuilder, RecoveryKeyPair, TestUser, binary, load};
@@ -172,7 +172,9 @@ async fn kubectl_cp_under_full_load_copies_all_that_was_acknowledged_and_puts_it
     assert!(put.status.success() && put.stderr.is_empty(), "{put:?}");
     let found = fs::metadata(volume.join("sealed_data")).unwrap();
     assert_eq!((found.uid(), found.mode() & 0o777), (10001, 0o600));
+    let put = Instant::now();
     while client().v3().readiness().await.unwrap().ready {
+        assert!(put.elapsed() < Duration::from_secs(60), "the restored file is not noticed:\n{}", coordinator.log());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let again = builder(&image, &volume).same_ports(&coordinator);

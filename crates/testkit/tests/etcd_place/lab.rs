@@ -1,5 +1,6 @@
 //! Keys of a test's own in the etcd of the tests' control plane, and an operator who changes them.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -43,20 +44,22 @@ impl EtcdLab {
         Self { plane, runtime, prefix, port }
     }
 
-    pub fn config(&self, instance: u8) -> EtcdConfig {
+    /// As a Coordinator's environment has it.
+    pub fn variables(&self) -> BTreeMap<&'static str, String> {
         let pki = folder(&self.plane).join("pki");
-        let variable = |name: &str| {
-            let value = match name {
-                "MARBLERUN_ETCD_ENDPOINTS" => format!("https://127.0.0.1:{}", self.port).into(),
-                "MARBLERUN_ETCD_CA_FILE" => pki.join("ca.crt").into_os_string(),
-                "MARBLERUN_ETCD_CERT_FILE" => pki.join("etcd-client.crt").into_os_string(),
-                "MARBLERUN_ETCD_KEY_FILE" => pki.join("etcd-client.key").into_os_string(),
-                "MARBLERUN_ETCD_PREFIX" => self.prefix.clone().into(),
-                _ => return None,
-            };
-            Some(value)
-        };
-        EtcdConfig::from_variables(BootId([instance; 16]), variable).unwrap()
+        let file = |name: &str| pki.join(name).display().to_string();
+        BTreeMap::from([
+            ("MARBLERUN_ETCD_ENDPOINTS", format!("https://127.0.0.1:{}", self.port)),
+            ("MARBLERUN_ETCD_CA_FILE", file("ca.crt")),
+            ("MARBLERUN_ETCD_CERT_FILE", file("etcd-client.crt")),
+            ("MARBLERUN_ETCD_KEY_FILE", file("etcd-client.key")),
+            ("MARBLERUN_ETCD_PREFIX", self.prefix.clone()),
+        ])
+    }
+
+    pub fn config(&self, instance: u8) -> EtcdConfig {
+        let variables = self.variables();
+        EtcdConfig::from_variables(BootId([instance; 16]), |name| variables.get(name).map(Into::into)).unwrap()
     }
 
     pub fn etcd(&self, config: EtcdConfig) -> Etcd {

@@ -2,6 +2,7 @@
 //! promises, what is particular to etcd, and what a broken wire is called.
 #![allow(missing_docs)]
 
+mod coordinators;
 #[path = "../kube_place/cutter.rs"]
 mod cutter;
 mod lab;

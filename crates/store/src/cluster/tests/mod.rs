@@ -6,3 +6,4 @@ mod random;
 mod restore;
 mod rig;
 mod start;
+mod upstream;

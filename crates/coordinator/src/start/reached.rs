@@ -21,7 +21,7 @@ pub(super) const NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccoun
 /// A shared place, and who else is there. Clones are the same.
 #[derive(Clone)]
 pub(super) enum Reached {
-    Kubernetes(Kubernetes, Discovery),
+    Kubernetes(Box<Kubernetes>, Discovery),
     #[cfg(feature = "etcd")]
     Etcd {
         etcd: Etcd,
@@ -36,7 +36,7 @@ impl Reached {
             ClusterPlace::Kubernetes(place) => {
                 let kubernetes = Kubernetes::connect(kubernetes_config(place)?).await?;
                 let discovery = kubernetes.discovery();
-                Ok(Self::Kubernetes(kubernetes, discovery))
+                Ok(Self::Kubernetes(Box::new(kubernetes), discovery))
             }
             #[cfg(feature = "etcd")]
             ClusterPlace::Etcd(place) => {

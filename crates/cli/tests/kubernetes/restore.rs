@@ -1,8 +1,8 @@
 //! Restores of a state in a Secret, over whatever is there, and interrupted anywhere.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::person::{COORDINATORS, Person};
+use crate::person::Person;
 use crate::sealed::{another, large, ours};
 
 const STATE: &str = "marblerun-state";

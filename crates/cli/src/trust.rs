@@ -154,8 +154,15 @@ pub fn cached_client(global: &Global, coordinator: &str, identity: Option<Identi
     build(global, coordinator, trust, identity)
 }
 
+/// The client of a command: [`cached_client`], after the Coordinator was attested if that is asked for.
+pub async fn connect(global: &Global, coordinator: &str, identity: Option<Identity>) -> Result<Client> {
+    let client = cached_client(global, coordinator, identity)?;
+    attest_if_asked(global, coordinator).await?;
+    Ok(client)
+}
+
 /// With `--attest`: attests the Coordinator now, and makes sure that it has the root that was cached.
-pub async fn attest_if_asked(global: &Global, coordinator: &str) -> Result<()> {
+async fn attest_if_asked(global: &Global, coordinator: &str) -> Result<()> {
     if !global.attest {
         return Ok(());
     }

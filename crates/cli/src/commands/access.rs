@@ -58,8 +58,7 @@ async fn read(global: &Global, source: Option<&str>) -> Result<Vec<u8>> {
         return Err(Failure::usage(format!("{name} is neither a file nor the address of a Coordinator")));
     }
     let coordinator = global.coordinator_or(source)?;
-    let client = trust::cached_client(global, &coordinator, None)?;
-    trust::attest_if_asked(global, &coordinator).await?;
+    let client = trust::connect(global, &coordinator, None).await?;
     Ok(manifest_file::in_force(&client).await.context("getting manifest")?.manifest.0)
 }
 

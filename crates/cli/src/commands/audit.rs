@@ -71,8 +71,7 @@ impl Found {
             return Self::of_backup(path, &trails, after, root, keys);
         }
         let identity = super::identity(global, source, &keys.of_user()?)?;
-        let client = trust::cached_client(global, source, Some(identity))?;
-        trust::attest_if_asked(global, source).await?;
+        let client = trust::connect(global, source, Some(identity)).await?;
         let root = match expected {
             Some(root) => root,
             None => cached_root(global, source)?,

@@ -88,8 +88,7 @@ async fn create(global: &Global, source: &str, destination: &Path, client: &Clie
         bail!("{source} does not exist, and is no address of a Coordinator either");
     }
     let identity = super::identity(global, source, client)?;
-    let client = trust::cached_client(global, source, Some(identity))?;
-    trust::attest_if_asked(global, source).await?;
+    let client = trust::connect(global, source, Some(identity)).await?;
     // A place first: the Coordinator records that it handed out a backup.
     let mut incoming = Incoming::begin(destination)?;
     client

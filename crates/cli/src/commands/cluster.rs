@@ -2,9 +2,8 @@
 
 use anyhow::{Context as _, Result};
 use marblerun_api::v3::{Cluster, Decided, Head, Peer, PeerAnswer};
-use marblerun_client::Client;
 
-use crate::args::{At, ClientCert, ClusterCommand, Global, KekCommand, RestoreCommand};
+use crate::args::{ClusterCommand, Global, KekCommand, RestoreCommand};
 use crate::output::{Output, row, shown};
 use crate::{prompt, trust};
 
@@ -12,8 +11,7 @@ use crate::{prompt, trust};
 pub async fn run(global: &Global, output: &Output<'_>, command: ClusterCommand) -> Result<()> {
     let ClusterCommand::Status { at } = command;
     let coordinator = global.coordinator(&at)?;
-    let client = trust::cached_client(global, &coordinator, None)?;
-    trust::attest_if_asked(global, &coordinator).await?;
+    let client = trust::connect(global, &coordinator, None).await?;
     let cluster = client.v3().cluster().await.context("asking for the shared state")?;
     output.result(&cluster, || text(&cluster))
 }
@@ -22,14 +20,14 @@ pub async fn run(global: &Global, output: &Output<'_>, command: ClusterCommand) 
 pub async fn restore(global: &Global, output: &Output<'_>, command: RestoreCommand) -> Result<()> {
     let decided = match command {
         RestoreCommand::Accept { at, client } => {
-            let client = self::client(global, &at, &client).await?;
+            let client = super::user_client(global, &at, &client).await?;
             let question =
                 "Take over the state that lies in the shared place? What is served now and is not in it is lost.";
             prompt::confirm(global, question).await?;
             client.v3().accept_restore().await.context("accepting the restored state")?
         }
         RestoreCommand::Reject { at, client } => {
-            let client = self::client(global, &at, &client).await?;
+            let client = super::user_client(global, &at, &client).await?;
             prompt::confirm(global, "Write the state that is served back over what lies in the shared place?").await?;
             client.v3().reject_restore().await.context("rejecting the restored state")?
         }
@@ -40,17 +38,9 @@ pub async fn restore(global: &Global, output: &Output<'_>, command: RestoreComma
 /// Runs `kek ..`.
 pub async fn kek(global: &Global, output: &Output<'_>, command: KekCommand) -> Result<()> {
     let KekCommand::Rotate { at, client, revoke } = command;
-    let client = self::client(global, &at, &client).await?;
+    let client = super::user_client(global, &at, &client).await?;
     let decided = client.v3().rotate_kek(revoke).await.context("rotating the key encryption key")?;
     told(output, &decided)
-}
-
-async fn client(global: &Global, at: &At, identity: &ClientCert) -> Result<Client> {
-    let coordinator = global.coordinator(at)?;
-    let identity = super::identity(global, &coordinator, identity)?;
-    let client = trust::cached_client(global, &coordinator, Some(identity))?;
-    trust::attest_if_asked(global, &coordinator).await?;
-    Ok(client)
 }
 
 fn told(output: &Output<'_>, decided: &Decided) -> Result<()> {

@@ -185,8 +185,7 @@ async fn verify(global: &Global, output: &Output<'_>, manifest: &str, at: &At) -
 
 async fn log(global: &Global, output: &Output<'_>, at: &At) -> Result<()> {
     let coordinator = global.coordinator(at)?;
-    let client = trust::cached_client(global, &coordinator, None)?;
-    trust::attest_if_asked(global, &coordinator).await?;
+    let client = trust::connect(global, &coordinator, None).await?;
     output.progress("Successfully verified Coordinator, now requesting update log");
     let lines = client.update_log().await.context("retrieving update log: retrieving Coordinator update log")?;
     if output.is_structured() {

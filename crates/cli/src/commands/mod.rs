@@ -19,11 +19,12 @@ mod update;
 mod version;
 
 use anyhow::Result;
-use marblerun_client::Identity;
+use marblerun_client::{Client, Identity};
 
-use crate::args::{ClientCert, Command, Global};
+use crate::args::{At, ClientCert, Command, Global};
 use crate::identity::Credentials;
 use crate::output::{Busy, Output};
+use crate::trust;
 
 /// Runs one command.
 pub async fn run(global: &Global, output: &Output<'_>, command: Command) -> Result<()> {
@@ -62,4 +63,11 @@ pub async fn run(global: &Global, output: &Output<'_>, command: Command) -> Resu
 /// The user that a command acts for: of its flags or environment, else of the context.
 fn identity(global: &Global, coordinator: &str, client: &ClientCert) -> Result<Identity> {
     Credentials::of(&global.credentials_at(coordinator, client)?)?.load()
+}
+
+/// A client of the Coordinator, for that user.
+async fn user_client(global: &Global, at: &At, user: &ClientCert) -> Result<Client> {
+    let coordinator = global.coordinator(at)?;
+    let identity = identity(global, &coordinator, user)?;
+    trust::connect(global, &coordinator, Some(identity)).await
 }

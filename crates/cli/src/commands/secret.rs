@@ -52,9 +52,7 @@ pub async fn run(global: &Global, output: &Output<'_>, args: SecretArgs) -> Resu
 }
 
 async fn connect(global: &Global, coordinator: &str, who: &Credentials) -> Result<Client> {
-    let client = trust::cached_client(global, coordinator, Some(who.load()?))?;
-    trust::attest_if_asked(global, coordinator).await?;
-    Ok(client)
+    trust::connect(global, coordinator, Some(who.load()?)).await
 }
 
 /// The last word is the address. Where environment or context know one, only a word HOST:PORT is.

@@ -17,8 +17,7 @@ const ACCEPTING_MARBLES: i64 = 3;
 /// Tells the state. Exit code 0 for every state, unless `--exit-code` asks to tell them apart.
 pub async fn run(global: &Global, output: &Output<'_>, at: &At) -> Result<()> {
     let coordinator = global.coordinator(at)?;
-    let client = trust::cached_client(global, &coordinator, None)?;
-    trust::attest_if_asked(global, &coordinator).await?;
+    let client = trust::connect(global, &coordinator, None).await?;
     let (status, verified) = match client.status().await {
         Err(error) => match trust::doubt(&error) {
             Some(doubt) => (unverified(global, &coordinator, error, doubt).await, false),

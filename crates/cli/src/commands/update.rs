@@ -21,14 +21,6 @@ pub async fn run(global: &Global, output: &Output<'_>, command: UpdateCommand) -
     }
 }
 
-async fn client(global: &Global, at: &At, identity: &ClientCert) -> Result<Client> {
-    let coordinator = global.coordinator(at)?;
-    let identity = super::identity(global, &coordinator, identity)?;
-    let client = trust::cached_client(global, &coordinator, Some(identity))?;
-    trust::attest_if_asked(global, &coordinator).await?;
-    Ok(client)
-}
-
 /// A manifest that can be sent, and a place for what may come back.
 struct Ready {
     client: Client,
@@ -38,7 +30,7 @@ struct Ready {
 
 impl Ready {
     async fn prepare(global: &Global, args: Submission) -> Result<Self> {
-        let client = client(global, &args.at, &args.client).await?;
+        let client = super::user_client(global, &args.at, &args.client).await?;
         let raw = manifest_file::load(&args.manifest)?;
         // New recovery data is answered once, and not to who comes second.
         let place = Place::prepare(args.recoverydata)?;
@@ -114,7 +106,7 @@ fn still_needed(missing: i64) -> String {
 }
 
 async fn cancel(global: &Global, output: &Output<'_>, at: &At, identity: &ClientCert) -> Result<()> {
-    let client = client(global, at, identity).await?;
+    let client = super::user_client(global, at, identity).await?;
     // Scripts of upstream's users go on as before: nobody is asked there.
     prompt::confirm(global, "Cancel the pending update? Acknowledgements given so far are lost.").await?;
     client.cancel_update().await.context("canceling update: sending manifest update cancel")?;
@@ -123,8 +115,7 @@ async fn cancel(global: &Global, output: &Output<'_>, at: &At, identity: &Client
 
 async fn get(global: &Global, output: &Output<'_>, at: &At, missing: bool) -> Result<()> {
     let coordinator = global.coordinator(at)?;
-    let client = trust::cached_client(global, &coordinator, None)?;
-    trust::attest_if_asked(global, &coordinator).await?;
+    let client = trust::connect(global, &coordinator, None).await?;
     let pending =
         client.pending_update().await.context("getting update manifest: retrieving pending update manifest")?;
     let users = pending.missing_users.unwrap_or_default();

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use aws_lc_rs::digest;
 use jiff::Timestamp;
 use marblerun_store::cluster::{Archive, ArchiveReason, Object, PlaceError};
 
@@ -48,7 +47,7 @@ pub(crate) fn keep(
     };
     let there = read(connection, keys, vec![look(key("about")?)])?;
     let written = there.first().and_then(|values| values.first()).map_or(0, |value| value.mod_revision);
-    let digest = sha256(object.sealed_data.as_deref().unwrap_or_default());
+    let digest = Archive::digest_of(object.sealed_data.as_deref());
     let about = serde_json::to_vec(&AboutArchive::new(object, reason, Timestamp::now(), digest));
     let request = TxnRequest {
         compare: vec![if_written_at(key("about")?, written)],
@@ -84,11 +83,7 @@ fn computed(connection: &Connection, keys: &Keys, place: u8) -> Result<[u8; 32],
     let key = keys.archive(place, "state").unwrap_or_default();
     let values = read(connection, keys, vec![get(key)])?;
     let value = values.first().and_then(|values| values.first()).map(|value| value.value.as_slice());
-    Ok(sha256(value.unwrap_or_default()))
-}
-
-fn sha256(bytes: &[u8]) -> [u8; 32] {
-    digest::digest(&digest::SHA256, bytes).as_ref().try_into().unwrap_or_default()
+    Ok(Archive::digest_of(value))
 }
 
 fn age(made: Timestamp) -> Duration {

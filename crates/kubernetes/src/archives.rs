@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use aws_lc_rs::digest;
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
@@ -66,7 +65,7 @@ fn secret(name: &str, object: &Object, reason: ArchiveReason, time: Option<Times
     let mut annotations = BTreeMap::from([
         (REASON.to_owned(), reason.to_owned()),
         (SOURCE.to_owned(), object.version.revision.clone()),
-        (DIGEST.to_owned(), hex::encode(sha256(object.sealed_data.as_deref().unwrap_or_default()))),
+        (DIGEST.to_owned(), hex::encode(Archive::digest_of(object.sealed_data.as_deref()))),
     ]);
     // Where nothing was, the API server notes when it was made.
     annotations.extend(time.map(|time| (TIME.to_owned(), time.to_string())));
@@ -91,11 +90,7 @@ fn computed_digest(caller: &Caller, name: &str) -> Result<Option<[u8; 32]>, Plac
     let Some(answer) = caller.get(Kind::Secret, name, Extent::Whole)? else { return Ok(None) };
     let stored = Stored::parse(&answer.body, name)
         .map_err(|why| PlaceError::Malformed(format!("{}: {why}", caller.asked("get", Kind::Secret, name))))?;
-    Ok(Some(sha256(stored.value(SEALED_DATA).map(Vec::as_slice).unwrap_or_default())))
-}
-
-fn sha256(bytes: &[u8]) -> [u8; 32] {
-    digest::digest(&digest::SHA256, bytes).as_ref().try_into().unwrap_or_default()
+    Ok(Some(Archive::digest_of(stored.value(SEALED_DATA).map(Vec::as_slice))))
 }
 
 fn age(metadata: &ObjectMeta, now: Option<Timestamp>) -> Option<Duration> {

@@ -1,10 +1,19 @@
 //! Why something was not done, and who has a say in it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use marblerun_state::State;
 
 /// Decides about an opened state before it is served: the signatures over the secrets that opened it, against
 /// the manifest inside. Answers the parties whose secrets counted; the audit trail names them.
 pub type RecoveryCheck = Box<dyn FnOnce(&State) -> Result<Vec<String>, String> + Send>;
+
+/// Has an opened state decided about. A check that panics refuses.
+pub(crate) fn decide(check: RecoveryCheck, state: &State) -> Result<Vec<String>, RecoverError> {
+    catch_unwind(AssertUnwindSafe(|| check(state)))
+        .unwrap_or_else(|_| Err("the check of the recovered state failed internally".to_owned()))
+        .map_err(RecoverError::Refused)
+}
 
 /// Why a transaction was not committed.
 #[derive(Debug, thiserror::Error)]

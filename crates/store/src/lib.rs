@@ -8,6 +8,7 @@ mod backend;
 pub mod backup;
 pub mod cluster;
 mod config;
+mod digest;
 mod disk;
 mod engine;
 mod error;

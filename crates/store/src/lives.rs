@@ -3,7 +3,7 @@
 
 use marblerun_state::{AuditEntry, AuditEvent, AuditKind, Change, Lineage, MAX_AUDIT_TEXT, State};
 
-use crate::upstream;
+use crate::format::random_name;
 
 /// Who decides where no user or key holder was asked.
 const ITSELF: &str = "coordinator";
@@ -51,7 +51,7 @@ pub(crate) fn imported_by(mut state: State, parties: &[String], now_ms: u64) -> 
 
 fn next(mut state: State, entries: Vec<AuditEntry>) -> Result<State, String> {
     let lineage = *state.lineage();
-    let next = Lineage { incarnation: lineage.incarnation + 1, incarnation_id: upstream::random()?, ..lineage };
+    let next = Lineage { incarnation: lineage.incarnation + 1, incarnation_id: random_name()?, ..lineage };
     state.apply(&Change::Lineage(next)).map_err(|error| error.to_string())?;
     let (before, after) = (incarnation(&lineage), incarnation(&next));
     let entries = entries.into_iter().map(|entry| entry.before(Some(before.clone())).after(&after)).collect();

@@ -6,7 +6,7 @@ use marblerun_state::State;
 use zeroize::Zeroizing;
 
 use crate::format::upstream::UpstreamFront;
-use crate::format::{self, Refusal, Source};
+use crate::format::{self, Refusal, Source, random_name};
 
 /// Why upstream's state is not served, with its code.
 #[derive(Debug)]
@@ -31,17 +31,10 @@ pub(crate) fn read(source: &(impl Source + ?Sized), front: &UpstreamFront, key: 
              It is left as it is; restore another copy, or keep using the program that wrote it"
         ),
     };
-    let (incarnation_id, epoch) = (random().map_err(not_imported)?, random().map_err(not_imported)?);
+    let (incarnation_id, epoch) = (random_name().map_err(not_imported)?, random_name().map_err(not_imported)?);
     let root = RecoveryRoot::new(Zeroizing::new(key.to_vec()));
     let state = marblerun_state::upstream::import(&plaintext, &front.header, root, incarnation_id, epoch)
         .map_err(|error| not_imported(error.to_string()))?;
     state.validate().map_err(|error| not_imported(error.to_string()))?;
     Ok(state)
-}
-
-/// Random bytes for names.
-pub(crate) fn random<const N: usize>() -> Result<[u8; N], String> {
-    let mut bytes = [0; N];
-    aws_lc_rs::rand::fill(&mut bytes).map_err(|_| "the random source failed".to_owned())?;
-    Ok(bytes)
 }

@@ -9,8 +9,6 @@ use marblerun_state::{CounterKey, Phase, State};
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::facts::sha256;
-
 /// An opened state without its secrets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -283,5 +281,5 @@ fn secret_facts(state: &State, name: &str, secret: &Secret) -> SecretFacts {
 }
 
 fn fingerprint(bytes: &[u8]) -> String {
-    hex::encode(sha256(bytes))
+    hex::encode(crate::digest::sha256(&[bytes]))
 }

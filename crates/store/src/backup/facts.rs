@@ -3,11 +3,11 @@
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use aws_lc_rs::digest::{SHA256, digest};
 use marblerun_recovery::RecoverySet;
 use marblerun_sealing::SlotKind;
 
 use super::{BackupError, sealed_data_at};
+use crate::digest::sha256;
 use crate::format::{self, Head, Inspected, Layout, Refusal, SEALED_DATA, Signature, Source, read_front};
 
 /// What one file is.
@@ -197,7 +197,7 @@ fn describe(facts: &mut Facts, inspected: Inspected) {
         time_ms: whole.and_then(|body| i64::try_from(body.time_ms).ok()).unwrap_or(header.time_ms),
         head: whole.map(|body| body.head),
         records: whole.map(|body| body.records),
-        root_fingerprint: sha256(&header.root_certificate),
+        root_fingerprint: sha256(&[&header.root_certificate]),
         root_certificate: header.root_certificate,
         manifest_fingerprint: header.manifest_sha256,
         writer: header.writer,
@@ -209,10 +209,4 @@ fn describe(facts: &mut Facts, inspected: Inspected) {
         Ok(body) => body.torn.map_or(Condition::Whole, |torn| Condition::Torn { bytes: torn.length }),
         Err(refusal) => Condition::Refused(refusal),
     };
-}
-
-pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
-    let mut hash = [0; 32];
-    hash.copy_from_slice(digest(&SHA256, bytes).as_ref());
-    hash
 }

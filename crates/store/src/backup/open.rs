@@ -10,7 +10,7 @@ use marblerun_recovery::{RecoveryRoot, Upload};
 use marblerun_sealing::KeySealer;
 use marblerun_state::State;
 
-use super::facts::{Facts, facts, sha256};
+use super::facts::{Facts, facts};
 use super::keys::Secrets;
 use super::{BackupError, Condition, VerifyWith, sealed_data_at};
 use crate::file::offline;
@@ -211,7 +211,7 @@ impl Content {
         if with.root_certificate.as_ref().is_some_and(|expected| expected != root) {
             return Err(BackupError::NotAsExpected(format!(
                 "the backup opens, but belongs to another deployment: its root certificate has the fingerprint {}",
-                hex::encode(sha256(root))
+                hex::encode(crate::digest::sha256(&[root]))
             )));
         }
         let Self { sequence, time_ms, header_altered, state, notes } = self;

@@ -8,7 +8,7 @@ use std::path::Path;
 use marblerun_recovery::verify_quorum;
 use marblerun_state::State;
 
-use super::facts::{Facts, sha256};
+use super::facts::Facts;
 use super::open::{Candidate, WithKeys};
 use super::{BackupError, VerifyWith};
 
@@ -67,7 +67,7 @@ pub fn verify_bytes(bytes: Vec<u8>, name: &Path, with: &VerifyWith) -> Result<Pr
 
 fn prove(candidate: Candidate, with: &VerifyWith) -> Result<(Proof, State), BackupError> {
     let WithKeys { opened, uploads } = candidate.open_with_keys(with)?;
-    let root_fingerprint = sha256(&opened.state.authority().root_certificate);
+    let root_fingerprint = crate::digest::sha256(&[&opened.state.authority().root_certificate]);
     let Some(manifest) = opened.state.manifest() else {
         return Err(BackupError::NotAsExpected("the state inside has no manifest".into()));
     };

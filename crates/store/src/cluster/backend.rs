@@ -20,6 +20,7 @@ use crate::backend::{Backend, Failure, Group, Tended};
 use crate::engine::Queue;
 use crate::facts::Facts;
 use crate::file::Opening;
+use crate::format::random_name;
 use crate::{RecoverError, RecoveryCheck, StoreMode};
 
 /// Makes a state where there is none: with fresh keys and certificates.
@@ -144,7 +145,7 @@ impl ClusterBackend {
     ) -> Result<(Opening<Self>, Arc<Desk>), String> {
         // Served until the real one is open: its keys are nobody's.
         let state = Arc::new(make(Phase::Recovery)?);
-        let boot = BootId(random()?);
+        let boot = BootId(random_name()?);
         let reason = format!("{} was not looked at yet", place.name());
         let now = Instant::now();
         let limit = place.limits().object_bytes;
@@ -383,9 +384,4 @@ pub(super) fn seal_mode(state: &State) -> SealMode {
         Some(manifest) => SealMode::from_name(&manifest.manifest.config.seal_mode).unwrap_or_default(),
         None => SealMode::UniqueKey,
     }
-}
-
-/// Random bytes for names.
-pub(super) fn random<const N: usize>() -> Result<[u8; N], String> {
-    crate::upstream::random()
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use marblerun_sealing::{KeySealer, SealMode};
 
 use crate::RollbackPolicy;
+use crate::digest::{beginning, sha256};
 
 /// What binds a sealed key to a version of the program, besides the host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -82,15 +83,11 @@ impl SealIdentity {
     /// Name of what a key is bound to in this mode: equal for all who can open it on one host.
     #[must_use]
     pub(super) fn seal_id(&self, mode: SealMode) -> [u8; 8] {
-        let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
-        context.update(b"marblerun seal id v1");
-        context.update(&[mode as u8]);
-        match mode {
-            SealMode::ProductKey => context.update(&self.security_version.to_le_bytes()),
-            SealMode::UniqueKey | SealMode::Disabled => context.update(&self.measurement),
-        }
-        let mut id = [0; 8];
-        id.iter_mut().zip(context.finish().as_ref()).for_each(|(to, from)| *to = *from);
-        id
+        let version = self.security_version.to_le_bytes();
+        let bound_to = match mode {
+            SealMode::ProductKey => version.as_slice(),
+            SealMode::UniqueKey | SealMode::Disabled => &self.measurement,
+        };
+        beginning(&sha256(&[b"marblerun seal id v1", &[mode as u8], bound_to]))
     }
 }

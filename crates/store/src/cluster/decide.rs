@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use marblerun_state::{AuditEvent, BootId, Cause, Relation, State};
 
-use super::backend::{ClusterBackend, Mode, NextLife, random};
+use super::backend::{ClusterBackend, Mode, NextLife};
 use super::handle::Decision;
 use super::keys::KeySet;
 use super::life;
@@ -12,6 +12,7 @@ use super::opened::{Unopened, open_object};
 use super::write::{NotSent, size};
 use super::{ArchiveReason, DecisionError, Kek, Object};
 use crate::backend::Failure;
+use crate::format::random_name;
 
 impl ClusterBackend {
     pub(super) fn decide(&mut self, decision: Decision) -> Result<(), DecisionError> {
@@ -61,7 +62,7 @@ impl ClusterBackend {
         // The life that begins is younger than both.
         let newest = opened.state.lineage().incarnation.max(self.state.lineage().incarnation);
         let cut_off = Some((live.sequence, live.head));
-        self.boot = BootId(random().map_err(DecisionError::NotStored)?);
+        self.boot = BootId(random_name().map_err(DecisionError::NotStored)?);
         let mut next = opened.state;
         let mut lineage = *next.lineage();
         lineage.incarnation = newest;

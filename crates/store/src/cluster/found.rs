@@ -2,17 +2,19 @@
 //! host's copy of it come first, then the state, then the copy is confirmed; a crash in between leaves no trace or a
 //! state that this host opens.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use marblerun_state::{Cause, Phase, State};
 
-use super::backend::{ClusterBackend, Mode};
-use super::entry::{EntryName, EntrySecret};
+use super::backend::{ClusterBackend, Mode, seal_mode};
+use super::entry::{self, EntryFacts, EntryName, EntrySecret, Seen};
 use super::keys::KeySet;
+use super::life;
 use super::waiting::Waiting;
 use super::write::NotSent;
-use super::{ArchiveReason, Kek, Object, PeerAnswer, Version};
+use super::{Archive, ArchiveReason, Kek, Object, PeerAnswer, Version};
 
 /// Places of archives, and after which time one may be used again.
 const ARCHIVES: u8 = 5;
@@ -28,7 +30,7 @@ impl ClusterBackend {
     ) -> Result<Arc<State>, NotSent> {
         let refused = |why: String| NotSent::Refused(why);
         if state.incarnations().is_empty() {
-            super::life::note(&mut state, cause, "", None).map_err(refused)?;
+            life::note(&mut state, cause, "", None).map_err(refused)?;
         }
         let kek = Kek::generate().map_err(|error| refused(error.to_string()))?;
         let keys = KeySet::generate(&[&kek]).map_err(|error| refused(error.to_string()))?;
@@ -81,7 +83,7 @@ impl ClusterBackend {
     pub(super) fn archive(&mut self, object: &Object, reason: ArchiveReason) -> Result<(), String> {
         let cannot = |why: String| format!("what would be replaced cannot be archived, so it is not: {why}");
         let there = self.place.archives().map_err(|error| cannot(error.to_string()))?;
-        let digest = digest(object.sealed_data.as_deref().unwrap_or_default());
+        let digest = Archive::digest_of(object.sealed_data.as_deref());
         if there.iter().any(|archive| archive.digest == digest) {
             return Ok(());
         }
@@ -121,7 +123,7 @@ impl ClusterBackend {
     /// Removes own entries, best effort.
     pub(super) fn remove_entries(&mut self, names: &[EntryName]) {
         let names: Vec<String> = names.iter().map(EntryName::to_string).collect();
-        if let Err(error) = self.place.change_entries(&std::collections::BTreeMap::new(), &names) {
+        if let Err(error) = self.place.change_entries(&BTreeMap::new(), &names) {
             tracing::warn!(%error, "own entries that mean nothing any more could not be removed");
         }
     }
@@ -132,23 +134,19 @@ impl ClusterBackend {
         kek: &Kek,
         state: &State,
         confirmed: bool,
-        seen: Option<super::entry::Seen>,
+        seen: Option<Seen>,
     ) -> Result<EntryName, String> {
         let cannot = |why: String| {
             format!(
                 "this host's copy of the key encryption key cannot be stored: {why}. Check the permissions on the ConfigMap"
             )
         };
-        let mode = super::backend::seal_mode(state);
+        let mode = seal_mode(state);
         let host = self.config.sealer.host_id().map_err(|error| cannot(error.to_string()))?;
         let name = EntryName { host, kek: kek.id(), seal: self.config.identity.seal_id(mode) };
-        let facts = super::entry::EntryFacts {
-            deployment_id: state.lineage().deployment_id,
-            made_at_ms: Self::now_ms(),
-            confirmed,
-        };
+        let facts = EntryFacts { deployment_id: state.lineage().deployment_id, made_at_ms: Self::now_ms(), confirmed };
         let secret = EntrySecret { kek: kek.clone(), seen };
-        let bytes = super::entry::seal(&*self.config.sealer, mode, name, &facts, &secret).map_err(cannot)?;
+        let bytes = entry::seal(&*self.config.sealer, mode, name, &facts, &secret).map_err(cannot)?;
         let set = [(name.to_string(), bytes)].into_iter().collect();
         self.place.change_entries(&set, &[]).map_err(|error| cannot(error.to_string()))?;
         Ok(name)
@@ -166,11 +164,4 @@ impl ClusterBackend {
         self.cell.set(waiting.object.as_ref().and_then(|object| object.sealed_data.as_ref()));
         self.mode = Mode::Waiting(waiting);
     }
-}
-
-pub(super) fn digest(bytes: &[u8]) -> [u8; 32] {
-    let mut digest = [0; 32];
-    let hashed = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
-    digest.iter_mut().zip(hashed.as_ref()).for_each(|(to, from)| *to = *from);
-    digest
 }

@@ -4,6 +4,7 @@ use aws_lc_rs::hmac;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use crate::digest::beginning;
 use crate::format::WriteError;
 
 /// Public name of a KEK: the first 16 bytes of HMAC-SHA-256(KEK, "kek id") (cluster protocol, section 1).
@@ -41,9 +42,7 @@ impl Kek {
     #[must_use]
     pub fn id(&self) -> KekId {
         let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &self.0[..]), b"kek id");
-        let mut id = [0; 16];
-        id.iter_mut().zip(tag.as_ref()).for_each(|(to, from)| *to = *from);
-        KekId(id)
+        KekId(beginning(tag.as_ref()))
     }
 }
 

@@ -14,7 +14,7 @@ use super::waiting::Waiting;
 use super::write::size;
 use super::{ArchiveReason, Divergence, Object, PeerAnswer};
 use crate::RollbackPolicy;
-use crate::format::Refusal;
+use crate::format::{Refusal, random_name};
 
 /// What the entries of all hosts say.
 #[derive(Debug, Default)]
@@ -154,7 +154,7 @@ impl ClusterBackend {
             before.0
         ));
         // Commits of this process that are cut off must not look like commits of what goes on.
-        self.boot = marblerun_state::BootId(super::backend::random()?);
+        self.boot = marblerun_state::BootId(random_name()?);
         self.adopt(opened, object.version.clone(), size(object));
         Ok(())
     }

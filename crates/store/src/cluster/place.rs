@@ -7,6 +7,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::digest::sha256;
+
 /// Which write of the object this is. Opaque; compared for equality only.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Version {
@@ -107,6 +109,14 @@ pub struct Archive {
     pub age: Option<Duration>,
     /// Digest of what it holds (SHA-256 of `sealed_data`), to know again what was archived before a crash.
     pub digest: [u8; 32],
+}
+
+impl Archive {
+    /// What [`Archive::digest`] is of an object with this `sealed_data`.
+    #[must_use]
+    pub fn digest_of(sealed_data: Option<&[u8]>) -> [u8; 32] {
+        sha256(&[sealed_data.unwrap_or_default()])
+    }
 }
 
 /// How grave an event is.

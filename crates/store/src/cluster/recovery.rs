@@ -1,6 +1,5 @@
 //! Opening what waits with recovery keys, and taking over upstream's state.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
@@ -9,12 +8,12 @@ use marblerun_state::{Cause, State};
 use zeroize::Zeroizing;
 
 use super::backend::{ClusterBackend, Mode};
-use super::found::digest;
 use super::keys::{KeySet, slots_of};
 use super::life;
 use super::waiting::Waiting;
 use super::write::NotSent;
 use super::{ArchiveReason, Kek, Object};
+use crate::error::decide;
 use crate::format::upstream::UpstreamFront;
 use crate::format::{Layout, OpenOptions, Refusal, open, portable_slots, read_front};
 use crate::upstream::NotImported;
@@ -138,7 +137,8 @@ impl ClusterBackend {
         let kek = open_upstream_entry(entry).ok_or("upstream's entry does not open")?;
         let sealed_key = object.sealed_key.as_deref().ok_or("there is no sealed_key beside it")?;
         // Upstream binds the key to the state: the associated data is the SHA-256 of sealed_data.
-        open_gcm(&kek, sealed_key, &digest(data)).ok_or_else(|| "upstream's key does not open sealed_key".to_owned())
+        open_gcm(&kek, sealed_key, &crate::digest::sha256(&[data]))
+            .ok_or_else(|| "upstream's key does not open sealed_key".to_owned())
     }
 }
 
@@ -156,12 +156,6 @@ fn open_gcm(key: &[u8], sealed: &[u8], associated: &[u8]) -> Option<Zeroizing<Ve
     let length = key.open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(associated), &mut plain).ok()?.len();
     plain.truncate(length);
     Some(plain)
-}
-
-fn decide(check: RecoveryCheck, state: &State) -> Result<Vec<String>, RecoverError> {
-    catch_unwind(AssertUnwindSafe(|| check(state)))
-        .unwrap_or_else(|_| Err("the check of the recovered state failed internally".to_owned()))
-        .map_err(RecoverError::Refused)
 }
 
 fn why(not_sent: NotSent) -> String {

@@ -7,6 +7,7 @@ use marblerun_recovery::RecoverySet;
 use super::{KekId, Object};
 use crate::RecoveryMaterial;
 use crate::backend::WaitingRoom;
+use crate::digest::sha256;
 use crate::format::{self, Front, Layout, Refusal, describe_front, read_front};
 
 /// What lies there.
@@ -42,22 +43,25 @@ impl Waiting {
 
     /// Something is there.
     pub(super) fn new(code: &'static str, message: String, object: Object, wanted: Vec<KekId>) -> Self {
-        let front = object.sealed_data.as_ref().and_then(|data| read_front(data).ok());
-        let slots = match &front {
-            Some(Layout::Sealed(front)) => describe_front(front),
-            _ => Vec::new(),
-        };
+        let slots = front_of(&object).map(|front| describe_front(&front)).unwrap_or_default();
         Self { code, message, object: Some(object), wanted, slots, newer: code == "newer_format", contradicted: false }
     }
 
     /// By a refusal of the format.
     pub(super) fn refused(refusal: &Refusal, object: Object, wanted: Vec<KekId>) -> Self {
-        let front = object.sealed_data.as_ref().and_then(|data| read_front(data).ok());
-        let message = match front {
-            Some(Layout::Sealed(front)) if !front.is_recoverable() => refusal.without_recovery_keys(),
+        let message = match front_of(&object) {
+            Some(front) if !front.is_recoverable() => refusal.without_recovery_keys(),
             _ => refusal.to_string(),
         };
         Self::new(refusal.code(), message, object, wanted)
+    }
+}
+
+/// Prologue and header of a state of ours.
+fn front_of(object: &Object) -> Option<Front> {
+    match read_front(object.sealed_data.as_ref()?) {
+        Ok(Layout::Sealed(front)) => Some(*front),
+        _ => None,
     }
 }
 
@@ -100,11 +104,11 @@ impl WaitingRoom for WaitingCell {
             },
             // Upstream's states, and what cannot be read at all, have no name: their digest stands for one.
             Ok(Layout::Upstream(front)) => RecoveryMaterial {
-                file_id: digest(&[&data]),
+                file_id: sha256(&[&data]),
                 sets: RecoverySet::from_upstream_header(&front.header).into_iter().collect(),
                 refusal: None,
             },
-            Err(refusal) => refused(digest(&[&data]), refusal.to_string()),
+            Err(refusal) => refused(sha256(&[&data]), refusal.to_string()),
         }
     }
 
@@ -122,15 +126,7 @@ impl WaitingRoom for WaitingCell {
 fn name_of(front: &Front) -> [u8; 32] {
     let epochs = front.header.recovery.iter().map(|set| set.epoch.as_slice());
     let parts: Vec<&[u8]> = std::iter::once(front.header.dek_id.0.as_slice()).chain(epochs).collect();
-    digest(&parts)
-}
-
-fn digest(parts: &[&[u8]]) -> [u8; 32] {
-    let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
-    parts.iter().for_each(|part| context.update(part));
-    let mut digest = [0; 32];
-    digest.iter_mut().zip(context.finish().as_ref()).for_each(|(to, from)| *to = *from);
-    digest
+    sha256(&parts)
 }
 
 fn not_recoverable(front: &Front) -> String {

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use marblerun_state::{BootId, Change, CommitId, Home, State, WriterMark};
 
-use super::backend::{ClusterBackend, random};
+use super::backend::ClusterBackend;
 use super::keys::KeySet;
 use super::opened::{OpenedObject, Unopened, open_object};
 use super::{Content, Notes, Object, Version, WriteFailure};
-use crate::format::{FileSpec, FileWriter, Head};
+use crate::digest::sha256;
+use crate::format::{FileSpec, FileWriter, Head, random_name};
 
 /// Longest pause of somebody who lets others go first.
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
@@ -88,7 +89,7 @@ impl ClusterBackend {
         previous: Head,
     ) -> Result<Attempt, String> {
         let boot = self.boot;
-        let commit = CommitId(random()?);
+        let commit = CommitId(random_name()?);
         let sequence = sequence.checked_add(1).ok_or("the last sequence number is used up")?;
         let apply = |state: &mut State, change: &Change| state.apply(change).map_err(|error| error.to_string());
         let home = Home {
@@ -115,7 +116,6 @@ impl ClusterBackend {
         let (sealed_data, tail) =
             FileWriter::create(Vec::new(), &spec).and_then(FileWriter::finish).map_err(|error| error.to_string())?;
         let lineage = state.lineage();
-        let root = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &state.authority().root_certificate);
         let content = Content {
             sealed_data,
             sealed_key: Some(keys.sealed_key().map_err(|error| error.to_string())?),
@@ -125,7 +125,7 @@ impl ClusterBackend {
                 incarnation: lineage.incarnation,
                 sequence,
                 manifest: state.manifest().map(|manifest| hex::encode(manifest.fingerprint)).unwrap_or_default(),
-                root: hex::encode(root),
+                root: hex::encode(sha256(&[&state.authority().root_certificate])),
                 format: super::FORMAT,
             },
         };
@@ -254,7 +254,7 @@ impl ClusterBackend {
             return;
         }
         let most = self.pace.write.saturating_mul(2).saturating_mul(others.saturating_add(1)).min(LONGEST_PAUSE);
-        let Ok(draw) = random::<4>() else { return };
+        let Ok(draw) = random_name::<4>() else { return };
         let part = f64::from(u32::from_le_bytes(draw)) / f64::from(u32::MAX);
         std::thread::sleep(most.mul_f64(part));
     }

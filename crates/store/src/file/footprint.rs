@@ -85,16 +85,7 @@ impl Footprint {
 
     /// A name for this file that another file does not have.
     pub(super) fn digest(&self) -> [u8; 32] {
-        let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
-        context.update(&self.end.to_le_bytes());
-        context.update(&self.start);
-        context.update(&self.last);
-        let digest = context.finish();
-        let mut bytes = [0; 32];
-        for (to, from) in bytes.iter_mut().zip(digest.as_ref()) {
-            *to = *from;
-        }
-        bytes
+        crate::digest::sha256(&[&self.end.to_le_bytes(), &self.start, &self.last])
     }
 }
 

@@ -1,7 +1,6 @@
 //! Recovery: the holders' secrets have been combined, now the waiting state is opened, proved, and written as
 //! a new incarnation under a new key. Until that is in place, nothing on disk has changed.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use marblerun_recovery::RecoveryRoot;
@@ -15,6 +14,7 @@ use super::names::Reason;
 use super::new_file::NotPlaced;
 use super::{FileBackend, Mode, seal_mode, upstream};
 use crate::disk::{Access, Readable};
+use crate::error::decide;
 use crate::format::{self, Dek, Layout, OpenOptions, Opened, Refusal, SEALED_DATA, Source, read_front};
 use crate::lives;
 use crate::{RecoverError, RecoveryCheck};
@@ -113,12 +113,6 @@ pub(super) fn open_allowed(
         }
         _ => Err(refusal),
     }
-}
-
-fn decide(check: RecoveryCheck, state: &State) -> Result<Vec<String>, RecoverError> {
-    catch_unwind(AssertUnwindSafe(|| check(state)))
-        .unwrap_or_else(|_| Err("the check of the recovered state failed internally".to_owned()))
-        .map_err(RecoverError::Refused)
 }
 
 fn unreadable(error: std::io::Error) -> String {

@@ -159,6 +159,13 @@ pub(super) fn fill_random(bytes: &mut [u8]) -> Result<(), WriteError> {
     rand::fill(bytes).map_err(|_| WriteError::Crypto("random source"))
 }
 
+/// Random bytes for a name; the error is for people.
+pub(crate) fn random_name<const N: usize>() -> Result<[u8; N], String> {
+    let mut bytes = [0; N];
+    fill_random(&mut bytes).map_err(|_| "the random source failed".to_owned())?;
+    Ok(bytes)
+}
+
 fn expand(prk: &Prk, info: &[&[u8]]) -> Result<Zeroizing<[u8; 32]>, WriteError> {
     let mut out = Zeroizing::new([0; 32]);
     prk.expand(info, HKDF_SHA256)

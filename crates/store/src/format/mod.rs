@@ -35,7 +35,7 @@ pub use front::{Front, Layout, Signature, read_front};
 pub use header::Header;
 pub(crate) use header::portable_slots;
 pub use keys::{Dek, DekId, FileId, FileKeys, Head};
-pub(crate) use keys::{NONCE, Seal, TAG, hkdf, sealing_key};
+pub(crate) use keys::{NONCE, Seal, TAG, hkdf, random_name, sealing_key};
 pub use marks::{MarkWrite, Marks};
 pub use read::{Body, Inspected, OpenOptions, Opened, TornTail, inspect, open};
 pub use record::SealedRecord;

@@ -48,7 +48,7 @@ fn several_coordinators_of_the_original_without_enclave_open_it_by_themselves() 
     let kek = kek(&entry);
     let sealed_key = exported.sealed_key.unwrap();
     assert_eq!(sealed_key.len(), 60);
-    let dek = unseal(&kek, &sealed_key, &super::super::facts::sha256(&exported.sealed_data));
+    let dek = unseal(&kek, &sealed_key, &crate::digest::sha256(&[&exported.sealed_data]));
     assert_eq!(dek, state.recovery().first().unwrap().root.expose(), "the parties' secrets open it, too");
     assert_ne!(kek, dek);
     let Ok(crate::format::Layout::Upstream(front)) = crate::format::read_front(&exported.sealed_data) else {

@@ -12,7 +12,7 @@ fn a_backup_opens_with_the_keys_of_its_parties_and_shows_what_is_in_it() {
     seal.commit();
     let proof = verify(&seal.backup(), &keys(&[0])).unwrap();
     assert_eq!((proof.sequence, proof.time_ms), (Some(42), Some(1_800_000_000_000)));
-    assert_eq!(proof.root_fingerprint, super::super::facts::sha256(&deployment.state.authority().root_certificate));
+    assert_eq!(proof.root_fingerprint, crate::digest::sha256(&[&deployment.state.authority().root_certificate]));
     assert_eq!(proof.manifest_fingerprint, deployment.state.manifest().unwrap().fingerprint);
     assert_eq!(proof.quorum, Quorum::Proven(vec!["alice".into()]));
     assert!(!proof.header_altered);

@@ -6,8 +6,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::digest;
-
 use crate::cluster::{
     Archive, ArchiveReason, Content, Limits, Object, Part, PlaceError, Severity, Version, WriteFailure,
 };
@@ -195,17 +193,13 @@ impl World {
     }
 
     pub(super) fn archives(&self) -> Vec<Archive> {
-        let digest_of = |object: &Object| {
-            let digest = digest::digest(&digest::SHA256, object.sealed_data.as_deref().unwrap_or_default());
-            <[u8; 32]>::try_from(digest.as_ref()).unwrap_or_default()
-        };
         let age_of = |archived: &Archived| archived.made.map(|made| self.now.saturating_sub(made));
         self.archives
             .iter()
             .map(|(place, archived)| Archive {
                 place: *place,
                 age: age_of(archived),
-                digest: digest_of(&archived.object),
+                digest: Archive::digest_of(archived.object.sealed_data.as_deref()),
             })
             .collect()
     }

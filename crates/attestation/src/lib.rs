@@ -10,6 +10,7 @@
 
 mod any_tee;
 mod backend;
+mod bundle;
 mod claims;
 mod evidence;
 mod format;
@@ -20,6 +21,7 @@ mod tee;
 
 pub use any_tee::AnyTee;
 pub use backend::{Backend, IssueError, Issuer, Unsupported, Verifier, VerifyError};
+pub use bundle::{Bundle, BundleError};
 pub use claims::{Claims, EnclaveClaims, TcbStatus};
 pub use evidence::{Evidence, EvidenceTooLong, ReportData};
 pub use format::{Format, FormatError};

@@ -151,7 +151,7 @@ impl StateSecret {
 
     /// Whether its snapshot lies in parts.
     pub fn is_in_parts(&self) -> bool {
-        self.value(PARTS).is_some()
+        self.value(SEALED_DATA).is_some_and(backup::lacks_snapshot)
     }
 
     /// `sealed_key`, if it is for the state.
@@ -163,6 +163,7 @@ impl StateSecret {
     /// The whole file. Parts that it does not take are dropped.
     pub fn assemble(&mut self) -> Result<Vec<u8>> {
         let head = self.value(SEALED_DATA).ok_or_else(|| anyhow!("Secret {} holds no sealed_data", self.name))?;
+        // A snapshot in the Secret itself counts, whatever is said of parts.
         if !self.is_in_parts() {
             let head = head.to_vec();
             self.parts.clear();

@@ -23,6 +23,9 @@ pub(crate) struct AboutArchive {
     time: String,
     source: String,
     pub(crate) digest: String,
+    /// The bank of parts that hold its snapshot.
+    #[serde(default)]
+    pub(crate) bank: Option<u8>,
 }
 
 impl AboutState {
@@ -48,7 +51,13 @@ impl AboutArchive {
             ArchiveReason::Damaged => "damaged",
         };
         let time = time.to_string();
-        Self { reason: reason.to_owned(), time, source: object.version.revision.clone(), digest: hex::encode(digest) }
+        Self {
+            reason: reason.to_owned(),
+            time,
+            source: object.version.revision.clone(),
+            digest: hex::encode(digest),
+            bank: object.bank(),
+        }
     }
 
     /// When it was made, by the clock of who made it.

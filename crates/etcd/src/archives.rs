@@ -29,7 +29,8 @@ pub(crate) fn list(connection: &Connection, keys: &Keys) -> Result<Vec<Archive>,
             Some(digest) => digest,
             None => computed(connection, keys, place)?,
         };
-        archives.push(Archive { place, age: about.and_then(|about| about.time()).map(age), digest });
+        let bank = about.as_ref().and_then(|about| about.bank);
+        archives.push(Archive { place, age: about.and_then(|about| about.time()).map(age), digest, bank });
     }
     Ok(archives)
 }

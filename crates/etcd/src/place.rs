@@ -90,16 +90,29 @@ impl SharedPlace for EtcdPlace {
         Ok(values.into_iter().flatten().next().map(|value| value.value))
     }
 
-    fn write_part(&mut self, part: Part, bytes: &[u8]) -> Result<(), PlaceError> {
+    fn part_version(&mut self, part: Part) -> Result<Option<Version>, PlaceError> {
         let key = self.keys.part(part).ok_or_else(|| no_part(part))?;
-        let there = self.read_all(vec![look(key.clone())], "part/")?;
-        let written = there.iter().flatten().next().map_or(0, |value| value.mod_revision);
+        let there = self.read_all(vec![look(key)], "part/")?;
+        Ok(there
+            .into_iter()
+            .flatten()
+            .next()
+            .map(|value| Version { uid: value.create_revision.to_string(), revision: value.mod_revision.to_string() }))
+    }
+
+    fn write_part(&mut self, part: Part, base: Option<&Version>, bytes: &[u8]) -> Result<(), PlaceError> {
+        let key = self.keys.part(part).ok_or_else(|| no_part(part))?;
+        let written = base.map_or(Ok(0), |base| base.revision.parse()).map_err(|_| no_part(part))?;
         let request = TxnRequest {
             compare: vec![if_written_at(key.clone(), written)],
             success: vec![put(key, bytes.to_vec())],
             failure: Vec::new(),
         };
         self.write(request, "part/")
+    }
+
+    fn set_parts(&mut self, base: &Version, parts: &[u8]) -> Result<Version, WriteFailure> {
+        self.state.set_parts(&self.connection, &self.keys, base, parts)
     }
 
     fn archives(&mut self) -> Result<Vec<Archive>, PlaceError> {

@@ -10,7 +10,7 @@ use crate::connection::{Connection, READING, WRITING};
 use crate::keys::Keys;
 use crate::requests::{found, get, if_made_at, if_written_at, look, put, set, unconditional};
 use crate::verdict::{self, Asked};
-use crate::wire::{KeyValue, RequestOp, TxnRequest, TxnResponse};
+use crate::wire::{Compare, KeyValue, RequestOp, TxnRequest, TxnResponse};
 
 /// etcd takes 1.5 MiB in one request; keys, notes and framing stay well below the rest.
 pub(crate) const MOST_BYTES: usize = 1_500_000;
@@ -102,17 +102,37 @@ impl StateObject {
         base: &Version,
         content: &Content,
     ) -> Result<Version, WriteFailure> {
-        let Some(known) = self.known.filter(|known| known.version() == *base) else {
-            return Err(conflict("nothing was sent: what is to be replaced is not what was read last"));
-        };
-        let compare = vec![
-            if_made_at(keys.state(), known.made),
-            if_written_at(keys.state(), known.state),
-            if_written_at(keys.sealed_key(), known.key),
-            if_written_at(keys.parts(), known.parts),
-        ];
-        let answer = self.write(connection, keys, writer, content, compare)?;
+        let known = self.known_at(base)?;
+        let answer = self.write(connection, keys, writer, content, is_still(keys, known))?;
         self.written(keys, content, &answer, Some(known))
+    }
+
+    /// Writes the key `parts` alone.
+    pub(crate) fn set_parts(
+        &mut self,
+        connection: &Connection,
+        keys: &Keys,
+        base: &Version,
+        parts: &[u8],
+    ) -> Result<Version, WriteFailure> {
+        let known = self.known_at(base)?;
+        let request = TxnRequest {
+            compare: is_still(keys, known),
+            success: vec![put(keys.parts(), parts.to_vec())],
+            failure: vec![look(keys.state())],
+        };
+        let asked = Asked { verb: "write", key: &format!("{}parts", keys.prefix()) };
+        let answer = connection.wait_for(request, WRITING).map_err(|status| verdict::of_write(asked, &status))?;
+        let revision = succeeded(keys, &answer, Some(known))?;
+        let known = Known { parts: revision, ..known };
+        self.known = Some(known);
+        Ok(known.version())
+    }
+
+    fn known_at(&self, base: &Version) -> Result<Known, WriteFailure> {
+        self.known
+            .filter(|known| known.version() == *base)
+            .ok_or_else(|| conflict("nothing was sent: what is to be replaced is not what was read last"))
     }
 
     fn write(
@@ -121,7 +141,7 @@ impl StateObject {
         keys: &Keys,
         writer: &str,
         content: &Content,
-        compare: Vec<crate::wire::Compare>,
+        compare: Vec<Compare>,
     ) -> Result<TxnResponse, WriteFailure> {
         let optional = [&content.sealed_key, &content.parts].into_iter().flatten().map(Vec::len);
         let size = content.sealed_data.len() + optional.sum::<usize>();
@@ -150,35 +170,51 @@ impl StateObject {
         answer: &TxnResponse,
         base: Option<Known>,
     ) -> Result<Version, WriteFailure> {
-        if !answer.succeeded {
-            let is_there = found(answer.clone()).first().is_some_and(|values| !values.is_empty());
-            return Err(match (is_there, base) {
-                (false, Some(_)) => WriteFailure::Missing,
-                (true, None) => conflict("the state exists"),
-                _ => conflict("the state has been modified"),
-            });
-        }
-        let doubt = |what: &str| WriteFailure::InDoubt {
-            reason: format!("write {}state: {what}", keys.prefix()),
-            conflict: false,
-            retry_after: None,
-        };
-        let header = answer.header.filter(|header| header.revision > 0);
-        let header = header.ok_or_else(|| doubt("the answer does not tell the revision"))?;
-        if base.is_some_and(|base| base.cluster != header.cluster_id) {
-            return Err(doubt("another etcd cluster answered than the one that was read"));
-        }
-        let at = |is_there: bool| if is_there { header.revision } else { 0 };
+        let revision = succeeded(keys, answer, base)?;
+        let at = |is_there: bool| if is_there { revision } else { 0 };
         let known = Known {
-            cluster: header.cluster_id,
-            made: base.map_or(header.revision, |base| base.made),
-            state: header.revision,
+            cluster: answer.header.unwrap_or_default().cluster_id,
+            made: base.map_or(revision, |base| base.made),
+            state: revision,
             key: at(content.sealed_key.is_some()),
             parts: at(content.parts.is_some()),
         };
         self.known = Some(known);
         Ok(known.version())
     }
+}
+
+/// The object is still what was read or written last.
+fn is_still(keys: &Keys, known: Known) -> Vec<Compare> {
+    vec![
+        if_made_at(keys.state(), known.made),
+        if_written_at(keys.state(), known.state),
+        if_written_at(keys.sealed_key(), known.key),
+        if_written_at(keys.parts(), known.parts),
+    ]
+}
+
+/// The revision that a transaction on the state made.
+fn succeeded(keys: &Keys, answer: &TxnResponse, base: Option<Known>) -> Result<i64, WriteFailure> {
+    if !answer.succeeded {
+        let is_there = found(answer.clone()).first().is_some_and(|values| !values.is_empty());
+        return Err(match (is_there, base) {
+            (false, Some(_)) => WriteFailure::Missing,
+            (true, None) => conflict("the state exists"),
+            _ => conflict("the state has been modified"),
+        });
+    }
+    let doubt = |what: &str| WriteFailure::InDoubt {
+        reason: format!("write {}state: {what}", keys.prefix()),
+        conflict: false,
+        retry_after: None,
+    };
+    let header = answer.header.filter(|header| header.revision > 0);
+    let header = header.ok_or_else(|| doubt("the answer does not tell the revision"))?;
+    if base.is_some_and(|base| base.cluster != header.cluster_id) {
+        return Err(doubt("another etcd cluster answered than the one that was read"));
+    }
+    Ok(header.revision)
 }
 
 fn ask(

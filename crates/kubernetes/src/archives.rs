@@ -19,6 +19,8 @@ const REASON: &str = "marblerun/archive-reason";
 const TIME: &str = "marblerun/archive-time";
 const SOURCE: &str = "marblerun/archive-source";
 const DIGEST: &str = "marblerun/archive-digest";
+/// The bank of parts that hold its snapshot.
+const BANK: &str = "marblerun/archive-bank";
 
 pub(crate) fn list(caller: &Caller) -> Result<Vec<Archive>, PlaceError> {
     let mut archives = Vec::new();
@@ -32,7 +34,8 @@ pub(crate) fn list(caller: &Caller) -> Result<Vec<Archive>, PlaceError> {
                 None => continue,
             },
         };
-        archives.push(Archive { place, age: age(&metadata, answer.date), digest });
+        let bank = annotation(&metadata, BANK).and_then(|bank| bank.parse().ok());
+        archives.push(Archive { place, age: age(&metadata, answer.date), digest, bank });
     }
     Ok(archives)
 }
@@ -43,7 +46,7 @@ pub(crate) fn keep(caller: &Caller, place: u8, object: &Object, reason: ArchiveR
     let there = beside::current(caller, &name)?;
     let secret = secret(&name, object, reason, there.as_ref().and_then(|there| there.time));
     let sent = serde_json::to_value(&secret.data).ok();
-    let answer = beside::write(caller, &name, secret, there)?;
+    let answer = beside::write(caller, &name, secret, there.as_ref().map(|there| &there.version))?;
     let stored: Option<Secret> = serde_json::from_slice(&answer.body).ok();
     if stored.and_then(|stored| serde_json::to_value(stored.data).ok()) == sent {
         return Ok(());
@@ -67,6 +70,7 @@ fn secret(name: &str, object: &Object, reason: ArchiveReason, time: Option<Times
         (SOURCE.to_owned(), object.version.revision.clone()),
         (DIGEST.to_owned(), hex::encode(Archive::digest_of(object.sealed_data.as_deref()))),
     ]);
+    annotations.extend(object.bank().map(|bank| (BANK.to_owned(), bank.to_string())));
     // Where nothing was, the API server notes when it was made.
     annotations.extend(time.map(|time| (TIME.to_owned(), time.to_string())));
     Secret {

@@ -12,7 +12,7 @@ use crate::{sealed_secret, verdict};
 
 /// What lies under a name.
 pub(crate) struct Current {
-    version: Version,
+    pub(crate) version: Version,
     /// The clock of the API server.
     pub(crate) time: Option<Timestamp>,
 }
@@ -41,12 +41,12 @@ pub(crate) fn write(
     caller: &Caller,
     name: &str,
     mut secret: Secret,
-    there: Option<Current>,
+    there: Option<&Version>,
 ) -> Result<Answer, PlaceError> {
     let (verb, answer) = match there {
         Some(there) => {
-            secret.metadata.uid = Some(there.version.uid);
-            secret.metadata.resource_version = Some(there.version.revision);
+            secret.metadata.uid = Some(there.uid.clone());
+            secret.metadata.resource_version = Some(there.revision.clone());
             ("update", caller.put(Kind::Secret, name, &secret))
         }
         None => ("create", caller.create(Kind::Secret, name, &secret)),

@@ -27,8 +27,6 @@ pub struct KubernetesConfig {
     pub names: Names,
     /// This process.
     pub boot: BootId,
-    /// Whether a state that does not fit into one Secret may be spread over several: the Role has to permit it.
-    pub parts: bool,
     /// Whom Events are about; the Secret if `None`.
     pub pod: Option<PodReference>,
 }
@@ -86,7 +84,7 @@ impl Kubernetes {
             manager: format!("marblerun-{}", hex::encode(self.config.boot.0)),
             refusals: self.refusals.clone(),
         };
-        KubernetesPlace::new(caller, Events::new(self.config.pod.clone()), self.config.parts)
+        KubernetesPlace::new(caller, Events::new(self.config.pod.clone()))
     }
 
     /// Where the other Coordinators are.

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use marblerun_store::cluster::{Part, PlaceError};
+use marblerun_store::cluster::{Part, PlaceError, Version};
 
 use crate::beside;
 use crate::caller::{Caller, Extent, Kind};
@@ -23,16 +23,19 @@ pub(crate) fn read(caller: &Caller, part: Part) -> Result<Option<Vec<u8>>, Place
     Ok(stored.value(VALUE).cloned())
 }
 
-pub(crate) fn write(caller: &Caller, part: Part, bytes: &[u8]) -> Result<(), PlaceError> {
+pub(crate) fn version(caller: &Caller, part: Part) -> Result<Option<Version>, PlaceError> {
+    Ok(beside::current(caller, &name(caller, part)?)?.map(|there| there.version))
+}
+
+pub(crate) fn write(caller: &Caller, part: Part, base: Option<&Version>, bytes: &[u8]) -> Result<(), PlaceError> {
     let name = name(caller, part)?;
-    let there = beside::current(caller, &name)?;
     let secret = Secret {
         metadata: ObjectMeta { name: Some(name.clone()), ..ObjectMeta::default() },
         type_: Some("Opaque".to_owned()),
         data: Some(BTreeMap::from([(VALUE.to_owned(), ByteString(bytes.to_vec()))])),
         ..Secret::default()
     };
-    let answer = beside::write(caller, &name, secret, there)?;
+    let answer = beside::write(caller, &name, secret, base)?;
     let stored = Stored::parse(&answer.body, &name).ok();
     if stored.as_ref().and_then(|stored| stored.value(VALUE)).is_some_and(|value| value == bytes) {
         return Ok(());

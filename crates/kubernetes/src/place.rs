@@ -22,12 +22,11 @@ pub struct KubernetesPlace {
     caller: Caller,
     state: StateObject,
     events: Events,
-    parts: bool,
 }
 
 impl KubernetesPlace {
-    pub(crate) fn new(caller: Caller, events: Events, parts: bool) -> Self {
-        Self { caller, state: StateObject::default(), events, parts }
+    pub(crate) fn new(caller: Caller, events: Events) -> Self {
+        Self { caller, state: StateObject::default(), events }
     }
 }
 
@@ -43,11 +42,7 @@ impl SharedPlace for KubernetesPlace {
     }
 
     fn limits(&self) -> Limits {
-        Limits {
-            object_bytes: MOST_BYTES,
-            part_bytes: self.parts.then_some(MOST_BYTES),
-            entries_bytes: MOST_ENTRY_BYTES,
-        }
+        Limits { object_bytes: MOST_BYTES, part_bytes: Some(MOST_BYTES), entries_bytes: MOST_ENTRY_BYTES }
     }
 
     fn read(&mut self) -> Result<Option<Object>, PlaceError> {
@@ -70,12 +65,16 @@ impl SharedPlace for KubernetesPlace {
         parts::read(&self.caller, part)
     }
 
-    fn write_part(&mut self, part: Part, bytes: &[u8]) -> Result<(), PlaceError> {
-        if !self.parts {
-            let why = "the state may not be spread over several Secrets here: this installation does not permit it";
-            return Err(PlaceError::Refused(why.to_owned()));
-        }
-        parts::write(&self.caller, part, bytes)
+    fn part_version(&mut self, part: Part) -> Result<Option<Version>, PlaceError> {
+        parts::version(&self.caller, part)
+    }
+
+    fn write_part(&mut self, part: Part, base: Option<&Version>, bytes: &[u8]) -> Result<(), PlaceError> {
+        parts::write(&self.caller, part, base, bytes)
+    }
+
+    fn set_parts(&mut self, base: &Version, parts: &[u8]) -> Result<Version, WriteFailure> {
+        self.state.set_parts(&self.caller, base, parts)
     }
 
     fn archives(&mut self) -> Result<Vec<Archive>, PlaceError> {

@@ -70,6 +70,14 @@ impl Stored {
             && self.value(PARTS) == content.parts.as_ref()
     }
 
+    /// The same object with another value `parts`, for a PUT that only this very version takes.
+    pub(crate) fn with_parts(&self, parts: &[u8]) -> Secret {
+        let mut secret = self.secret.clone();
+        secret.metadata.managed_fields = None;
+        secret.data.get_or_insert_default().insert(PARTS.to_owned(), ByteString(parts.to_vec()));
+        secret
+    }
+
     /// What to keep for the next write.
     pub(crate) fn into_known(self) -> Known {
         let filled = self.value(SEALED_DATA).is_some();

@@ -3,12 +3,12 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::ListParams;
-use marblerun_store::cluster::{Content, Object, PlaceError, Version, WriteFailure};
+use marblerun_store::cluster::{Content, Notes, Object, PlaceError, Version, WriteFailure};
 use serde::Deserialize;
 
 use crate::caller::{Caller, Extent, Kind};
 use crate::exchange::READING;
-use crate::sealed_secret::{Known, Stored, fresh, version};
+use crate::sealed_secret::{Known, SEALED_DATA, SEALED_KEY, Stored, fresh, version};
 use crate::verdict::{self, Asked};
 
 /// The object, as far as this instance knows it.
@@ -86,13 +86,32 @@ impl StateObject {
         content: &Content,
     ) -> Result<Version, WriteFailure> {
         let Some(known) = self.known.as_ref().filter(|known| known.version == *base) else {
-            return Err(WriteFailure::InDoubt {
-                reason: "nothing was sent: what is to be replaced is not what was read last".to_owned(),
-                conflict: true,
-                retry_after: None,
-            });
+            return Err(not_read_last());
         };
         self.put(caller, &known.with(content), content)
+    }
+
+    /// Everything else goes back as it is, if it is still of that version.
+    pub(crate) fn set_parts(&mut self, caller: &Caller, base: &Version, parts: &[u8]) -> Result<Version, WriteFailure> {
+        let name = caller.names.secret();
+        let asked = caller.asked("get", Kind::Secret, name);
+        let unsure = |reason: String| WriteFailure::InDoubt { reason, conflict: false, retry_after: None };
+        let answer = caller.get(Kind::Secret, name, Extent::Whole).map_err(|error| match error {
+            PlaceError::Forbidden(why) => WriteFailure::Forbidden(why),
+            error => unsure(error.to_string()),
+        })?;
+        let answer = answer.ok_or(WriteFailure::Missing)?;
+        let stored = Stored::parse(&answer.body, name).map_err(|why| verdict::not_as_sent(asked, &why))?;
+        if self.known.as_ref().is_none_or(|known| known.version != *base) || stored.version() != base {
+            return Err(not_read_last());
+        }
+        let content = Content {
+            sealed_data: stored.value(SEALED_DATA).cloned().unwrap_or_default(),
+            sealed_key: stored.value(SEALED_KEY).cloned(),
+            parts: Some(parts.to_vec()),
+            notes: Notes::default(),
+        };
+        self.put(caller, &stored.with_parts(parts), &content)
     }
 
     fn put(
@@ -121,6 +140,14 @@ impl StateObject {
         let version = known.version.clone();
         self.known = Some(known);
         Ok(version)
+    }
+}
+
+fn not_read_last() -> WriteFailure {
+    WriteFailure::InDoubt {
+        reason: "nothing was sent: what is to be replaced is not what was read last".to_owned(),
+        conflict: true,
+        retry_after: None,
     }
 }
 

@@ -55,7 +55,6 @@ fn connected(url: &str) -> (tokio::runtime::Runtime, tempfile::TempDir, Kubernet
         access: Access { kubeconfig: Some(kubeconfig.into()), ..Access::default() },
         names: Names::new("ns", "state", "keys", "service").unwrap(),
         boot: BootId([7; 16]),
-        parts: false,
         pod: None,
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();

@@ -130,6 +130,9 @@ pub struct Cluster {
     pub bytes: u64,
     /// Most bytes it may have.
     pub limit: u64,
+    /// Bytes of the snapshot in parts beside it; 0 while all of it lies in the object.
+    #[serde(default)]
+    pub part_bytes: u64,
     /// The object was deleted while its state is served here.
     pub missing: bool,
     /// Set if what lies there does not go on from what is served here.

@@ -62,7 +62,11 @@ fn text(cluster: &Cluster) -> String {
             None => "never".to_owned(),
         },
     );
-    add("size", format!("{} of {} bytes", cluster.bytes, cluster.limit));
+    let parts = match cluster.part_bytes {
+        0 => String::new(),
+        bytes => format!(", and a snapshot of {bytes} bytes in parts"),
+    };
+    add("size", format!("{} of {} bytes{parts}", cluster.bytes, cluster.limit));
     add("writers", cluster.writers.len().to_string());
     add("keys at hand", list(&cluster.kek_ids));
     add("keys that open it", list(&cluster.slots));
@@ -152,6 +156,7 @@ mod tests {
             conflicts: 3,
             bytes: 9000,
             limit: 1_048_576,
+            part_bytes: 0,
             missing: false,
             divergence: None,
             peers: Vec::new(),

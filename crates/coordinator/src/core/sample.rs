@@ -30,6 +30,7 @@ pub(crate) fn view() -> ClusterView {
         entry_sealed: true,
         peers: Vec::new(),
         bytes: 9_000,
+        part_bytes: 0,
         limit: 1_048_576,
         conflicts: 3,
         doubts: 1,

@@ -132,7 +132,6 @@ fn kubernetes_config(place: &KubernetesPlace) -> Result<KubernetesConfig, Shared
         access,
         names: Names::new(&namespace, &place.state, &place.kek_map, &place.service)?,
         boot: boot(),
-        parts: false,
         pod: None,
     })
 }

@@ -20,6 +20,7 @@ mod verify;
 
 use std::path::{Path, PathBuf};
 
+pub use crate::format::lacks_snapshot;
 pub use contents::{
     Contents, CounterFacts, ManifestFacts, MarbleFacts, PackageFacts, PendingFacts, RecoveryFacts, SecretFacts,
     UserFacts, scheme_name,

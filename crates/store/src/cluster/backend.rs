@@ -13,6 +13,7 @@ use marblerun_sealing::SealMode;
 use marblerun_state::{BootId, Change, CommitId, Phase, Standing, State};
 
 use super::keys::KeySet;
+use super::parts::{PartIndex, PartList, Split};
 use super::waiting::{Waiting, WaitingCell};
 use super::write::Attempt;
 use super::{ClusterConfig, ClusterTuning, ClusterView, Desk, Divergence, Kek, KekId, Peer, SharedPlace, Version};
@@ -66,6 +67,12 @@ pub(crate) struct ClusterBackend {
     /// Since when a peer is ahead of every read.
     pub(super) ahead_since: Option<Instant>,
     pub(super) foreign_bytes: usize,
+    /// What the object that was read or written last tells of parts.
+    pub(super) index: PartIndex,
+    /// The snapshot that was put together last.
+    pub(super) gathered: Option<(PartList, Arc<Vec<u8>>)>,
+    /// Since when another instance's reservation is seen.
+    pub(super) reserved_since: Option<(PartIndex, Instant)>,
 }
 
 /// What the instance is doing.
@@ -104,6 +111,8 @@ pub(super) struct Live {
     pub(super) strange: Option<(Instant, Vec<KekId>)>,
     /// A rotation of the key encryption key that waits for the hosts to have the new one.
     pub(super) rotating: Option<KekId>,
+    /// Where its snapshot lies in parts.
+    pub(super) split: Option<Arc<Split>>,
 }
 
 /// Why the next commit begins another life of the deployment.
@@ -180,6 +189,9 @@ impl ClusterBackend {
             alone_since: None,
             ahead_since: None,
             foreign_bytes: 0,
+            index: PartIndex::default(),
+            gathered: None,
+            reserved_since: None,
             tuning,
         };
         Ok((Opening { backend, state, counters: Arc::default(), waiting_room: Some(cell) }, desk))
@@ -366,6 +378,7 @@ impl ClusterBackend {
             entry_sealed: live.is_some_and(|live| live.entry.is_some()),
             peers: self.peers.clone(),
             bytes: live.map_or(0, |live| live.bytes),
+            part_bytes: live.and_then(|live| live.split.as_ref()).map_or(0, |split| split.snapshot.len()),
             limit: self.place.limits().object_bytes,
             conflicts: self.conflicts,
             doubts: self.doubts,

@@ -33,6 +33,7 @@ impl ClusterBackend {
     }
 
     fn commit(&mut self, group: &Group) -> Result<Arc<State>, Failure> {
+        self.let_a_snapshot_be_written()?;
         let Mode::Serving(live) = &self.mode else { return Err(Failure::Unavailable("nothing is open".to_owned())) };
         let (live, before) = (live.clone(), Arc::clone(&self.state));
         let first_manifest = before.manifest().is_none() && group.next.manifest().is_some();
@@ -56,7 +57,7 @@ impl ClusterBackend {
         } else {
             live.keys.clone()
         };
-        self.write_on(State::clone(&group.next), keys)
+        self.write_on(State::clone(&group.next), keys, Some(&group.changes))
     }
 
     /// A new data encryption key under the keys of the slots that are at hand.
@@ -69,15 +70,24 @@ impl ClusterBackend {
         Ok(KeySet { portable: live.keys.portable.clone(), ..keys })
     }
 
-    /// Writes the next commit on top of the open state.
-    pub(super) fn write_on(&mut self, mut next: State, keys: KeySet) -> Result<Arc<State>, Failure> {
+    /// Writes the next commit on top of the open state. `changes`: what it takes to get there, if known.
+    pub(super) fn write_on(
+        &mut self,
+        mut next: State,
+        keys: KeySet,
+        changes: Option<&[Change]>,
+    ) -> Result<Arc<State>, Failure> {
         let Some(live) = self.live().cloned() else { return Err(Failure::Unavailable("nothing is open".to_owned())) };
         if let Some(life) = &live.next_life {
             life::begin(&mut next, Cause::Restore, life, Self::now_ms()).map_err(Failure::NotStored)?;
         }
-        let attempt = self
-            .attempt(next, keys, Some(live.version.clone()), live.sequence, live.head)
-            .map_err(|why| Failure::NotStored(format!("the state cannot be sealed: {why}")))?;
+        let appended = changes.and_then(|changes| self.append(&next, &keys, &live, changes));
+        let attempt = match appended {
+            Some(attempt) => attempt,
+            None => self
+                .attempt(next, keys, Some(live.version.clone()), live.sequence, live.head)
+                .map_err(|why| Failure::NotStored(format!("the state cannot be sealed: {why}")))?,
+        };
         match self.send(attempt) {
             Ok(sent) => Ok(self.take_sent(sent)),
             Err(NotSent::Lost) => match self.catch_up() {
@@ -115,6 +125,7 @@ impl ClusterBackend {
             next_life: None,
             strange: None,
             rotating: before.and_then(|live| live.rotating),
+            split: attempt.split,
             keys: attempt.keys,
         };
         self.state = attempt.state;
@@ -145,7 +156,7 @@ impl ClusterBackend {
         if opened.header_altered {
             self.note("the readable header of the shared state was altered; the next commit repairs it".to_owned());
         }
-        let OpenedObject { mut state, sequence, head, keys, .. } = opened;
+        let OpenedObject { mut state, sequence, head, keys, split, .. } = opened;
         state.share_with(&self.state);
         let entry_before = self.live().and_then(|live| live.entry);
         let live = Live {
@@ -159,6 +170,7 @@ impl ClusterBackend {
             next_life: None,
             strange: None,
             rotating: self.live().and_then(|live| live.rotating).filter(|kek| keys.kek_ids().contains(kek)),
+            split,
             keys,
         };
         self.state = Arc::new(state);

@@ -50,6 +50,7 @@ pub const PROMISES: &[(&str, Check)] = &[
     ("deleted_values_of_hosts_can_be_written_again", deleted_values_of_hosts_can_be_written_again),
     ("an_archive_keeps_what_was_there", an_archive_keeps_what_was_there),
     ("parts_are_kept_where_they_may_be", parts_are_kept_where_they_may_be),
+    ("what_is_said_of_parts_is_replaced_alone", what_is_said_of_parts_is_replaced_alone),
 ];
 
 /// Content that is told from others by its seed.
@@ -287,21 +288,41 @@ fn an_archive_keeps_what_was_there(lab: &dyn Lab) {
 fn parts_are_kept_where_they_may_be(lab: &dyn Lab) {
     let mut place = lab.place(1);
     let part = Part { bank: 1, number: 15 };
-    if place.limits().part_bytes.is_none() {
-        assert!(matches!(place.write_part(part, b"piece"), Err(PlaceError::Forbidden(_) | PlaceError::Refused(_))));
-        return;
+    assert!(matches!(place.read_part(part), Ok(None) | Err(PlaceError::Forbidden(_))));
+    match place.write_part(part, None, b"piece") {
+        // Who may not write them is told so.
+        Err(PlaceError::Forbidden(_)) => return,
+        written => written.unwrap(),
     }
-    assert_eq!(place.read_part(part), Ok(None));
-    place.write_part(part, b"piece").unwrap();
-    place.write_part(Part { bank: 2, number: 1 }, b"other").unwrap();
+    place.write_part(Part { bank: 2, number: 1 }, None, b"other").unwrap();
     assert_eq!(lab.place(2).read_part(part), Ok(Some(b"piece".to_vec())));
+    let first = place.part_version(part).unwrap();
     let large = vec![9; place.limits().part_bytes.unwrap()];
-    lab.place(2).write_part(part, &large).unwrap();
+    lab.place(2).write_part(part, first.as_ref(), &large).unwrap();
+    // Who began before that does not undo it.
+    for old in [None, first.as_ref()] {
+        assert!(matches!(place.write_part(part, old, b"late"), Err(PlaceError::Unreachable(_))));
+    }
     assert_eq!(place.read_part(part), Ok(Some(large)));
     assert_eq!(place.read_part(Part { bank: 2, number: 1 }), Ok(Some(b"other".to_vec())));
     for nowhere in [Part { bank: 3, number: 1 }, Part { bank: 0, number: 0 }, Part { bank: 0, number: 16 }] {
-        assert!(place.write_part(nowhere, b"piece").is_err());
+        assert!(place.write_part(nowhere, None, b"piece").is_err());
     }
+}
+
+fn what_is_said_of_parts_is_replaced_alone(lab: &dyn Lab) {
+    let (mut one, mut two) = (lab.place(1), lab.place(2));
+    let base = one.create(&content(1, 5000)).unwrap();
+    let seen = object(two.as_mut());
+    let version = one.set_parts(&base, b"{}").unwrap();
+    assert_ne!(version, base);
+    assert_conflict(two.set_parts(&seen.version, b"late"));
+    let there = object(two.as_mut());
+    assert_eq!((&there.version, there.parts.as_deref()), (&version, Some(&b"{}"[..])));
+    assert!(holds(&Object { parts: None, ..there }, &content(1, 5000)));
+    // What was written is what the next write is based on.
+    one.replace(&version, &content(2, 500)).unwrap();
+    assert_eq!(object(two.as_mut()).parts, None);
 }
 
 /// Eight instances write at once, each after having got ready. Those that won; all others heard of a conflict.

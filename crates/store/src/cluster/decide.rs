@@ -8,9 +8,10 @@ use super::backend::{ClusterBackend, Mode, NextLife};
 use super::handle::Decision;
 use super::keys::KeySet;
 use super::life;
-use super::opened::{Unopened, open_object};
+use super::opened::Unopened;
+use super::parts::PartIndex;
 use super::write::{NotSent, size};
-use super::{ArchiveReason, DecisionError, Kek, Object};
+use super::{ArchiveReason, Content, DecisionError, Kek, Object, Version};
 use crate::backend::Failure;
 use crate::format::random_name;
 
@@ -33,11 +34,12 @@ impl ClusterBackend {
             ));
         };
         let live = live.clone();
-        let object = self.read_now()?;
-        let data = object.sealed_data.clone().ok_or_else(|| {
+        let found = self.read_whole().map_err(|error| DecisionError::NotStored(error.to_string()))?;
+        let (object, whole) = found.ok_or_else(|| DecisionError::NotNow(self.missing_message()))?;
+        let whole = whole.ok_or_else(|| {
             DecisionError::NotNow(format!("{} holds no state; put one there, or reject", self.place.name()))
         })?;
-        let opened = match open_object(&data, &object, Some((&live.keys.dek, live.keys.dek_id)), &self.keks) {
+        let opened = match self.open_from(&live, &whole, &object) {
             Ok(opened) => opened,
             Err(Unopened::NoKey { reason, .. }) => {
                 return Err(DecisionError::NotNow(format!(
@@ -92,7 +94,8 @@ impl ClusterBackend {
                 ));
             }
         };
-        let object = self.place.read().map_err(|error| DecisionError::NotStored(error.to_string()))?;
+        let found = self.read_whole().map_err(|error| DecisionError::NotStored(error.to_string()))?;
+        let object = found.map(|(object, _)| object);
         if let Some(object) = object.as_ref().filter(|object| object.sealed_data.is_some()) {
             self.archive(object, ArchiveReason::Restored).map_err(DecisionError::NotStored)?;
         }
@@ -147,7 +150,7 @@ impl ClusterBackend {
             live.keys.with(&kek).map_err(|error| failed(error.to_string()))?
         };
         self.take_kek(kek.clone());
-        match self.write_on(next, keys) {
+        match self.write_on(next, keys, None) {
             Ok(_) => {}
             Err(Failure::Stale(_)) => {
                 return Err(DecisionError::NotNow("the shared state changed meanwhile; try again".to_owned()));
@@ -177,26 +180,32 @@ impl ClusterBackend {
         }
     }
 
-    fn read_now(&mut self) -> Result<Object, DecisionError> {
-        let object = self.place.read().map_err(|error| DecisionError::NotStored(error.to_string()))?;
-        object.ok_or_else(|| DecisionError::NotNow(self.missing_message()))
-    }
-
     /// What is held here, as an object for the archive.
-    fn sealed_now(&self, version: &super::Version) -> Result<Object, String> {
-        let Some(live) = self.live() else { return Err("nothing is open".to_owned()) };
-        let attempt = self.attempt(
-            State::clone(&self.state),
-            live.keys.clone(),
-            Some(version.clone()),
-            live.sequence,
-            live.head,
-        )?;
+    fn sealed_now(&mut self, version: &Version) -> Result<Object, String> {
+        let Some(live) = self.live().cloned() else { return Err("nothing is open".to_owned()) };
+        let content = match &live.split {
+            None => {
+                self.attempt(State::clone(&self.state), live.keys, Some(version.clone()), live.sequence, live.head)?
+                    .content
+            }
+            Some(split) => {
+                self.gathered = None;
+                if let Err(why) = self.gather(&split.list).map_err(|error| error.to_string())? {
+                    return Err(format!(
+                        "what this Coordinator holds cannot be archived, since its snapshot no longer lies in the parts beside \
+                         the object ({why}): restore them from a backup first"
+                    ));
+                }
+                let parts = PartIndex { snapshot: Some(split.list.clone()), reserved: None }.bytes();
+                let sealed_key = live.keys.sealed_key().map_err(|error| error.to_string())?;
+                Content { sealed_data: split.object.clone(), sealed_key: Some(sealed_key), parts, ..Content::default() }
+            }
+        };
         Ok(Object {
             version: version.clone(),
-            sealed_data: Some(attempt.content.sealed_data),
-            sealed_key: attempt.content.sealed_key,
-            parts: None,
+            sealed_data: Some(content.sealed_data),
+            sealed_key: content.sealed_key,
+            parts: content.parts,
             foreign_bytes: 0,
             immutable: false,
             last_writer: String::new(),

@@ -77,18 +77,17 @@ impl ClusterBackend {
     /// Reads what lies there and publishes it if it goes on from what is published. `None`: it is that.
     pub(super) fn catch_up(&mut self) -> Result<Option<Arc<State>>, String> {
         let begun = Instant::now();
-        let object = self.place.read().map_err(|error| error.to_string())?;
-        let Some((object, data)) = with_data(object) else {
+        let found = self.read_whole().map_err(|error| error.to_string())?;
+        let Some((object, Some(whole))) = found else {
             self.became_missing();
             return Err(self.missing_message());
         };
-        self.foreign_bytes = object.foreign_bytes;
         let Some(live) = self.live().cloned() else { return Err("nothing is open".to_owned()) };
         if live.version == object.version {
             self.validated = Some(begun);
             return Ok(None);
         }
-        match open_object(&data, &object, Some((&live.keys.dek, live.keys.dek_id)), &self.keks) {
+        match self.open_from(&live, &whole, &object) {
             Ok(opened) => match self.relation(&opened) {
                 Relation::Equal | Relation::Successor => {
                     self.adopt(opened, object.version.clone(), size(&object));
@@ -194,38 +193,35 @@ impl ClusterBackend {
             return;
         }
         let begun = Instant::now();
-        let object = match self.place.read() {
-            Ok(object) => object,
+        let found = match self.read_whole() {
+            Ok(found) => found,
             Err(error) => {
                 let reason = format!("{} cannot be read: {error}; it is tried again", self.place.name());
                 return self.down(reason);
             }
         };
-        if object.as_ref().is_some_and(|object| object.immutable) {
+        if found.as_ref().is_some_and(|(object, _)| object.immutable) {
             return self.down(format!("{} is immutable, so nothing can be stored: make it mutable", self.place.name()));
         }
         let entries = match self.read_entries() {
             Ok(entries) => entries,
             Err(why) => return self.down(why),
         };
-        let base = object.as_ref().map(|object| object.version.clone());
-        match with_data(object) {
-            None => self.look_at_nothing(base, &entries),
-            Some((object, data)) => {
-                self.foreign_bytes = object.foreign_bytes;
-                match open_object(&data, &object, None, &self.keks) {
-                    Ok(opened) => self.look_at_opened(opened, object, &entries, begun),
-                    Err(Unopened::NoKey { wanted, reason, front }) => {
-                        if !front.header.has_manifest() && self.nobody_holds_it() {
-                            return self.found_anew(&object);
-                        }
-                        let refusal = Refusal::NoKey { reason };
-                        self.wait(Waiting::refused(&refusal, object, wanted));
+        let base = found.as_ref().map(|(object, _)| object.version.clone());
+        match found {
+            None | Some((_, None)) => self.look_at_nothing(base, &entries),
+            Some((object, Some(whole))) => match open_object(&whole, &object, None, &self.keks) {
+                Ok(opened) => self.look_at_opened(opened, object, &entries, begun),
+                Err(Unopened::NoKey { wanted, reason, front }) => {
+                    if !front.header.has_manifest() && self.nobody_holds_it() {
+                        return self.found_anew(&object);
                     }
-                    Err(Unopened::Refused(refusal)) => self.wait(Waiting::refused(&refusal, object, Vec::new())),
-                    Err(Unopened::Upstream(front)) => self.look_at_upstream(&front, object, &data),
+                    let refusal = Refusal::NoKey { reason };
+                    self.wait(Waiting::refused(&refusal, object, wanted));
                 }
-            }
+                Err(Unopened::Refused(refusal)) => self.wait(Waiting::refused(&refusal, object, Vec::new())),
+                Err(Unopened::Upstream(front)) => self.look_at_upstream(&front, object, &whole.object),
+            },
         }
     }
 
@@ -344,7 +340,7 @@ impl ClusterBackend {
             self.place.report(super::Severity::Warning, "StateRestored", &note);
             self.note(note);
         }
-        let OpenedObject { state, sequence, head, keys, header_altered } = opened;
+        let OpenedObject { state, sequence, head, keys, header_altered, split } = opened;
         if header_altered {
             self.note("the readable header of the shared state was altered; the next commit repairs it".to_owned());
         }
@@ -362,6 +358,7 @@ impl ClusterBackend {
             next_life,
             strange: None,
             rotating: None,
+            split,
         });
         self.confirm_entry();
         tracing::info!(sequence, "the shared state is open");
@@ -413,13 +410,6 @@ fn has_seen(state: &State, seen: &Seen) -> bool {
         // Pruned, if so many newer ones have written since.
         None => state.writers().len() >= marblerun_state::Writers::MOST,
     }
-}
-
-/// An object that holds a state, and that state.
-fn with_data(object: Option<Object>) -> Option<(Object, Vec<u8>)> {
-    let object = object?;
-    let data = object.sealed_data.clone()?;
-    Some((object, data))
 }
 
 /// How long to wait for the next call.

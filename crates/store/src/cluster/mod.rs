@@ -17,11 +17,13 @@ mod keys;
 mod life;
 mod look;
 mod opened;
+mod parts;
 mod peers;
 mod place;
 mod recovery;
 #[cfg(any(test, feature = "testing"))]
 pub mod simulated;
+mod spread;
 #[cfg(test)]
 mod tests;
 mod upkeep;

@@ -1,11 +1,15 @@
 //! Opening what lies in the shared place: a pure function of its bytes and the keys at hand.
 
+use std::sync::Arc;
+
 use marblerun_state::{Standing, State};
 
+use super::backend::Live;
 use super::keys::{KeySet, slots_of};
+use super::parts::{Split, Whole};
 use super::{Kek, KekId, Object};
 use crate::format::upstream::UpstreamFront;
-use crate::format::{Dek, DekId, Front, Head, Layout, OpenOptions, Refusal, open, read_front};
+use crate::format::{Dek, DekId, Front, Head, Layout, OpenOptions, Refusal, open, portable_slots, read_front, read_on};
 
 /// A state that authenticated, from front to end.
 #[derive(Debug)]
@@ -16,6 +20,8 @@ pub(super) struct OpenedObject {
     pub(super) keys: KeySet,
     /// The readable header was changed by somebody; the next commit repairs it.
     pub(super) header_altered: bool,
+    /// Where its snapshot lies in parts.
+    pub(super) split: Option<Arc<Split>>,
 }
 
 /// Why what lies there is not open.
@@ -40,15 +46,31 @@ impl OpenedObject {
     }
 }
 
+/// What an open state has become, where all that was done since is appended to it. `None`: it has to be opened anew.
+pub(super) fn open_further(whole: &Whole, object: &Object, live: &Live, state: &State) -> Option<OpenedObject> {
+    let split = live.split.as_ref().filter(|split| whole.list.as_ref() == Some(&split.list))?;
+    // Whatever is wrong with it, opening it anew tells.
+    let (state, tail) = read_on(whole, &split.tail, state).ok()??;
+    let slots = slots_of(object.sealed_key.as_deref(), live.keys.dek_id).slots;
+    Some(OpenedObject {
+        state,
+        sequence: tail.sequence,
+        head: tail.head,
+        keys: KeySet { slots, ..live.keys.clone() },
+        header_altered: false,
+        split: whole.split(&tail),
+    })
+}
+
 /// Opens an object that has a `sealed_data`, with the data encryption key known (if it is still that one) or a key
 /// encryption key.
 pub(super) fn open_object(
-    sealed_data: &Vec<u8>,
+    whole: &Whole,
     object: &Object,
     known: Option<(&Dek, DekId)>,
     keks: &[Kek],
 ) -> Result<OpenedObject, Unopened> {
-    let front = match read_front(sealed_data).map_err(Unopened::Refused)? {
+    let front = match read_front(whole).map_err(Unopened::Refused)? {
         Layout::Sealed(front) => front,
         Layout::Upstream(front) => return Err(Unopened::Upstream(front)),
     };
@@ -67,9 +89,15 @@ pub(super) fn open_object(
         });
         return Err(Unopened::NoKey { wanted, reason, front });
     };
-    let opened = open(sealed_data, &dek, OpenOptions::default()).map_err(Unopened::Refused)?;
-    let portable = crate::format::portable_slots(&opened.header);
+    if let Some(why) = &whole.lacking {
+        return Err(Unopened::Refused(Refusal::damaged(why.clone())));
+    }
+    let opened = open(whole, &dek, OpenOptions::default()).map_err(Unopened::Refused)?;
+    let portable = portable_slots(&opened.header);
+    // What was altered is written anew, snapshot and all.
+    let split = whole.split(&opened.tail).filter(|_| !opened.header_altered);
     Ok(OpenedObject {
+        split,
         sequence: opened.tail.sequence,
         head: opened.tail.head,
         keys: KeySet { dek, dek_id: opened.header.dek_id, slots: found.slots, portable },

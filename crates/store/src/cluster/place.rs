@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::parts::PartIndex;
 use crate::digest::sha256;
 
 /// Which write of the object this is. Opaque; compared for equality only.
@@ -67,6 +68,14 @@ pub struct Object {
     pub last_writer: String,
 }
 
+impl Object {
+    /// The bank of parts that hold its snapshot, as [`Content::parts`] tells it.
+    #[must_use]
+    pub fn bank(&self) -> Option<u8> {
+        PartIndex::read(self.parts.as_deref()?).snapshot.map(|snapshot| snapshot.bank)
+    }
+}
+
 /// A named piece of a snapshot that does not fit into the object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Part {
@@ -109,6 +118,8 @@ pub struct Archive {
     pub age: Option<Duration>,
     /// Digest of what it holds (SHA-256 of `sealed_data`), to know again what was archived before a crash.
     pub digest: [u8; 32],
+    /// The bank of parts that it needs besides.
+    pub bank: Option<u8>,
 }
 
 impl Archive {
@@ -207,11 +218,24 @@ pub trait SharedPlace: Send {
     /// [`PlaceError`].
     fn read_part(&mut self, part: Part) -> Result<Option<Vec<u8>>, PlaceError>;
 
-    /// Writes a part.
+    /// Which write a part is of. `None`: not there.
     ///
     /// # Errors
     /// [`PlaceError`].
-    fn write_part(&mut self, part: Part, bytes: &[u8]) -> Result<(), PlaceError>;
+    fn part_version(&mut self, part: Part) -> Result<Option<Version>, PlaceError>;
+
+    /// Writes a part, if it is still of that version, or still not there. A part that somebody else wrote since is
+    /// [`PlaceError::Unreachable`], and left as it is.
+    ///
+    /// # Errors
+    /// [`PlaceError`].
+    fn write_part(&mut self, part: Part, base: Option<&Version>, bytes: &[u8]) -> Result<(), PlaceError>;
+
+    /// Replaces [`Content::parts`] alone in the object that was read or written last, if it is still of that version.
+    ///
+    /// # Errors
+    /// [`WriteFailure`].
+    fn set_parts(&mut self, base: &Version, parts: &[u8]) -> Result<Version, WriteFailure>;
 
     /// The archives there are.
     ///

@@ -31,20 +31,22 @@ impl ClusterBackend {
             return Err(RecoverError::NotInRecovery);
         }
         // What lies there now counts, not what lay there when the ceremony began.
-        let object = self.place.read().map_err(|error| RecoverError::NotStored(error.to_string()))?;
-        let object = object.ok_or_else(|| RecoverError::CannotOpen("the shared state is missing".to_owned()))?;
-        let data = object.sealed_data.clone();
-        let data = data.ok_or_else(|| RecoverError::CannotOpen("the shared object holds no state".to_owned()))?;
-        self.foreign_bytes = object.foreign_bytes;
+        let found = self.read_whole().map_err(|error| RecoverError::NotStored(error.to_string()))?;
+        let (object, whole) =
+            found.ok_or_else(|| RecoverError::CannotOpen("the shared state is missing".to_owned()))?;
+        let whole = whole.ok_or_else(|| RecoverError::CannotOpen("the shared object holds no state".to_owned()))?;
         let cannot_open = |refusal: Refusal| RecoverError::CannotOpen(refusal.to_string());
-        let front = match read_front(&data).map_err(cannot_open)? {
+        let front = match read_front(&whole).map_err(cannot_open)? {
             Layout::Sealed(front) => front,
-            Layout::Upstream(front) => return self.recover_upstream(&front, &object, &data, root, check),
+            Layout::Upstream(front) => return self.recover_upstream(&front, &object, &whole.object, root, check),
         };
         let dek = front.dek_from_recovery_root(root.expose()).ok_or_else(|| {
             RecoverError::CannotOpen("these recovery secrets do not open the shared state".to_owned())
         })?;
-        let opened = open(&data, &dek, OpenOptions::default()).map_err(cannot_open)?;
+        if let Some(why) = whole.lacking {
+            return Err(cannot_open(Refusal::damaged(why)));
+        }
+        let opened = open(&whole, &dek, OpenOptions::default()).map_err(cannot_open)?;
         let parties = decide(check, &opened.state)?;
         let not_stored = |why: String| RecoverError::NotStored(format!("the recovered state cannot be stored: {why}"));
         let next = life::recovered(opened.state, &parties, Self::now_ms()).map_err(not_stored)?;

@@ -304,7 +304,7 @@ impl ClusterBackend {
             return;
         }
         let (keys, next) = (live.keys.only(kek), marblerun_state::State::clone(&self.state));
-        match self.write_on(next, keys) {
+        match self.write_on(next, keys, None) {
             Ok(_) => {
                 if let Some(live) = self.live_mut() {
                     live.rotating = None;

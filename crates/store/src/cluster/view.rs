@@ -41,6 +41,8 @@ pub struct ClusterView {
     pub peers: Vec<Peer>,
     /// Bytes of the shared object.
     pub bytes: usize,
+    /// Bytes of the snapshot in parts beside it; 0 while it lies in the object.
+    pub part_bytes: usize,
     /// Most bytes it may have.
     pub limit: usize,
     /// Conflicts with other writers, resolved without a caller noticing.
@@ -82,6 +84,7 @@ impl ClusterView {
             entry_sealed: false,
             peers: Vec::new(),
             bytes: 0,
+            part_bytes: 0,
             limit,
             conflicts: 0,
             doubts: 0,

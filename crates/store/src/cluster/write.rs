@@ -9,9 +9,11 @@ use marblerun_state::{BootId, Change, CommitId, Home, State, WriterMark};
 use super::backend::ClusterBackend;
 use super::keys::KeySet;
 use super::opened::{OpenedObject, Unopened, open_object};
+use super::parts::{PartIndex, PartList, Split, Whole};
+use super::spread::split_off;
 use super::{Content, Notes, Object, Version, WriteFailure};
 use crate::digest::sha256;
-use crate::format::{FileSpec, FileWriter, Head, random_name};
+use crate::format::{FileSpec, FileWriter, Head, Tail, random_name};
 
 /// Longest pause of somebody who lets others go first.
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
@@ -30,7 +32,11 @@ pub(super) struct Attempt {
     pub(super) commit: CommitId,
     pub(super) sequence: u64,
     pub(super) head: Head,
-    begun: Instant,
+    /// The snapshot lies in parts, and must be there before.
+    pub(super) split: Option<Arc<Split>>,
+    /// It is not there yet.
+    pub(super) spread: bool,
+    pub(super) begun: Instant,
 }
 
 impl Attempt {
@@ -101,7 +107,7 @@ impl ClusterBackend {
             apply(&mut state, &Change::Home(home))?;
         }
         apply(&mut state, &Change::Writers(vec![WriterMark { boot, sequence, commit }]))?;
-        let spec = FileSpec {
+        let mut spec = FileSpec {
             state: &state,
             sequence,
             time_ms: Self::now_ms(),
@@ -113,28 +119,28 @@ impl ClusterBackend {
             recovery_in_header: self.config.recovery_in_header,
             marks: false,
         };
-        let (sealed_data, tail) =
-            FileWriter::create(Vec::new(), &spec).and_then(FileWriter::finish).map_err(|error| error.to_string())?;
-        let lineage = state.lineage();
-        let content = Content {
-            sealed_data,
-            sealed_key: Some(keys.sealed_key().map_err(|error| error.to_string())?),
-            parts: None,
-            notes: Notes {
-                deployment: hex::encode(lineage.deployment_id),
-                incarnation: lineage.incarnation,
-                sequence,
-                manifest: state.manifest().map(|manifest| hex::encode(manifest.fingerprint)).unwrap_or_default(),
-                root: hex::encode(sha256(&[&state.authority().root_certificate])),
-                format: super::FORMAT,
-            },
-        };
-        let state = Arc::new(state);
-        Ok(Attempt { base, content, state, keys, boot, commit, sequence, head: tail.head, begun: Instant::now() })
+        let sealed_key = keys.sealed_key().map_err(|error| error.to_string())?;
+        let (mut sealed_data, mut tail) = seal(&spec)?;
+        let spread =
+            self.place.limits().part_bytes.is_some() && self.excess(sealed_data.len() + sealed_key.len()).is_some();
+        let mut split = None;
+        if spread {
+            // With marks, so that what is appended later is known to be whole.
+            spec.marks = true;
+            (sealed_data, tail) = seal(&spec)?;
+            let list = PartList::default();
+            let snapshot = Arc::new(split_off(&mut sealed_data, &mut tail)?);
+            split = Some(Arc::new(Split { list, snapshot, object: sealed_data.clone(), tail: tail.clone() }));
+        }
+        let content =
+            Content { sealed_data, sealed_key: Some(sealed_key), parts: None, notes: notes(&state, sequence) };
+        let (state, head, begun) = (Arc::new(state), tail.head, Instant::now());
+        Ok(Attempt { base, content, state, keys, boot, commit, sequence, head, split, spread, begun })
     }
 
     /// Sends an attempt until its outcome is known, or its callers have waited long enough.
     pub(super) fn send(&mut self, attempt: Attempt) -> Result<Sent, NotSent> {
+        let attempt = if attempt.spread { self.spread(attempt)? } else { attempt };
         self.require_room(&attempt.content)?;
         self.let_others_go_first();
         let mut contested = false;
@@ -150,6 +156,7 @@ impl ClusterBackend {
                     self.pace.write = (self.pace.write * 7 + begun.elapsed()) / 8;
                     self.pace.won = !contested;
                     self.validated = Some(begun);
+                    self.index = attempt.content.parts.as_deref().map(PartIndex::read).unwrap_or_default();
                     return Ok(Sent { attempt, version, newer: None });
                 }
                 Err(WriteFailure::TooLarge(why) | WriteFailure::Refused(why)) => return Err(NotSent::Refused(why)),
@@ -191,25 +198,24 @@ impl ClusterBackend {
 
     /// What became of an attempt, by reading.
     pub(super) fn resolve(&mut self, attempt: &Attempt) -> Resolved {
-        let object = match self.place.read() {
-            Ok(object) => object,
+        let found = match self.read_whole() {
+            Ok(found) => found,
             Err(error) => return Resolved::Unknown(error.to_string()),
         };
-        match (&attempt.base, object) {
-            (None, None) => Resolved::Pending,
+        match (&attempt.base, found) {
+            (None, None | Some((_, None))) => Resolved::Pending,
             (Some(_), None) => Resolved::Missing,
-            (None, Some(object)) if object.sealed_data.is_none() => Resolved::Pending,
-            (Some(base), Some(object)) if object.version == *base => Resolved::Pending,
-            (_, Some(object)) => self.resolve_by(attempt, &object),
+            (Some(base), Some((object, _))) if object.version == *base => Resolved::Pending,
+            (Some(_), Some((_, None))) => Resolved::Missing,
+            (_, Some((object, Some(whole)))) => self.resolve_by(attempt, &object, &whole),
         }
     }
 
-    fn resolve_by(&mut self, attempt: &Attempt, object: &Object) -> Resolved {
-        let Some(data) = &object.sealed_data else { return Resolved::Missing };
-        if *data == attempt.content.sealed_data {
+    fn resolve_by(&mut self, attempt: &Attempt, object: &Object, whole: &Whole) -> Resolved {
+        if whole.object == attempt.content.sealed_data {
             return Resolved::Applied { version: object.version.clone(), newer: None };
         }
-        match open_object(data, object, Some((&attempt.keys.dek, attempt.keys.dek_id)), &self.keks) {
+        match open_object(whole, object, Some((&attempt.keys.dek, attempt.keys.dek_id)), &self.keks) {
             Ok(opened) => {
                 let mine = opened.state.writers().last(attempt.boot);
                 if mine == Some((attempt.sequence, attempt.commit)) {
@@ -234,15 +240,21 @@ impl ClusterBackend {
     }
 
     fn require_room(&self, content: &Content) -> Result<(), NotSent> {
-        let bytes = content.sealed_data.len() + content.sealed_key.as_ref().map_or(0, Vec::len) + self.foreign_bytes;
-        let limit = self.config.inline_max.min(self.place.limits().object_bytes);
-        if bytes > limit {
-            return Err(NotSent::Refused(format!(
+        let length = |value: &Option<Vec<u8>>| value.as_ref().map_or(0, Vec::len);
+        match self.excess(content.sealed_data.len() + length(&content.sealed_key) + length(&content.parts)) {
+            None => Ok(()),
+            Some((bytes, limit)) => Err(NotSent::Refused(format!(
                 "the state would have {bytes} bytes, and {} holds at most {limit}: remove secrets or other content first",
                 self.place.name()
-            )));
+            ))),
         }
-        Ok(())
+    }
+
+    /// How many bytes the object would have with that many of ours, and how many it may have, if these are fewer.
+    pub(super) fn excess(&self, ours: usize) -> Option<(usize, usize)> {
+        let bytes = ours + self.foreign_bytes;
+        let limit = self.config.inline_max.min(self.place.limits().object_bytes);
+        (bytes > limit).then_some((bytes, limit))
     }
 
     /// Who has just been first, while others write too, lets them go first now.
@@ -265,6 +277,24 @@ impl ClusterBackend {
             self.lost.remove(0);
         }
         self.lost.push(commit);
+    }
+}
+
+/// A whole file, and where it ends.
+fn seal(spec: &FileSpec<'_>) -> Result<(Vec<u8>, Tail), String> {
+    FileWriter::create(Vec::new(), spec).and_then(FileWriter::finish).map_err(|error| error.to_string())
+}
+
+/// Notes for people about a state.
+pub(super) fn notes(state: &State, sequence: u64) -> Notes {
+    let lineage = state.lineage();
+    Notes {
+        deployment: hex::encode(lineage.deployment_id),
+        incarnation: lineage.incarnation,
+        sequence,
+        manifest: state.manifest().map(|manifest| hex::encode(manifest.fingerprint)).unwrap_or_default(),
+        root: hex::encode(sha256(&[&state.authority().root_certificate])),
+        format: super::FORMAT,
     }
 }
 

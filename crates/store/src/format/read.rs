@@ -4,8 +4,8 @@ use std::fmt::Display;
 
 use marblerun_state::{Change, Loader, State};
 
-use super::record::RecordHeader;
-use super::scan::{Contents, Extent, Fault, walk};
+use super::record::{Kind, RECORD_HEADER, RecordHeader};
+use super::scan::{Contents, Extent, Fault, Walk, walk, walk_on};
 use super::{Dek, Front, Head, Header, Layout, Refusal, Signature, Source, Tail, read_front};
 
 /// What to do besides reading the newest state.
@@ -142,6 +142,52 @@ pub fn open(source: &(impl Source + ?Sized), dek: &Dek, options: OpenOptions) ->
         head_at: walk.head_at,
         stopped: walk.stopped,
     })
+}
+
+/// Reads on where an opened file ended: the deltas that were appended since. `None`: it is not that file any more, or
+/// not that far.
+///
+/// # Errors
+/// As [`open`].
+pub(crate) fn read_on(
+    source: &(impl Source + ?Sized),
+    from: &Tail,
+    state: &State,
+) -> Result<Option<(State, Tail)>, Refusal> {
+    let front = sealed_front(source)?;
+    let extent = Extent::read(source, &front)?;
+    let mut last = from.last;
+    if front.prologue != from.prologue || extent.length < from.end {
+        return Ok(None);
+    }
+    source.read_exact_at(&mut last, from.end.saturating_sub(from.last.len() as u64))?;
+    if last != from.last {
+        return Ok(None);
+    }
+    let header = (front.header.clone(), front.header_bytes.clone());
+    let mut contents =
+        StateContents { header: Some(header), accepted: Some(state.clone()), ..StateContents::default() };
+    let walk = walk_on(source, &extent, &from.keys, Walk::from_end(from), &mut contents)?;
+    let (_, _, state) = contents.finish()?;
+    let tail = Tail {
+        end: walk.end,
+        last: walk.last,
+        sequence: walk.sequence,
+        head: walk.head,
+        records: walk.records,
+        marks: extent.marks,
+        ..from.clone()
+    };
+    Ok(Some((state, tail)))
+}
+
+/// Whether these are a prologue and a header of ours without the snapshot that belongs behind them: it lies in parts.
+#[must_use]
+pub fn lacks_snapshot(bytes: &[u8]) -> bool {
+    let Ok(front) = sealed_front(bytes) else { return false };
+    let behind = usize::try_from(front.records_at).ok().and_then(|at| bytes.get(at..)).unwrap_or_default();
+    let record = behind.get(..RECORD_HEADER).and_then(RecordHeader::decode);
+    behind.is_empty() || record.is_some_and(|record| record.kind == Some(Kind::Delta))
 }
 
 fn sealed_front(source: &(impl Source + ?Sized)) -> Result<Front, Refusal> {

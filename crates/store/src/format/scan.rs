@@ -11,7 +11,7 @@ use super::record::{
 };
 use super::refusal::Intact;
 use super::window::Window;
-use super::{FileKeys, Head, MAX_RECORDS, Marks, OpenOptions, Refusal, Source, TornTail};
+use super::{FileKeys, Head, MAX_RECORDS, Marks, OpenOptions, Refusal, Source, Tail, TornTail};
 
 /// Takes the items of opened records.
 pub(super) trait Contents {
@@ -101,32 +101,29 @@ pub(super) fn walk<S: Source + ?Sized, C: Contents>(
         }
     };
     let first = walk.sequence;
-    loop {
-        if options.head_at == Some(walk.sequence) {
-            walk.head_at = Some((walk.sequence, walk.head));
-        }
-        if options.stop_after == Some(walk.sequence) {
-            walk.stopped = true;
-            return Ok(walk);
-        }
-        // Values that are always written whole hold a snapshot alone, so that no shorter one looks whole.
-        let (true, Some(next)) = (extent.marks.is_some(), walk.sequence.checked_add(1)) else { break };
-        let expected = Expected { kind: Kind::Delta, sequence: Some(next), prev: walk.head };
-        match reader.record(walk.end, &expected, contents)? {
-            Step::Whole(record) if walk.records < MAX_RECORDS => walk.go_on(&record),
-            Step::Whole(_) => {
-                let fault = Fault::Damaged("the file has more records than the format allows".into());
-                return Err(refuse(fault, walk.end, Some(&walk)));
-            }
-            Step::Faulty(fault) => return Err(refuse(fault, walk.end, Some(&walk))),
-            Step::End => break,
-        }
+    walk.further(&mut reader, extent, options, contents)?;
+    if walk.stopped {
+        return Ok(walk);
     }
     walk.torn = judge_rest(source, extent, &walk)?;
     match options.stop_after {
         Some(asked) => Err(Refusal::NoSuchSequence { asked, first, last: walk.sequence }),
         None => Ok(walk),
     }
+}
+
+/// Walks over the deltas behind `from`, the end of what was read before of the same file.
+pub(super) fn walk_on<S: Source + ?Sized, C: Contents>(
+    source: &S,
+    extent: &Extent,
+    keys: &FileKeys,
+    mut from: Walk,
+    contents: &mut C,
+) -> Result<Walk, Refusal> {
+    let mut reader = RecordReader { window: Window::new(source, extent.length), keys: Some(keys) };
+    from.further(&mut reader, extent, OpenOptions::default(), contents)?;
+    from.torn = judge_rest(source, extent, &from)?;
+    Ok(from)
 }
 
 impl Walk {
@@ -143,6 +140,54 @@ impl Walk {
             stopped: false,
             torn: None,
         }
+    }
+
+    /// The end of a file as it was opened or written.
+    pub(super) fn from_end(tail: &Tail) -> Self {
+        Self {
+            records: tail.records,
+            sequence: tail.sequence,
+            time_ms: 0,
+            head: tail.head,
+            end: tail.end,
+            snapshot_end: tail.snapshot_end,
+            last: tail.last,
+            head_at: None,
+            stopped: false,
+            torn: None,
+        }
+    }
+
+    /// Goes on over the deltas behind.
+    fn further<S: Source + ?Sized>(
+        &mut self,
+        reader: &mut RecordReader<'_, S>,
+        extent: &Extent,
+        options: OpenOptions,
+        contents: &mut impl Contents,
+    ) -> Result<(), Refusal> {
+        loop {
+            if options.head_at == Some(self.sequence) {
+                self.head_at = Some((self.sequence, self.head));
+            }
+            if options.stop_after == Some(self.sequence) {
+                self.stopped = true;
+                return Ok(());
+            }
+            // Values that are always written whole hold a snapshot alone, so that no shorter one looks whole.
+            let (true, Some(next)) = (extent.marks.is_some(), self.sequence.checked_add(1)) else { break };
+            let expected = Expected { kind: Kind::Delta, sequence: Some(next), prev: self.head };
+            match reader.record(self.end, &expected, contents)? {
+                Step::Whole(record) if self.records < MAX_RECORDS => self.go_on(&record),
+                Step::Whole(_) => {
+                    let fault = Fault::Damaged("the file has more records than the format allows".into());
+                    return Err(refuse(fault, self.end, Some(self)));
+                }
+                Step::Faulty(fault) => return Err(refuse(fault, self.end, Some(self))),
+                Step::End => break,
+            }
+        }
+        Ok(())
     }
 
     fn go_on(&mut self, delta: &Record) {

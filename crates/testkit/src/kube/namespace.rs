@@ -24,6 +24,8 @@ pub struct Namespace {
 pub enum Role {
     /// Those of our Helm chart: what a Coordinator needs, by name.
     Ours,
+    /// The same where the chart permits parts (`coordinator.stateParts.enabled`).
+    OursWithParts,
     /// Those of the original's.
     Upstream,
 }
@@ -77,7 +79,14 @@ impl Namespace {
         let mut command = Command::new(reaper::script("kube-sa.sh"));
         command.arg("--data").arg(self.plane.data()).arg("--out").arg(&folder);
         command.args(["--namespace", &self.name, "--account", ACCOUNT]);
-        command.args(["--role", if role == Role::Ours { "ours" } else { "upstream" }]);
+        command.args([
+            "--role",
+            match role {
+                Role::Ours => "ours",
+                Role::OursWithParts => "ours-with-parts",
+                Role::Upstream => "upstream",
+            },
+        ]);
         let output = command.env("HOME", self.plane.data()).output().context("starting kube-sa.sh")?;
         ensure!(output.status.success(), "kube-sa.sh: {}", String::from_utf8_lossy(&output.stderr));
         Ok(ServiceAccount {

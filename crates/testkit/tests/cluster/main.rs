@@ -3,6 +3,7 @@
 
 mod chaos;
 mod life;
+mod parts;
 mod restore;
 
 use std::collections::BTreeMap;

@@ -15,7 +15,6 @@ pub struct KubeLab {
     pub namespace: Namespace,
     pub account: ServiceAccount,
     pub runtime: Runtime,
-    pub parts: bool,
 }
 
 impl KubeLab {
@@ -27,7 +26,7 @@ impl KubeLab {
         let namespace = plane.namespace().unwrap();
         let account = namespace.service_account(role).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        Self { namespace, account, runtime, parts: false }
+        Self { namespace, account, runtime }
     }
 
     pub fn kubernetes(&self, instance: u8) -> Kubernetes {
@@ -35,13 +34,8 @@ impl KubeLab {
     }
 
     pub fn kubernetes_by(&self, instance: u8, access: Access) -> Kubernetes {
-        let config = KubernetesConfig {
-            access,
-            names: names(self.namespace.name()),
-            boot: BootId([instance; 16]),
-            parts: self.parts,
-            pod: None,
-        };
+        let config =
+            KubernetesConfig { access, names: names(self.namespace.name()), boot: BootId([instance; 16]), pod: None };
         self.runtime.block_on(Kubernetes::connect(config)).unwrap()
     }
 

@@ -160,7 +160,6 @@ fn a_namespace_that_is_not_there_is_named() {
         access: by_kubeconfig(&plane.kubeconfig()),
         names: crate::lab::names("no-such-namespace"),
         boot: marblerun_state::BootId([1; 16]),
-        parts: false,
         pod: None,
     };
     let kubernetes = lab.runtime.block_on(marblerun_kubernetes::Kubernetes::connect(config)).unwrap();

@@ -137,15 +137,15 @@ impl SimulatedStore {
     /// Somebody deletes, damages or replaces a part.
     pub fn set_part(&self, part: Part, bytes: Option<&[u8]>) {
         self.change(|world| match bytes {
-            Some(bytes) => world.parts.insert(part, bytes.to_vec()),
-            None => world.parts.remove(&part),
+            Some(bytes) => world.put_part(part, bytes),
+            None => drop(world.parts.remove(&part)),
         });
     }
 
     /// The parts.
     #[must_use]
     pub fn stored_parts(&self) -> BTreeMap<Part, Vec<u8>> {
-        self.look(|world| world.parts.clone())
+        self.look(|world| world.parts.iter().map(|(part, (_, bytes))| (*part, bytes.clone())).collect())
     }
 
     /// What is archived.

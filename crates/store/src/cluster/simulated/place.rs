@@ -114,6 +114,7 @@ impl SimulatedPlace {
         match request {
             Request::Create { over, content } => world.create(&self.instance, over.as_ref(), content),
             Request::Replace { base, content } => world.replace(&self.instance, base, content),
+            Request::Parts { base, parts } => world.set_parts(&self.instance, base, parts),
             Request::Part { .. } | Request::Archive { .. } | Request::Entries { .. } => {
                 Err(WriteFailure::Refused("not a write of the object".to_owned()))
             }
@@ -127,10 +128,10 @@ impl SimulatedPlace {
             let fork = inner.fork_of(&self.instance);
             let world = inner.world_mut(fork);
             match request {
-                Request::Part { part, bytes } => world.write_part(*part, bytes),
+                Request::Part { part, base, bytes } => world.write_part(*part, base.as_ref(), bytes),
                 Request::Archive { place, object, reason } => world.archive(*place, object, *reason),
                 Request::Entries { set, remove } => world.change_entries(set, remove),
-                Request::Create { .. } | Request::Replace { .. } => {
+                Request::Create { .. } | Request::Replace { .. } | Request::Parts { .. } => {
                     Err(PlaceError::Refused("a write of the object".to_owned()))
                 }
             }
@@ -196,11 +197,22 @@ impl SharedPlace for SimulatedPlace {
     }
 
     fn read_part(&mut self, part: Part) -> Result<Option<Vec<u8>>, PlaceError> {
-        self.read_with(Call::ReadPart, |world| world.parts.get(&part).cloned())
+        self.read_with(Call::ReadPart, |world| world.parts.get(&part).map(|(_, bytes)| bytes.clone()))
     }
 
-    fn write_part(&mut self, part: Part, bytes: &[u8]) -> Result<(), PlaceError> {
-        self.write_beside(Call::WritePart, &Request::Part { part, bytes: bytes.to_vec() })
+    fn part_version(&mut self, part: Part) -> Result<Option<Version>, PlaceError> {
+        self.read_with(Call::ReadPart, |world| world.part_version(part))
+    }
+
+    fn write_part(&mut self, part: Part, base: Option<&Version>, bytes: &[u8]) -> Result<(), PlaceError> {
+        self.write_beside(Call::WritePart, &Request::Part { part, base: base.cloned(), bytes: bytes.to_vec() })
+    }
+
+    fn set_parts(&mut self, base: &Version, parts: &[u8]) -> Result<Version, WriteFailure> {
+        if self.known.as_ref().map(|(version, _)| version) != Some(base) {
+            return Err(conflict("what is to be replaced is not what was read last"));
+        }
+        self.write_object(Call::Replace, &Request::Parts { base: base.clone(), parts: parts.to_vec() })
     }
 
     fn archives(&mut self) -> Result<Vec<Archive>, PlaceError> {

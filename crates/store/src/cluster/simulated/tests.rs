@@ -200,7 +200,7 @@ fn operators_restore_replace_and_delete() {
     store.delete_archive(2);
     assert_eq!(place.archives(), Ok(Vec::new()));
     let part = Part { bank: 0, number: 1 };
-    place.write_part(part, b"x").unwrap();
+    place.write_part(part, None, b"x").unwrap();
     store.set_part(part, None);
     assert_eq!((place.read_part(part), store.stored_parts().len()), (Ok(None), 0));
     store.set_host_entry("somebody", b"else");

@@ -15,7 +15,8 @@ use crate::cluster::{
 pub(super) enum Request {
     Create { over: Option<Version>, content: Content },
     Replace { base: Version, content: Content },
-    Part { part: Part, bytes: Vec<u8> },
+    Part { part: Part, base: Option<Version>, bytes: Vec<u8> },
+    Parts { base: Version, parts: Vec<u8> },
     Archive { place: u8, object: Object, reason: ArchiveReason },
     Entries { set: BTreeMap<String, Vec<u8>>, remove: Vec<String> },
 }
@@ -64,7 +65,7 @@ pub(super) struct World {
     pub(super) foreign_bytes: usize,
     pub(super) immutable: bool,
     pub(super) entries: BTreeMap<String, Vec<u8>>,
-    pub(super) parts: BTreeMap<Part, Vec<u8>>,
+    pub(super) parts: BTreeMap<Part, (Version, Vec<u8>)>,
     pub(super) archives: BTreeMap<u8, Archived>,
     pub(super) limits: Limits,
     pub(super) now: Duration,
@@ -176,7 +177,17 @@ impl World {
         self.object = Some(Arc::clone(to));
     }
 
-    pub(super) fn write_part(&mut self, part: Part, bytes: &[u8]) -> Result<(), PlaceError> {
+    /// Replaces the value `parts` alone.
+    pub(super) fn set_parts(&mut self, writer: &str, base: &Version, parts: &[u8]) -> Result<Version, WriteFailure> {
+        let content = self.object.as_ref().ok_or(WriteFailure::Missing)?.content.clone().unwrap_or_default();
+        self.replace(writer, base, &Content { parts: Some(parts.to_vec()), ..content })
+    }
+
+    pub(super) fn part_version(&self, part: Part) -> Option<Version> {
+        self.parts.get(&part).map(|(version, _)| version.clone())
+    }
+
+    pub(super) fn write_part(&mut self, part: Part, base: Option<&Version>, bytes: &[u8]) -> Result<(), PlaceError> {
         if part.bank > 2 || !(1..=15).contains(&part.number) {
             return Err(PlaceError::Refused(format!("there is no part {part:?}")));
         }
@@ -185,11 +196,21 @@ impl World {
             Some(most) if bytes.len() > most => {
                 Err(PlaceError::Refused(format!("422: a part has at most {most} bytes")))
             }
+            Some(_) if self.part_version(part).as_ref() != base => {
+                Err(PlaceError::Unreachable("409: the part has been modified".to_owned()))
+            }
             Some(_) => {
-                self.parts.insert(part, bytes.to_vec());
+                self.put_part(part, bytes);
                 Ok(())
             }
         }
+    }
+
+    /// Writes a part without asking.
+    pub(super) fn put_part(&mut self, part: Part, bytes: &[u8]) {
+        self.revision += 1;
+        let version = Version { uid: format!("{part:?}"), revision: self.revision.to_string() };
+        self.parts.insert(part, (version, bytes.to_vec()));
     }
 
     pub(super) fn archives(&self) -> Vec<Archive> {
@@ -200,6 +221,7 @@ impl World {
                 place: *place,
                 age: age_of(archived),
                 digest: Archive::digest_of(archived.object.sealed_data.as_deref()),
+                bank: archived.object.bank(),
             })
             .collect()
     }
@@ -236,7 +258,8 @@ impl World {
         match request {
             Request::Create { over, content } => written(self.create(writer, over.as_ref(), content)),
             Request::Replace { base, content } => written(self.replace(writer, base, content)),
-            Request::Part { part, bytes } => done(self.write_part(*part, bytes)),
+            Request::Part { part, base, bytes } => done(self.write_part(*part, base.as_ref(), bytes)),
+            Request::Parts { base, parts } => written(self.set_parts(writer, base, parts)),
             Request::Archive { place, object, reason } => done(self.archive(*place, object, *reason)),
             Request::Entries { set, remove } => done(self.change_entries(set, remove)),
         }

@@ -2,6 +2,7 @@
 
 mod faults;
 mod keys;
+mod parts;
 mod random;
 mod restore;
 mod rig;

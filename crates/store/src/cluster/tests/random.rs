@@ -1,12 +1,16 @@
 //! Any order of commits, kills, lost messages, late landings and outages: what was acknowledged stays, a counter never
 //! falls, one deployment stays one deployment, and in the end all who run serve the same.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::Config;
 
 use super::rig::{Deployment, Instance, gossip};
 use crate::backend::Failure;
+use crate::cluster::Limits;
+use crate::cluster::parts::records_at;
 use crate::cluster::simulated::{Call, Fault};
 use crate::testing::{manifest, recovery, secret};
 
@@ -33,6 +37,8 @@ fn step() -> impl Strategy<Value = Step> {
         3 => Just(Call::Replace),
         1 => Just(Call::Read),
         1 => Just(Call::Version),
+        1 => Just(Call::WritePart),
+        1 => Just(Call::ReadPart),
         1 => Just(Call::ChangeEntries),
         1 => Just(Call::Entries)
     ];
@@ -72,16 +78,26 @@ struct Run {
     /// Names of secrets that were acknowledged.
     written: Vec<String>,
     root: Vec<u8>,
+    in_parts: bool,
 }
 
 impl Run {
-    fn new() -> Self {
+    /// Where little fits into the object, most snapshots lie in parts.
+    fn new(in_parts: bool) -> Self {
         let deployment = Deployment::new();
+        if in_parts {
+            deployment.place.set_limits(Limits {
+                object_bytes: 12_000,
+                part_bytes: Some(3000),
+                entries_bytes: 700_000,
+            });
+        }
         let mut first = deployment.start_alone("i0-0", "host-0");
         first.commit([manifest(""), recovery("alice")]).unwrap();
         let root = first.state.authority().root_certificate.clone();
         let instances = vec![Some(first), None, None];
-        let mut run = Self { deployment, instances, boots: 1, acknowledged: 0, next: 1, written: Vec::new(), root };
+        let mut run =
+            Self { deployment, instances, boots: 1, acknowledged: 0, next: 1, written: Vec::new(), root, in_parts };
         run.restart(1, 1);
         run.restart(2, 2);
         run.gossip();
@@ -206,23 +222,32 @@ impl Run {
                 assert!(instance.state.secret(name).is_some(), "{}: {name} is lost", instance.name);
             }
         }
-        let files: std::collections::BTreeSet<Vec<u8>> = self
+        let files: BTreeSet<Vec<u8>> = self
             .deployment
             .place
             .history()
             .iter()
             .filter_map(|written| written.content.as_ref().map(|content| content.sealed_data.clone()))
             .collect();
-        let names: std::collections::BTreeSet<&[u8]> = files.iter().map(|file| &file[16..48]).collect();
-        assert_eq!(names.len(), files.len(), "no two texts are sealed under one file's key");
+        let mut of_one_key: BTreeMap<&[u8], Vec<&[u8]>> = BTreeMap::new();
+        for file in &files {
+            let at = records_at(file).unwrap();
+            of_one_key.entry(&file[16..48]).or_default().push(&file[at..]);
+        }
+        for records in of_one_key.values_mut() {
+            records.sort_by_key(|records| records.len());
+            assert!(records.len() == 1 || self.in_parts, "a file that lies in the object is written once");
+            let grows = records.windows(2).all(|two| two[1].starts_with(two[0]));
+            assert!(grows, "what is sealed under one file's key only grows");
+        }
     }
 }
 
 proptest! {
-    #![proptest_config(Config { cases: 24, max_shrink_iters: 200, ..Config::default() })]
+    #![proptest_config(Config { cases: 32, max_shrink_iters: 200, ..Config::default() })]
     #[test]
-    fn whatever_happens_nothing_acknowledged_is_lost_and_all_meet_again(steps in vec(step(), 1..40)) {
-        let mut run = Run::new();
+    fn whatever_happens_nothing_acknowledged_is_lost_and_all_meet_again(steps in vec(step(), 1..40), in_parts: bool) {
+        let mut run = Run::new(in_parts);
         for step in steps {
             run.run(step);
         }

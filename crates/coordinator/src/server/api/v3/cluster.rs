@@ -145,6 +145,7 @@ fn shown(view: &ClusterView, grace: Duration, offline: OfflineCounts) -> v3::Clu
         conflicts: view.conflicts,
         bytes: bytes(view.bytes),
         limit: bytes(view.limit),
+        part_bytes: bytes(view.part_bytes),
         missing: view.missing,
         divergence: divergence(view),
         peers: view.peers.iter().map(peer).collect(),

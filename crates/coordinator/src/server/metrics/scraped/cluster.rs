@@ -34,6 +34,11 @@ pub(super) fn encode(
     for (name, help, value) in [
         ("marblerun_cluster_object_bytes", "Size of the shared object.", number(view.bytes)),
         ("marblerun_cluster_object_limit_bytes", "Most bytes the shared object may have.", number(view.limit)),
+        (
+            "marblerun_cluster_part_bytes",
+            "Size of the snapshot in parts beside the shared object; 0 while all of it lies there.",
+            number(view.part_bytes),
+        ),
         ("marblerun_cluster_in_doubt", "1 while it is not known whether a write has landed.", i64::from(view.in_doubt)),
         (
             "marblerun_cluster_diverged",

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use marblerun_testkit::kube::{Cluster, ControlPlane, Role};
 use marblerun_testkit::load::{self, Figures};
 use marblerun_testkit::{Coordinator, RecoveryKeyPair, TestUser};
 
@@ -16,6 +17,8 @@ pub fn run(duration: Duration, clients: usize) -> Result<()> {
         for secrets in [clients, 4000] {
             at_size(duration, clients, secrets, &mut notes).await?;
         }
+        shared(duration, clients, 1024, None, &mut notes).await?;
+        shared(duration, clients, 16384, Some("100000"), &mut notes).await?;
         notes.push(start_of_a_large_state().await?);
         println!();
         notes.iter().for_each(|note| println!("{note}"));
@@ -73,4 +76,61 @@ async fn start_of_a_large_state() -> Result<String> {
         empty.startup.as_secs_f64() * 1e3,
         empty.memory_kib("VmHWM"),
     ))
+}
+
+/// Writes to a state that three Coordinators share behind an API server of this machine: through one of them, and spread
+/// over all. Where little may lie in the Secret, most of it lies in parts.
+async fn shared(
+    duration: Duration,
+    clients: usize,
+    size: usize,
+    inline_max: Option<&str>,
+    notes: &mut Vec<String>,
+) -> Result<()> {
+    let plane = ControlPlane::builder().start()?;
+    let mut builder = Cluster::builder(&plane).role(Role::OursWithParts);
+    if let Some(inline_max) = inline_max {
+        builder = builder.env("MARBLERUN_STATE_INLINE_MAX", inline_max);
+    }
+    let cluster = builder.start().await?;
+    let patience = Duration::from_secs(60);
+    for number in 0..3 {
+        cluster.wait_for_status(number, 2, patience).await?;
+    }
+    let user = TestUser::new("writer")?;
+    let recovery = RecoveryKeyPair::new()?;
+    let manifest = load::manifest(&user, &[("alice", recovery.public_pem()?)], clients)?;
+    cluster.get(0)?.client().await?.set_manifest(&manifest).await.context("setting the manifest")?;
+    for number in 0..3 {
+        cluster.wait_for_status(number, 3, patience).await?;
+    }
+    let client = cluster.get(0)?.client_builder().await?.identity(user.identity()?).build()?;
+    load::fill_secrets(&client, clients, size).await?;
+    for spread in [1, 3] {
+        let (one, two, three) = (cluster.get(0)?, cluster.get(1)?, cluster.get(2)?);
+        let writes = |coordinator| load::secret_writes(coordinator, &user, clients / spread, duration);
+        let figures = match spread {
+            1 => vec![writes(one).await?],
+            _ => {
+                let (one, two, three) = tokio::try_join!(writes(one), writes(two), writes(three))?;
+                vec![one, two, three]
+            }
+        };
+        let rate: f64 = figures.iter().map(Figures::rate).sum();
+        let longest =
+            |of: fn(&Figures) -> Duration| figures.iter().map(of).max().unwrap_or_default().as_secs_f64() * 1e3;
+        println!(
+            "| secret write, shared by 3, through {spread}{} | {rate:.0} | {:.1} ms | {:.1} ms | {:.2} ms |",
+            if inline_max.is_some() { ", state in parts" } else { "" },
+            longest(|figures| figures.p50),
+            longest(|figures| figures.p99),
+            figures.iter().map(Figures::cpu_ms).sum::<f64>() / figures.len() as f64,
+        );
+    }
+    let view = client.v3().cluster().await?;
+    notes.push(format!(
+        "the shared object after this: {} bytes, {} in parts; {} conflicts at the first Coordinator",
+        view.bytes, view.part_bytes, view.conflicts
+    ));
+    Ok(())
 }

@@ -158,8 +158,11 @@ fn demo(args: &[String]) -> Result<()> {
 #[cfg(not(feature = "bench"))]
 fn bench(seconds: u64, clients: usize) -> Result<()> {
     build_programs(true)?;
+    let kube = kube::install_binaries()?;
     let (seconds, clients) = (seconds.to_string(), clients.to_string());
-    run(cargo().current_dir(root()?).args(["run", "--quiet", "--locked", "--release", "--package", "xtask"]).args([
+    let mut command = cargo();
+    command.env(kube::BINARIES_VARIABLE, kube).current_dir(root()?);
+    run(command.args(["run", "--quiet", "--locked", "--release", "--package", "xtask"]).args([
         "--features",
         "bench",
         "--",

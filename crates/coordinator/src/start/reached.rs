@@ -3,10 +3,11 @@
 #[cfg(feature = "etcd")]
 use std::ffi::OsString;
 use std::net::SocketAddr;
+use std::path::Path;
 
 #[cfg(feature = "etcd")]
 use marblerun_etcd::{Etcd, EtcdConfig};
-use marblerun_kubernetes::{Access, Discovery, Kubernetes, KubernetesConfig, Names};
+use marblerun_kubernetes::{Access, Discovery, Kubernetes, KubernetesConfig, Names, SERVICE_ACCOUNT};
 use marblerun_state::BootId;
 use marblerun_store::cluster::{Changed, PlaceError, SharedPlace};
 
@@ -14,9 +15,6 @@ use super::shared::SharedError;
 #[cfg(feature = "etcd")]
 use crate::config::EtcdPlace;
 use crate::config::{ClusterPlace, KubernetesPlace};
-
-/// Where the namespace of a pod stands.
-pub(super) const NAMESPACE: &str = "/var/run/secrets/kubernetes.io/serviceaccount/namespace";
 
 /// A shared place, and who else is there. Clones are the same.
 #[derive(Clone)]
@@ -121,7 +119,10 @@ fn boot() -> BootId {
 fn kubernetes_config(place: &KubernetesPlace) -> Result<KubernetesConfig, SharedError> {
     let namespace = match &place.namespace {
         Some(namespace) => namespace.clone(),
-        None => std::fs::read_to_string(NAMESPACE).map_err(SharedError::Namespace)?.trim().to_owned(),
+        None => std::fs::read_to_string(Path::new(SERVICE_ACCOUNT).join("namespace"))
+            .map_err(SharedError::Namespace)?
+            .trim()
+            .to_owned(),
     };
     let mut access = Access::of_process();
     if let Some((host, port)) = &place.api_server {

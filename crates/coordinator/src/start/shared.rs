@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use marblerun_attestation::{Backend, PeerAttestation};
-use marblerun_kubernetes::{ConnectError, NameError};
+use marblerun_kubernetes::{ConnectError, NameError, SERVICE_ACCOUNT};
 use marblerun_sealing::KeySealer;
 use marblerun_state::BootId;
 use marblerun_store::cluster::{
@@ -16,7 +16,7 @@ use marblerun_store::cluster::{
 use marblerun_store::{RollbackPolicy, Store};
 use tokio::task::JoinSet;
 
-use super::reached::{NAMESPACE, Reached};
+use super::reached::Reached;
 use super::{WRITER, temporary_state};
 use crate::cluster::{Addresses, Combined, Fixed, Giving, Node, Peers, PeersConfig, PeersError, Times};
 use crate::config::{ClusterSettings, Config};
@@ -39,7 +39,9 @@ pub enum SharedError {
     #[error(transparent)]
     Name(#[from] NameError),
     /// Not in a pod, and not told.
-    #[error("EDG_K8S_NAMESPACE is not set, and {NAMESPACE}, which names it in a pod, cannot be read: {0}")]
+    #[error(
+        "EDG_K8S_NAMESPACE is not set, and {SERVICE_ACCOUNT}/namespace, which names it in a pod, cannot be read: {0}"
+    )]
     Namespace(std::io::Error),
     /// A feature of other builds.
     #[error("EDG_STORE_BACKEND=etcd needs a build with the feature `etcd`; this one has Kubernetes (k8s-secret) alone")]

@@ -21,7 +21,7 @@ use crate::backend::{Backend, Failure, Group, Tended};
 use crate::engine::Queue;
 use crate::facts::Facts;
 use crate::file::Opening;
-use crate::format::random_name;
+use crate::format::{Head, random_name};
 use crate::{RecoverError, RecoveryCheck, StoreMode};
 
 /// Makes a state where there is none: with fresh keys and certificates.
@@ -96,7 +96,7 @@ pub(super) struct Live {
     pub(super) version: Version,
     pub(super) keys: KeySet,
     pub(super) sequence: u64,
-    pub(super) head: [u8; 32],
+    pub(super) head: Head,
     /// Bytes of the object's values.
     pub(super) bytes: usize,
     /// Own entry for a key of it: there, confirmed, and read back.
@@ -138,6 +138,34 @@ pub(super) struct Pace {
 }
 
 impl Live {
+    /// An open state that nothing else is known of.
+    pub(super) fn new(version: Version, keys: KeySet, (sequence, head): (u64, Head), bytes: usize) -> Self {
+        Self {
+            version,
+            keys,
+            sequence,
+            head,
+            bytes,
+            entry: None,
+            seen: (0, None),
+            missing: false,
+            next_life: None,
+            strange: None,
+            rotating: None,
+            split: None,
+        }
+    }
+
+    /// What stays true of the own entry when this comes after `before`.
+    pub(super) fn after(mut self, before: Option<&Self>) -> Self {
+        let Some(before) = before else { return self };
+        let keks = self.keys.kek_ids();
+        let stays = |kek: Option<KekId>| kek.filter(|kek| keks.contains(kek));
+        (self.entry, self.rotating) = (stays(before.entry), stays(before.rotating));
+        self.seen = before.seen;
+        self
+    }
+
     pub(super) fn standing(&self, state: &State) -> Standing {
         state.standing(self.sequence, self.head)
     }

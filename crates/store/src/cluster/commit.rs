@@ -113,21 +113,9 @@ impl ClusterBackend {
         let bytes = attempt.content.sealed_data.len()
             + attempt.content.sealed_key.as_ref().map_or(0, Vec::len)
             + self.foreign_bytes;
-        let before = self.live();
-        let live = Live {
-            version: version.clone(),
-            sequence: attempt.sequence,
-            head: attempt.head,
-            bytes,
-            entry: before.and_then(|live| live.entry).filter(|kek| attempt.keys.kek_ids().contains(kek)),
-            seen: before.map_or((0, None), |live| live.seen),
-            missing: false,
-            next_life: None,
-            strange: None,
-            rotating: before.and_then(|live| live.rotating),
-            split: attempt.split,
-            keys: attempt.keys,
-        };
+        let at = (attempt.sequence, attempt.head);
+        let live = Live { split: attempt.split, ..Live::new(version.clone(), attempt.keys, at, bytes) };
+        let live = live.after(self.live());
         self.state = attempt.state;
         self.serve(live);
         if let Some((opened, bytes)) = newer {
@@ -158,21 +146,7 @@ impl ClusterBackend {
         }
         let OpenedObject { mut state, sequence, head, keys, split, .. } = opened;
         state.share_with(&self.state);
-        let entry_before = self.live().and_then(|live| live.entry);
-        let live = Live {
-            version,
-            entry: entry_before.filter(|kek| keys.kek_ids().contains(kek)),
-            sequence,
-            head,
-            bytes,
-            seen: self.live().map_or((0, None), |live| live.seen),
-            missing: false,
-            next_life: None,
-            strange: None,
-            rotating: self.live().and_then(|live| live.rotating).filter(|kek| keys.kek_ids().contains(kek)),
-            split,
-            keys,
-        };
+        let live = Live { split, ..Live::new(version, keys, (sequence, head), bytes) }.after(self.live());
         self.state = Arc::new(state);
         self.serve(live);
     }

@@ -346,20 +346,8 @@ impl ClusterBackend {
         }
         self.state = Arc::new(state);
         self.validated = Some(begun);
-        self.serve(Live {
-            bytes: size(&object),
-            version: object.version,
-            keys,
-            sequence,
-            head,
-            entry: None,
-            seen: (0, None),
-            missing: false,
-            next_life,
-            strange: None,
-            rotating: None,
-            split,
-        });
+        let bytes = size(&object);
+        self.serve(Live { next_life, split, ..Live::new(object.version, keys, (sequence, head), bytes) });
         self.confirm_entry();
         tracing::info!(sequence, "the shared state is open");
     }

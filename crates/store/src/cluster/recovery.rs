@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use marblerun_recovery::RecoveryRoot;
 use marblerun_state::{Cause, State};
 use zeroize::Zeroizing;
@@ -14,7 +13,7 @@ use super::waiting::Waiting;
 use super::write::NotSent;
 use super::{ArchiveReason, Kek, Object};
 use crate::error::decide;
-use crate::format::upstream::UpstreamFront;
+use crate::format::upstream::{self, UpstreamFront};
 use crate::format::{Layout, OpenOptions, Refusal, open, portable_slots, read_front};
 use crate::upstream::NotImported;
 use crate::{RecoverError, RecoveryCheck, lives};
@@ -133,31 +132,13 @@ impl ClusterBackend {
             return Err("keys that upstream's enclave has sealed open for that enclave alone".to_owned());
         }
         let entries = self.place.entries().map_err(|error| error.to_string())?;
-        let name = "0".repeat(32);
-        let entry =
-            entries.get(&name).ok_or("there is no entry of upstream's simulation among the keys of the hosts")?;
-        let kek = open_upstream_entry(entry).ok_or("upstream's entry does not open")?;
+        let entry = entries
+            .get(upstream::NO_HOST)
+            .ok_or("there is no entry of upstream's simulation among the keys of the hosts")?;
         let sealed_key = object.sealed_key.as_deref().ok_or("there is no sealed_key beside it")?;
-        // Upstream binds the key to the state: the associated data is the SHA-256 of sealed_data.
-        open_gcm(&kek, sealed_key, &crate::digest::sha256(&[data]))
-            .ok_or_else(|| "upstream's key does not open sealed_key".to_owned())
+        upstream::open_to_no_host(data, sealed_key, entry)
+            .ok_or_else(|| "upstream's entry does not open sealed_key".to_owned())
     }
-}
-
-/// u32 length, two key requests of 512 bytes, nonce, ciphertext, tag; in simulation the key is all zeros.
-fn open_upstream_entry(entry: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-    let (length, rest) = entry.split_first_chunk::<4>()?;
-    let sealed = rest.get(u32::from_le_bytes(*length) as usize..)?;
-    open_gcm(&[0; 32], sealed, &[])
-}
-
-fn open_gcm(key: &[u8], sealed: &[u8], associated: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-    let key = LessSafeKey::new(UnboundKey::new(&AES_256_GCM, key).ok()?);
-    let (nonce, rest) = sealed.split_first_chunk::<12>()?;
-    let mut plain = Zeroizing::new(rest.to_vec());
-    let length = key.open_in_place(Nonce::assume_unique_for_key(*nonce), Aad::from(associated), &mut plain).ok()?.len();
-    plain.truncate(length);
-    Some(plain)
 }
 
 fn why(not_sent: NotSent) -> String {

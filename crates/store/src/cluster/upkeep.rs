@@ -103,9 +103,8 @@ impl ClusterBackend {
         let (live, divergence) = (live.clone(), divergence.clone());
         // As if it served: what lies there is judged anew, and the judgement may be the same.
         self.mode = Mode::Serving(live);
-        let by_peers = divergence.found.is_none() && divergence.last_writer.is_empty();
         let goes_on = self.catch_up().is_ok();
-        if goes_on && !(by_peers && self.contradicting_peer().is_some()) {
+        if goes_on && self.contradicting_peer().is_none() {
             return tracing::info!("what lies in {} goes on from the state held here again", self.place.name());
         }
         // Not readable now, under a key still unknown, or contradicted by a peer: the judgement stands.

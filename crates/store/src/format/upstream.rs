@@ -124,6 +124,15 @@ pub fn seal_to_no_host(sealed_data: &[u8], dek: &[u8]) -> Result<Option<SealedTo
     Ok(Some(SealedToNoHost { sealed_key, entry }))
 }
 
+/// The data encryption key that [`seal_to_no_host`] sealed. `None` if it does not open: another state, or a host with an
+/// enclave.
+#[must_use]
+pub fn open_to_no_host(sealed_data: &[u8], sealed_key: &[u8], entry: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let (length, rest) = entry.split_first_chunk::<4>()?;
+    let kek = open_key(&[0; KEK], rest.get(u32::from_le_bytes(*length) as usize..)?, &[])?;
+    open_key(&kek, sealed_key, digest(&SHA256, sealed_data).as_ref())
+}
+
 /// Length of a key encryption key, and of the data encryption key in a Secret.
 const KEK: usize = 32;
 /// Length of an SGX key request.
@@ -151,6 +160,16 @@ fn seal_key(under: &[u8], plain: &[u8], bound_to: &[u8]) -> Result<Vec<u8>, Writ
     key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(bound_to), &mut sealed)
         .map_err(|_| WriteError::Crypto("AES-GCM"))?;
     Ok([nonce.as_slice(), &sealed].concat())
+}
+
+/// What [`seal_key`] sealed.
+fn open_key(under: &[u8], sealed: &[u8], bound_to: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let (nonce, rest) = sealed.split_first_chunk::<NONCE>()?;
+    let mut plain = Zeroizing::new(rest.to_vec());
+    let nonce = Nonce::assume_unique_for_key(*nonce);
+    let length = key(under)?.open_in_place(nonce, Aad::from(bound_to), &mut plain).ok()?.len();
+    plain.truncate(length);
+    Some(plain)
 }
 
 fn key(dek: &[u8]) -> Option<LessSafeKey> {

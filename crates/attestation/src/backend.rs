@@ -1,8 +1,9 @@
 //! What makes evidence and what looks through it: two small traits, and the pair that a process uses.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::{Claims, Evidence, ReportData, Simulation, Tee};
+use crate::{AnyTee, Claims, Devices, Evidence, ReportData, Simulation, Tee, issue};
 
 /// Makes evidence about this process.
 pub trait Issuer: Send + Sync {
@@ -26,7 +27,7 @@ pub trait Verifier: Send + Sync {
     fn verify(&self, evidence: &Evidence, now: u64) -> Result<Claims, VerifyError>;
 }
 
-/// Hardware that does not answer.
+/// Hardware that does not answer. It is never replaced by simulation; that only the operator can choose.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{tee} gives no evidence: {reason}")]
 pub struct IssueError {
@@ -41,13 +42,9 @@ pub struct IssueError {
 #[error("{0}")]
 pub struct VerifyError(pub String);
 
-/// Hardware that this build knows by name only.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "{0} is not supported by this build yet. It is not replaced by simulation: to run without protection, \
-     set MARBLERUN_TEE=simulation"
-)]
-pub struct Unsupported(pub Tee);
+/// How long to wait before hardware that gave no first evidence is asked again, time after time.
+const PAUSES: [Duration; 4] =
+    [Duration::from_millis(250), Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
 
 /// What a process issues and verifies evidence with, chosen once.
 #[derive(Clone)]
@@ -59,18 +56,46 @@ pub struct Backend {
 }
 
 impl Backend {
-    /// Opens the backend of a TEE and logs which one it is.
+    /// Opens the backend of a TEE on a machine, and logs which one it is. Asks for no evidence yet
+    /// ([`Self::first_evidence`]).
     ///
     /// # Errors
-    /// [`Unsupported`]; the process must not go on.
-    pub fn open(tee: Tee) -> Result<Self, Unsupported> {
-        match tee {
-            Tee::Simulation => {
+    /// If there is no way to ask the hardware; the process must not go on.
+    pub fn open(tee: Tee, devices: &Devices) -> Result<Self, IssueError> {
+        match issue::open(tee, devices)? {
+            None => {
                 tracing::warn!("{}", Simulation::WARNING);
                 Ok(Self { issuer: Arc::new(Simulation), verifier: Arc::new(Simulation) })
             }
-            Tee::Sgx | Tee::Tdx | Tee::Snp => Err(Unsupported(tee)),
+            Some(issuer) => {
+                let libos = devices.libos.map(|libos| format!(" in {libos}")).unwrap_or_default();
+                tracing::info!(
+                    tee = tee.as_str(),
+                    "this process runs in a trusted execution environment: {tee}{libos}"
+                );
+                Ok(Self { issuer, verifier: Arc::new(AnyTee) })
+            }
         }
+    }
+
+    /// The first evidence of a process: hardware that does not answer is asked again for some seconds. If it still does not
+    /// answer, the process must not go on. Takes a while; not for async threads.
+    ///
+    /// # Errors
+    /// The last one.
+    pub fn first_evidence(&self, report_data: &ReportData) -> Result<Evidence, IssueError> {
+        self.evidence_within(report_data, &PAUSES)
+    }
+
+    fn evidence_within(&self, report_data: &ReportData, pauses: &[Duration]) -> Result<Evidence, IssueError> {
+        for pause in pauses {
+            match self.issuer.issue(report_data) {
+                Ok(evidence) => return Ok(evidence),
+                Err(error) => tracing::warn!("{error}; trying again in {pause:.1?}"),
+            }
+            std::thread::sleep(*pause);
+        }
+        self.issuer.issue(report_data)
     }
 
     /// Which TEE this is.
@@ -88,27 +113,56 @@ impl std::fmt::Debug for Backend {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
 
     #[test]
-    fn hardware_that_is_not_supported_is_an_error_and_no_simulation() {
-        for tee in [Tee::Sgx, Tee::Tdx, Tee::Snp] {
-            let error = Backend::open(tee).unwrap_err();
-            assert_eq!(error, Unsupported(tee));
-            let text = error.to_string();
-            assert!(text.starts_with(&format!("{tee} is not supported by this build yet")), "{text}");
-        }
-    }
-
-    #[test]
     fn simulation_issues_nothing_and_takes_anything() {
-        let backend = Backend::open(Tee::Simulation).unwrap();
+        let backend = Backend::open(Tee::Simulation, &Devices::default()).unwrap();
         assert_eq!(backend.tee(), Tee::Simulation);
-        let evidence = backend.issuer.issue(&ReportData([1; 64])).unwrap();
+        let evidence = backend.first_evidence(&ReportData([1; 64])).unwrap();
         assert!(evidence.is_empty());
         for bytes in [vec![], b"garbage".to_vec()] {
             let evidence = Evidence::from_wire(bytes).unwrap();
             assert_eq!(backend.verifier.verify(&evidence, 0), Ok(Claims::Simulation));
         }
+    }
+
+    #[test]
+    fn hardware_never_takes_evidence_for_simulation() {
+        let devices = Devices { libos: Some(crate::LibOs::Gramine), ..Devices::default() };
+        let backend = Backend::open(Tee::Sgx, &devices).unwrap();
+        for bytes in [vec![], b"garbage".to_vec()] {
+            backend.verifier.verify(&Evidence::from_wire(bytes).unwrap(), 0).unwrap_err();
+        }
+    }
+
+    /// Answers after so many failures.
+    struct Late(usize, AtomicUsize);
+
+    impl Issuer for Late {
+        fn tee(&self) -> Tee {
+            Tee::Tdx
+        }
+
+        fn issue(&self, report_data: &ReportData) -> Result<Evidence, IssueError> {
+            match self.1.fetch_add(1, Ordering::Relaxed) {
+                asked if asked < self.0 => Err(IssueError { tee: Tee::Tdx, reason: format!("not yet ({asked})") }),
+                _ => Ok(Evidence::from_wire(report_data.0.to_vec()).unwrap()),
+            }
+        }
+    }
+
+    #[test]
+    fn hardware_that_is_late_is_waited_for_and_none_that_never_answers() {
+        let within = |failures| {
+            let issuer = Arc::new(Late(failures, AtomicUsize::new(0)));
+            let backend = Backend { issuer: issuer.clone(), verifier: Arc::new(AnyTee) };
+            let evidence = backend.evidence_within(&ReportData([1; 64]), &[Duration::ZERO; 4]);
+            (evidence.map(Evidence::into_bytes).map_err(|error| error.to_string()), issuer.1.load(Ordering::Relaxed))
+        };
+        assert_eq!(within(4), (Ok(vec![1; 64]), 5));
+        assert_eq!(within(5), (Err("Intel TDX gives no evidence: not yet (4)".to_owned()), 5));
     }
 }

@@ -4,7 +4,7 @@
 //! of one deployment judge each other by what they are themselves ([`PeerAttestation`], [`PeerPolicy`]).
 //!
 //! Which hardware is used is decided once, at start ([`select`]), and never changes to simulation behind
-//! the operator's back. Simulation is a backend like any other, and this build's only one. What hardware makes is
+//! the operator's back. Simulation is a backend like any other. What hardware makes is
 //! recognised ([`Format`]) and refused ([`AnyTee`]).
 #![forbid(unsafe_code)]
 
@@ -14,13 +14,14 @@ mod bundle;
 mod claims;
 mod evidence;
 mod format;
+mod issue;
 mod peer;
 mod policy;
 mod simulation;
 mod tee;
 
 pub use any_tee::AnyTee;
-pub use backend::{Backend, IssueError, Issuer, Unsupported, Verifier, VerifyError};
+pub use backend::{Backend, IssueError, Issuer, Verifier, VerifyError};
 pub use bundle::{Bundle, BundleError};
 pub use claims::{Claims, EnclaveClaims, TcbStatus};
 pub use evidence::{Evidence, EvidenceTooLong, ReportData};
@@ -28,4 +29,4 @@ pub use format::{Format, FormatError};
 pub use peer::{MessageError, PeerAttestation, PeerEvidenceError, PeerIdentity, PeerMessage};
 pub use policy::{Acceptance, CoordinatorRefusal, PeerPolicy, PeerRefusal, Policy, Refusal};
 pub use simulation::{IdentityError, SimulatedIdentity, Simulation};
-pub use tee::{Devices, SelectError, Tee, TeeChoice, UnknownTee, select};
+pub use tee::{Devices, Kernel, LibOs, SelectError, Tee, TeeChoice, UnknownTee, select};

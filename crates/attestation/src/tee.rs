@@ -1,8 +1,12 @@
 //! Which trusted execution environment to use. Decided once, at start: what the operator fixed, else what
 //! the machine has. A machine that has one never ends in simulation by itself.
 
-use std::path::{Path, PathBuf};
+mod machine;
+
+use std::path::PathBuf;
 use std::str::FromStr;
+
+pub use machine::{Devices, Kernel, LibOs};
 
 /// What vouches for this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -72,38 +76,18 @@ impl FromStr for TeeChoice {
     }
 }
 
-/// The device files of a machine that matter here.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Devices {
-    /// One of SGX, if there is one.
-    pub sgx: Option<PathBuf>,
-    /// One of a TDX guest, if there is one.
-    pub tdx: Option<PathBuf>,
-    /// One of an SEV-SNP guest, if there is one.
-    pub snp: Option<PathBuf>,
-}
-
-impl Devices {
-    /// Looks for them below a root directory (`/`, but in tests).
-    #[must_use]
-    pub fn probe(root: &Path) -> Self {
-        let first =
-            |names: &[&str]| names.iter().find(|name| root.join(name).exists()).map(|name| Path::new("/").join(name));
-        Self {
-            // Gramine's pseudo files, Occlum's device, the Linux driver, older drivers.
-            sgx: first(&["dev/attestation/quote", "dev/sgx_enclave", "dev/sgx/enclave", "dev/sgx", "dev/isgx"]),
-            tdx: first(&["dev/tdx_guest", "dev/tdx-guest"]),
-            snp: first(&["dev/sev-guest"]),
-        }
-    }
-}
-
 /// Why the choice cannot be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SelectError {
     /// The operator fixed one that is not there. Going on without would be simulation in disguise.
     #[error("MARBLERUN_TEE={name}, but this machine has no device file of {0}", name = .0.as_str())]
     Missing(Tee),
+    /// There is, or may be, one that cannot be used. Going on without would be simulation in disguise.
+    #[error(
+        "it cannot be told which trusted execution environment this is: {0}. Put that right, or choose one with \
+         MARBLERUN_TEE; to run without protection, set MARBLERUN_TEE=simulation"
+    )]
+    Unclear(String),
     /// The machine has several, and which one is meant cannot be guessed.
     #[error("this machine has several trusted execution environments ({0}): choose one with MARBLERUN_TEE")]
     Ambiguous(String),
@@ -118,10 +102,12 @@ pub fn select(choice: TeeChoice, devices: &Devices) -> Result<Tee, SelectError> 
         .into_iter()
         .filter_map(|(tee, device)| device.as_ref().map(|device| (tee, device)))
         .collect();
+    let unclear = devices.unclear.as_ref().map(|reason| SelectError::Unclear(reason.clone()));
     match (choice, present.as_slice()) {
-        (TeeChoice::Fixed(Tee::Simulation), _) | (TeeChoice::Auto, []) => Ok(Tee::Simulation),
+        (TeeChoice::Fixed(Tee::Simulation), _) => Ok(Tee::Simulation),
+        (TeeChoice::Auto, []) => unclear.map_or(Ok(Tee::Simulation), Err),
         (TeeChoice::Fixed(tee), _) if present.iter().any(|(found, _)| *found == tee) => Ok(tee),
-        (TeeChoice::Fixed(tee), _) => Err(SelectError::Missing(tee)),
+        (TeeChoice::Fixed(tee), _) => Err(unclear.unwrap_or(SelectError::Missing(tee))),
         (TeeChoice::Auto, [(only, _)]) => Ok(*only),
         (TeeChoice::Auto, several) => {
             let names: Vec<String> =
@@ -142,7 +128,7 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, b"").unwrap();
         }
-        Devices::probe(root.path())
+        Devices::probe(root.path(), &Kernel::default())
     }
 
     #[test]
@@ -179,6 +165,18 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_told_is_no_simulation_and_no_other_tee() {
+        let devices = Devices { unclear: Some("/x: Permission denied".to_owned()), ..Devices::default() };
+        for choice in [TeeChoice::Auto, TeeChoice::Fixed(Tee::Tdx)] {
+            let error = select(choice, &devices).unwrap_err().to_string();
+            assert!(error.contains("/x: Permission denied") && error.contains("MARBLERUN_TEE=simulation"), "{error}");
+        }
+        assert_eq!(select(TeeChoice::Fixed(Tee::Simulation), &devices), Ok(Tee::Simulation));
+        let known = Devices { snp: Some("/dev/sev-guest".into()), ..devices };
+        assert_eq!(select(TeeChoice::Auto, &known), Ok(Tee::Snp));
+    }
+
+    #[test]
     fn names_are_read_in_any_case_and_nothing_else() {
         assert_eq!("".parse(), Ok(TeeChoice::Auto));
         assert_eq!("Auto".parse(), Ok(TeeChoice::Auto));
@@ -190,11 +188,18 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn auto_never_ends_in_simulation_where_there_is_a_device(sgx: bool, tdx: bool, snp: bool) {
+        fn auto_never_ends_in_simulation_where_there_is_a_device(sgx: bool, tdx: bool, snp: bool, unclear: bool) {
             let device = |there: bool| there.then(|| PathBuf::from("/dev/x"));
-            let devices = Devices { sgx: device(sgx), tdx: device(tdx), snp: device(snp) };
+            let unclear = unclear.then(|| "locked".to_owned());
+            let is_unclear = unclear.is_some();
+            let devices = Devices { sgx: device(sgx), tdx: device(tdx), snp: device(snp), unclear, ..Devices::default() };
             let simulates = select(TeeChoice::Auto, &devices) == Ok(Tee::Simulation);
-            proptest::prop_assert_eq!(simulates, !(sgx || tdx || snp));
+            proptest::prop_assert_eq!(simulates, !(sgx || tdx || snp || is_unclear));
+            for tee in [Tee::Sgx, Tee::Tdx, Tee::Snp] {
+                // What is fixed is used or an error, and nothing else.
+                let selected = select(TeeChoice::Fixed(tee), &devices);
+                proptest::prop_assert!(selected == Ok(tee) || selected.is_err());
+            }
         }
     }
 }

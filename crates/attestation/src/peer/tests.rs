@@ -1,5 +1,5 @@
 use super::*;
-use crate::{TcbStatus, VerifyError};
+use crate::{Devices, TcbStatus, VerifyError};
 
 const BINDING: ReportData = ReportData([7; 64]);
 
@@ -79,7 +79,7 @@ fn what_this_build_cannot_judge_is_refused() {
 
 #[test]
 fn the_backend_decides_which_kind_it_is() {
-    let backend = Backend::open(Tee::Simulation).unwrap();
+    let backend = Backend::open(Tee::Simulation, &Devices::default()).unwrap();
     let identity: SimulatedIdentity = "svn=3".parse().unwrap();
     assert_eq!(PeerAttestation::new(&backend, identity).own(0).unwrap().claims.security_version, 3);
     let backend = Backend { issuer: Arc::new(Hardware), verifier: Arc::new(Hardware) };

@@ -85,7 +85,7 @@ pub struct Options {
         value_name = "DIR"
     )]
     pub cwd: String,
-    /// `1`: go on in simulation where the trusted execution environment that was found does not answer.
+    /// Read for compatibility and without effect: what protects the Coordinator is for `MARBLERUN_TEE` alone.
     #[arg(long, env = "EDG_COORDINATOR_DEV_MODE", hide_env_values = true, default_value = "0", value_name = "0|1")]
     pub dev_mode: String,
     /// Manifest, JSON or YAML, that is set at start. Skipped if the same one is in force; never set over another state.
@@ -400,8 +400,6 @@ pub struct Config {
     pub dns_names: String,
     /// Directory of the sealed state.
     pub seal_dir: PathBuf,
-    /// Go on in simulation where hardware was found but does not answer.
-    pub dev_mode: bool,
     /// Manifest to set at start.
     pub startup_manifest: Option<PathBuf>,
     /// Where its recovery data go.
@@ -486,6 +484,13 @@ impl Config {
     pub fn from_options(options: &Options, current_dir: std::io::Result<PathBuf>) -> Result<Self, ConfigError> {
         let mut warnings = Vec::new();
         let cluster = cluster::cluster(options, &mut warnings)?;
+        if options.dev_mode == "1" {
+            warnings.push(
+                "EDG_COORDINATOR_DEV_MODE=1 has no effect: whoever can set it must not switch off what protects the \
+                 Coordinator. To run without protection, set MARBLERUN_TEE=simulation"
+                    .to_owned(),
+            );
+        }
 
         let seal_dir = match non_empty(&options.seal_dir) {
             Some(dir) => PathBuf::from(dir),
@@ -515,7 +520,6 @@ impl Config {
                 .map_or_else(|| default_recovery_data(&seal_dir), PathBuf::from),
             seal_dir,
             // As upstream: exactly "1" switches on, everything else is off.
-            dev_mode: options.dev_mode == "1",
             debug_logging: options.debug_logging == "1",
             log_format: choose(
                 "EDG_LOG_FORMAT",

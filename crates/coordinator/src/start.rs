@@ -1,10 +1,10 @@
 //! Start-up: from a configuration to a Coordinator over an opened store.
 //!
 //! A state that cannot be opened leads to recovery mode, not to an error. What ends the start is what an
-//! operator has to put right first: an unusable directory or port, hardware that was found but is not
-//! served by this build, a start-up manifest that cannot be set.
+//! operator has to put right first: an unusable directory or port, hardware that was found and gives no
+//! evidence, a start-up manifest that cannot be set.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use marblerun_attestation::Devices;
@@ -50,8 +50,8 @@ pub enum StartError {
     /// The start-up manifest is not in force.
     #[error(transparent)]
     Manifest(#[from] StartupManifestError),
-    /// It was asked to stop while it waited for the seal directory.
-    #[error("stopped before the seal directory was free")]
+    /// It was asked to stop while it waited for the hardware or the seal directory.
+    #[error("stopped before it had started")]
     Stopped,
     /// A thread of the start ended without an answer.
     #[error("the start was interrupted by a fault")]
@@ -66,8 +66,8 @@ pub async fn start(config: &Config, clock: Clock) -> Result<Coordinator, StartEr
     Ok(start_unless(config, clock, std::future::pending()).await?.coordinator)
 }
 
-/// As [`start`], and gives up if `stop` completes while the seal directory is being opened, where another
-/// Coordinator may hold it for long. What comes after is short, and must not be left half done.
+/// As [`start`], and gives up if `stop` completes while the hardware is asked or the seal directory is being opened, where
+/// another Coordinator may hold it for long. What comes after is short, and must not be left half done.
 ///
 /// # Errors
 /// [`StartError`].
@@ -79,7 +79,13 @@ pub async fn start_unless(
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
-    let backend = tee::open(config.tee, config.dev_mode, &Devices::probe(Path::new("/")))?;
+    tokio::pin!(stop);
+    let choice = config.tee;
+    let looking = tokio::task::spawn_blocking(move || tee::open(choice, &Devices::of_this_machine()));
+    let backend = tokio::select! {
+        opened = looking => opened.map_err(|_| StartError::Interrupted)??,
+        () = &mut stop => return Err(StartError::Stopped),
+    };
     // Read before anything is changed: a wrong path is found while nothing has happened yet.
     let manifest = config
         .startup_manifest
@@ -102,7 +108,7 @@ pub async fn start_unless(
     };
     let (store, joined) = tokio::select! {
         opened = opening => opened?,
-        () = stop => return Err(StartError::Stopped),
+        () = &mut stop => return Err(StartError::Stopped),
     };
     let mut warnings = config.warnings.clone();
     warnings.extend(tee::warning(&backend));
@@ -133,6 +139,7 @@ pub async fn start_unless(
     if let Some(joined) = &joined {
         joined.introduce(&coordinator);
     }
+    coordinator.make_first_quote().await.map_err(TeeError::Evidence)?;
     if let Some(manifest) = manifest {
         manifest.set(&coordinator).await?;
     }

@@ -19,7 +19,7 @@ fn without_any_option_the_defaults_are_those_that_users_know() {
     assert_eq!(config.startup_recovery_data, Path::new("/work/startup-recovery-data.json"));
     assert_eq!(config.tee, TeeChoice::Auto);
     assert_eq!(config.rollback, None);
-    assert!(!config.dev_mode && !config.debug_logging && !config.deny_recovery_reset);
+    assert!(!config.debug_logging && !config.deny_recovery_reset);
     assert!(config.recovery_in_header);
     assert!(config.warnings.is_empty());
 }
@@ -198,6 +198,15 @@ fn activations_go_on_for_five_minutes_unless_told_otherwise() {
 fn keeping_and_discarding_a_damaged_state_at_once_is_refused() {
     assert!(matches!(config(&["--accept-loss-after=16", "--discard-existing-state"]), Err(ConfigError::Conflict(_))));
     assert_eq!(config(&["--accept-loss-after=16"]).unwrap().accept_loss_after, Some(16));
+}
+
+#[test]
+fn dev_mode_changes_nothing_and_is_told() {
+    let (with, without) = (config(&["--dev-mode=1"]).unwrap(), config(&[]).unwrap());
+    assert_eq!(with.tee, without.tee);
+    let [warning] = with.warnings.as_slice() else { panic!("{:?}", with.warnings) };
+    assert!(warning.starts_with("EDG_COORDINATOR_DEV_MODE=1 has no effect"), "{warning}");
+    assert!(without.warnings.is_empty());
 }
 
 #[test]

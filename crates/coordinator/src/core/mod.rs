@@ -10,7 +10,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use marblerun_api::v2;
-use marblerun_attestation::Tee;
+use marblerun_attestation::{IssueError, Tee};
 use marblerun_manifest::check::Report;
 use marblerun_pki::Authority;
 use marblerun_recovery::RecoverySet;
@@ -90,6 +90,8 @@ pub struct Coordinator {
     /// Compiled when first needed, and again after the manifest has changed.
     compiled: Arc<ArcSwapOption<CompiledManifest>>,
     quote_cache: Arc<quote::Cache>,
+    /// Evidence that is being made: anybody may ask for it, and hardware makes it one by one.
+    fresh_quotes: Arc<Semaphore>,
     /// Preparations that keep all cores busy, such as those of a manifest, run one at a time: strangers may ask for them.
     preparations: Arc<Semaphore>,
     /// Anybody may have manifests checked, so nobody else waits for that, and one at a time is enough.
@@ -123,6 +125,7 @@ impl Coordinator {
             recovery: recovery::Recovery::default(),
             compiled: Arc::default(),
             quote_cache: Arc::default(),
+            fresh_quotes: Arc::new(Semaphore::new(quote::AT_A_TIME)),
             preparations: Arc::new(Semaphore::new(1)),
             checks: Arc::new(Semaphore::new(1)),
             slow_activations: Arc::new(Semaphore::new(cores)),
@@ -266,13 +269,37 @@ impl Coordinator {
         error
     }
 
-    /// `GET quote`. `nonce` empty = cached quote.
+    /// `GET quote`. `nonce` empty = cached quote; it is served whether or not the hardware still answers.
     ///
     /// # Errors
     /// [`Error`].
     pub async fn quote(&self, nonce: &[u8]) -> Result<QuoteAnswer, Error> {
-        let (authority, this, nonce) = (self.authority(), self.clone(), nonce.to_vec());
-        off_thread(move || quote::quote(&authority, &nonce, &this.settings.backend, &this.quote_cache)).await
+        let authority = self.authority();
+        if let Some(evidence) = quote::cached(&authority, nonce, &self.quote_cache) {
+            return quote::answer(&authority, evidence);
+        }
+        // The semaphore is never closed.
+        let permit = Arc::clone(&self.fresh_quotes).acquire_owned().await.map_err(|_| fault())?;
+        let (this, nonce) = (self.clone(), nonce.to_vec());
+        off_thread(move || {
+            let _permit = permit;
+            quote::fresh(&authority, &nonce, &this.settings.backend, &this.quote_cache)
+        })
+        .await
+    }
+
+    /// Makes the quote that is served to whoever brings no nonce, before anybody asks. Hardware that does not answer is
+    /// asked again for some seconds.
+    ///
+    /// # Errors
+    /// If it still does not answer.
+    pub async fn make_first_quote(&self) -> Result<(), IssueError> {
+        let (authority, this) = (self.authority(), self.clone());
+        let making = tokio::task::spawn_blocking(move || {
+            quote::first(&authority, &this.settings.backend, &this.quote_cache)
+        });
+        let interrupted = |_| IssueError { tee: self.tee(), reason: "the question was interrupted".to_owned() };
+        making.await.map_err(interrupted)?
     }
 
     /// `GET recover/public-key`: SPKI DER of the ephemeral RSA-4096 key.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
-use marblerun_attestation::{Backend, Claims, Evidence, ReportData};
+use marblerun_attestation::{Backend, Claims, Evidence, IssueError, ReportData};
 use marblerun_pki::{Authority, pem};
 use marblerun_state::State;
 
@@ -23,14 +23,51 @@ pub(super) struct Cached {
     evidence: Evidence,
 }
 
-/// Intermediate, then root, with evidence over root and nonce. May block: hardware is asked, unless the
-/// answer is known.
-pub(super) fn quote(
+/// How much evidence is made at the same time: hardware makes it one by one, and threads that wait for it are missing
+/// elsewhere.
+pub(super) const AT_A_TIME: usize = 4;
+
+/// Evidence without a nonce, if there is some about this root certificate.
+pub(super) fn cached(authority: &Authority, nonce: &[u8], cache: &Cache) -> Option<Evidence> {
+    let known = cache.load_full()?;
+    (nonce.is_empty() && known.root_certificate == authority.root_certificate).then(|| known.evidence.clone())
+}
+
+/// Fresh evidence over root and nonce. Blocks: hardware is asked.
+pub(super) fn fresh(
     authority: &Authority,
     nonce: &[u8],
     backend: &Backend,
     cache: &Cache,
 ) -> Result<QuoteAnswer, Error> {
+    // Whoever held the permit before may have been asked the same.
+    if let Some(evidence) = cached(authority, nonce, cache) {
+        return answer(authority, evidence);
+    }
+    let issued = backend.issuer.issue(&ReportData::binding(&[&authority.root_certificate, nonce]));
+    let evidence = issued.map_err(|error| {
+        tracing::error!("no quote could be made: {error}");
+        Error::new(ErrorKind::Internal, "no_quote", format!("getting quote: failed to get quote: {error}"))
+    })?;
+    if nonce.is_empty() {
+        keep(authority, evidence.clone(), cache);
+    }
+    answer(authority, evidence)
+}
+
+/// The first evidence of a process, for the cache. Blocks, for some seconds if the hardware does not answer.
+pub(super) fn first(authority: &Authority, backend: &Backend, cache: &Cache) -> Result<(), IssueError> {
+    let evidence = backend.first_evidence(&ReportData::binding(&[&authority.root_certificate]))?;
+    keep(authority, evidence, cache);
+    Ok(())
+}
+
+fn keep(authority: &Authority, evidence: Evidence, cache: &Cache) {
+    cache.store(Some(Arc::new(Cached { root_certificate: authority.root_certificate.clone(), evidence })));
+}
+
+/// Intermediate, then root, with evidence.
+pub(super) fn answer(authority: &Authority, evidence: Evidence) -> Result<QuoteAnswer, Error> {
     let mut cert = String::new();
     for certificate in [&authority.intermediate_certificate, &authority.root_certificate] {
         let block = pem::encode(pem::CERTIFICATE, certificate).map_err(|error| {
@@ -39,23 +76,6 @@ pub(super) fn quote(
         })?;
         cert.push_str(&block);
     }
-    let root = &authority.root_certificate;
-    let known = cache.load_full().filter(|cached| nonce.is_empty() && cached.root_certificate == *root);
-    let evidence = match known {
-        Some(known) => known.evidence.clone(),
-        None => {
-            let issued = backend.issuer.issue(&ReportData::binding(&[root, nonce]));
-            let evidence = issued.map_err(|error| {
-                let text = format!("getting quote: failed to get quote: {error}");
-                Error::new(ErrorKind::Internal, "no_quote", text)
-            })?;
-            if nonce.is_empty() {
-                let cached = Cached { root_certificate: root.clone(), evidence: evidence.clone() };
-                cache.store(Some(Arc::new(cached)));
-            }
-            evidence
-        }
-    };
     let quote = (!evidence.is_empty()).then(|| evidence.into_bytes());
     Ok(QuoteAnswer { cert, quote })
 }

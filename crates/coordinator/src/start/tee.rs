@@ -1,7 +1,7 @@
 //! Which trusted execution environment is this? Chosen once; whoever reads the log must never have to guess
 //! whether anything is protected.
 
-use marblerun_attestation::{Backend, Devices, SelectError, Simulation, Tee, TeeChoice, Unsupported, select};
+use marblerun_attestation::{Backend, Devices, IssueError, ReportData, SelectError, Simulation, Tee, TeeChoice, select};
 
 /// Why there is none to use.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -9,24 +9,17 @@ pub enum TeeError {
     /// The choice cannot be made.
     #[error(transparent)]
     Select(#[from] SelectError),
-    /// What was chosen or found is not served by this build.
-    #[error(transparent)]
-    Unsupported(#[from] Unsupported),
+    /// What was chosen or found gives no evidence.
+    #[error("{0}. It is not replaced by simulation: to run without protection, set MARBLERUN_TEE=simulation")]
+    Evidence(#[from] IssueError),
 }
 
-/// Opens the backend that was chosen, or that fits the machine.
-///
-/// `dev_mode` lets `auto` go on in simulation where something was found that this build does not serve: an
-/// operator sets it on purpose, and upstream has it for that.
-pub(super) fn open(choice: TeeChoice, dev_mode: bool, devices: &Devices) -> Result<Backend, TeeError> {
-    let tee = select(choice, devices)?;
-    match Backend::open(tee) {
-        Err(unsupported) if dev_mode && choice == TeeChoice::Auto => {
-            tracing::warn!(%unsupported, "EDG_COORDINATOR_DEV_MODE=1: going on in simulation");
-            Ok(Backend::open(Tee::Simulation)?)
-        }
-        opened => Ok(opened?),
-    }
+/// Opens the backend that was chosen, or that fits the machine, and has it prove that it can do what it is there for. That
+/// comes before anything else: a Coordinator without evidence must not touch a state. May take a while.
+pub(super) fn open(choice: TeeChoice, devices: &Devices) -> Result<Backend, TeeError> {
+    let backend = Backend::open(select(choice, devices)?, devices)?;
+    backend.first_evidence(&ReportData::binding(&[b"marblerun start"]))?;
+    Ok(backend)
 }
 
 /// What an operator should know about the choice.
@@ -36,28 +29,63 @@ pub(super) fn warning(backend: &Backend) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use marblerun_attestation::Kernel;
+
     use super::*;
 
-    fn sgx() -> Devices {
-        Devices { sgx: Some("/dev/sgx_enclave".into()), ..Devices::default() }
+    /// A machine with these files.
+    fn machine(root: &Path, names: &[&str]) -> Devices {
+        for name in names {
+            let path = root.join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, b"").unwrap();
+        }
+        Devices::probe(root, &Kernel::default())
     }
+
+    const MACHINES: [(&[&str], &str, &str); 4] = [
+        (&["dev/sgx_enclave"], "sgx", "Start it in Gramine or Occlum"),
+        (&["dev/tdx_guest"], "tdx", "a quote needs Linux 6.7"),
+        (&["dev/sev-guest"], "snp", "asking /dev/sev-guest"),
+        (&["dev/attestation/quote"], "sgx", "writing /dev/attestation/user_report_data"),
+    ];
 
     #[test]
     fn hardware_that_is_there_never_becomes_simulation_by_itself() {
-        let error = open(TeeChoice::Auto, false, &sgx()).unwrap_err();
-        assert!(error.to_string().contains("MARBLERUN_TEE=simulation"), "{error}");
-        assert!(open(TeeChoice::Fixed(Tee::Sgx), true, &sgx()).is_err(), "nor if it was asked for by name");
+        for (names, name, part) in MACHINES {
+            let root = tempfile::tempdir().unwrap();
+            let devices = machine(root.path(), names);
+            for choice in ["auto", name] {
+                let error = open(choice.parse().unwrap(), &devices).unwrap_err().to_string();
+                assert!(error.contains(part) && error.contains("MARBLERUN_TEE=simulation"), "{choice} {name}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_fixed_and_not_there_is_an_error() {
+        let root = tempfile::tempdir().unwrap();
+        for (names, name, _) in MACHINES {
+            let other = if name == "snp" { "tdx" } else { "snp" };
+            let folder = root.path().join(names[0].replace('/', "-"));
+            let error = open(other.parse().unwrap(), &machine(&folder, names)).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("MARBLERUN_TEE={other}, but this machine has no")), "{error}");
+        }
     }
 
     #[test]
     fn the_operator_may_choose_simulation_and_is_told_what_it_is() {
-        for (choice, dev_mode, devices) in [
-            (TeeChoice::Fixed(Tee::Simulation), false, sgx()),
-            (TeeChoice::Auto, true, sgx()),
-            (TeeChoice::Auto, false, Devices::default()),
-        ] {
-            let backend = open(choice, dev_mode, &devices).unwrap();
+        for (names, ..) in MACHINES {
+            let root = tempfile::tempdir().unwrap();
+            let backend = open(TeeChoice::Fixed(Tee::Simulation), &machine(root.path(), names)).unwrap();
             assert!(warning(&backend).unwrap().starts_with("SIMULATION"));
+            let asked = backend.issuer.issue(&ReportData([1; 64])).unwrap();
+            assert!(asked.is_empty(), "and the hardware is not asked");
         }
+        let nothing = tempfile::tempdir().unwrap();
+        let backend = open(TeeChoice::Auto, &machine(nothing.path(), &[])).unwrap();
+        assert!(warning(&backend).unwrap().starts_with("SIMULATION"));
     }
 }

@@ -1,7 +1,7 @@
 //! Evidence, with a backend that plays hardware: what Marbles show, and what the Coordinator shows.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use aws_lc_rs::signature::{ECDSA_P384_SHA256_ASN1, UnparsedPublicKey};
 use marblerun_attestation::{
@@ -21,6 +21,7 @@ use crate::world::{UUID, csr, json as bytes};
 #[derive(Default)]
 struct Hardware {
     issued: AtomicUsize,
+    is_dead: AtomicBool,
 }
 
 impl Issuer for Hardware {
@@ -30,6 +31,9 @@ impl Issuer for Hardware {
 
     fn issue(&self, report_data: &ReportData) -> Result<Evidence, IssueError> {
         self.issued.fetch_add(1, Ordering::Relaxed);
+        if self.is_dead.load(Ordering::Relaxed) {
+            return Err(IssueError { tee: Tee::Sgx, reason: "it does not answer".to_owned() });
+        }
         Ok(Evidence::from_wire(report_data.0.to_vec()).unwrap())
     }
 }
@@ -145,6 +149,44 @@ async fn the_coordinators_own_evidence_is_bound_to_its_root_and_the_nonce() {
     let quote = coordinator.quote(nonce).await.unwrap().quote.unwrap();
     assert_eq!(quote, ReportData::binding(&[&root, nonce]).0);
     assert_eq!(coordinator.tee(), Tee::Sgx);
+}
+
+#[tokio::test]
+async fn hardware_that_fails_later_leaves_the_quote_that_was_made_at_the_start() {
+    let (coordinator, hardware) = coordinator(&manifest(package())).await;
+    coordinator.make_first_quote().await.unwrap();
+    let root = coordinator.snapshot().authority().root_certificate.clone();
+    hardware.is_dead.store(true, Ordering::Relaxed);
+    assert_eq!(coordinator.quote(&[]).await.unwrap().quote.unwrap(), evidence_for(&root));
+    let error = coordinator.quote(b"nonce").await.unwrap_err();
+    assert_eq!(error.code, "no_quote");
+    assert_eq!(error.message, "getting quote: failed to get quote: Intel SGX gives no evidence: it does not answer");
+    hardware.is_dead.store(false, Ordering::Relaxed);
+    coordinator.quote(b"nonce").await.unwrap();
+}
+
+#[tokio::test]
+async fn hardware_that_never_answers_gives_no_first_quote() {
+    let (coordinator, hardware) = coordinator(&manifest(package())).await;
+    hardware.is_dead.store(true, Ordering::Relaxed);
+    let error = coordinator.make_first_quote().await.unwrap_err();
+    assert_eq!(error.to_string(), "Intel SGX gives no evidence: it does not answer");
+    assert!(hardware.issued.load(Ordering::Relaxed) > 1, "it was asked again");
+    assert_eq!(coordinator.quote(&[]).await.unwrap_err().code, "no_quote", "and nothing stands in for it");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn askers_at_the_same_time_each_get_evidence_over_their_nonce() {
+    let (coordinator, _) = coordinator(&manifest(package())).await;
+    let root = coordinator.snapshot().authority().root_certificate.clone();
+    let asking = (0..32u8).map(|number| {
+        let coordinator = coordinator.clone();
+        tokio::spawn(async move { (number, coordinator.quote(&[number]).await.unwrap().quote.unwrap()) })
+    });
+    for asked in asking.collect::<Vec<_>>() {
+        let (number, quote) = asked.await.unwrap();
+        assert_eq!(quote, ReportData::binding(&[&root, &[number]]).0);
+    }
 }
 
 #[tokio::test]

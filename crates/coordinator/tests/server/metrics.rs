@@ -45,6 +45,7 @@ async fn what_upstream_shows_from_the_start_is_there_from_the_start() {
     }
     assert_eq!(value(&text, "promhttp_metric_handler_requests_in_flight"), "1");
     assert_eq!(value(&text, "marblerun_simulation"), "1");
+    assert_eq!(value(&text, "marblerun_tee_info{tee=\"simulation\"}"), "1");
     assert_eq!(value(&text, "marblerun_store_mode{mode=\"volatile\"}"), "1");
 
     for (name, kind, help) in [

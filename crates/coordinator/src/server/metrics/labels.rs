@@ -11,6 +11,12 @@ pub(super) struct Version {
     pub(super) version: String,
 }
 
+/// What protects the process.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct Protection {
+    pub(super) tee: String,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct Requests {
     pub(super) code: u16,

@@ -21,7 +21,7 @@ use tonic::Code;
 
 use crate::core::Coordinator;
 use crate::server::Facts;
-use labels::{ACTIVATE, Call, Cause, Durations, GRPC_CODES, Handled, Path, Requests, Scrape, Version};
+use labels::{ACTIVATE, Call, Cause, Durations, GRPC_CODES, Handled, Path, Protection, Requests, Scrape, Version};
 use scraped::Scraped;
 pub(in crate::server) use serve::serve;
 
@@ -67,6 +67,8 @@ impl Metrics {
         let version: Family<Version, Gauge> =
             new.add("coordinator_version_info", "Version information of the coordinator");
         version.get_or_create(&Version { commit: facts.commit.clone(), version: facts.version.clone() }).set(0);
+        let tee: Family<Protection, Gauge> = new.add("marblerun_tee_info", "What protects this Coordinator");
+        tee.get_or_create(&Protection { tee: facts.tee.clone() }).set(1);
         new.0.register_collector(Box::new(Scraped::new(coordinator.clone(), facts.simulation())));
         let errors: Counters<Cause> = new.add(
             "promhttp_metric_handler_errors",

@@ -295,9 +295,8 @@ impl Coordinator {
     /// If it still does not answer.
     pub async fn make_first_quote(&self) -> Result<(), IssueError> {
         let (authority, this) = (self.authority(), self.clone());
-        let making = tokio::task::spawn_blocking(move || {
-            quote::first(&authority, &this.settings.backend, &this.quote_cache)
-        });
+        let making =
+            tokio::task::spawn_blocking(move || quote::first(&authority, &this.settings.backend, &this.quote_cache));
         let interrupted = |_| IssueError { tee: self.tee(), reason: "the question was interrupted".to_owned() };
         making.await.map_err(interrupted)?
     }

@@ -13,6 +13,7 @@ use tonic::{Code, Status};
 use crate::address::CoordinatorAddress;
 use crate::config::Config;
 use crate::connection;
+use crate::expected::Doubt;
 use crate::identity::Identity;
 use crate::parameters::{Parameters, TTLS_CONFIG};
 use crate::trust::Trust;
@@ -30,16 +31,9 @@ const MAX_ANSWER: usize = 64 << 20;
 /// # Errors
 /// [`PremainError`]; nothing but the UUID file was changed.
 pub async fn activate(config: &Config, backend: &Backend, now: Timestamp) -> Result<Parameters, PremainError> {
-    let (identity, request) = prepare(config, backend, now)?;
+    let (identity, request) = prepare(config, backend, now).await?;
     let tls = connection::tls_config(&identity).map_err(|error| PremainError::Identity(error.to_string()))?;
-    match &config.trust {
-        Trust::Anyone => tracing::warn!(
-            "the Coordinator is NOT verified: whoever answers at {} decides what this Marble gets and does. \
-             Set MARBLERUN_COORDINATOR_ROOT_CA to pin it",
-            config.coordinator
-        ),
-        Trust::Root(_) | Trust::Fingerprint(_) => tracing::info!("the Coordinator's root certificate is pinned"),
-    }
+    tell_trust(config);
     tracing::info!(
         coordinator = %config.coordinator, marble_type = %config.marble_type, uuid = %request.uuid,
         "activating this Marble"
@@ -64,14 +58,39 @@ pub async fn activate(config: &Config, backend: &Backend, now: Timestamp) -> Res
     }
 }
 
+/// Whoever reads the log must not have to guess whom this Marble obeys.
+fn tell_trust(config: &Config) {
+    let evidence = config.expected.as_ref().is_some_and(|expected| expected.policy.is_some());
+    match (&config.trust, evidence) {
+        (_, true) => tracing::info!("the Coordinator must prove by evidence what it runs"),
+        (Trust::Anyone, false) => tracing::warn!(
+            "the Coordinator is NOT verified: whoever answers at {} decides what this Marble gets and does. \
+             Set MARBLERUN_COORDINATOR_ERA to have it prove what it runs, or MARBLERUN_COORDINATOR_ROOT_CA to pin it",
+            config.coordinator
+        ),
+        (Trust::Root(_) | Trust::Fingerprint(_), false) => {
+            tracing::info!("the Coordinator's root certificate is pinned");
+        }
+    }
+}
+
 /// Everything that stays the same over all attempts.
-fn prepare(config: &Config, backend: &Backend, now: Timestamp) -> Result<(Identity, ActivationReq), PremainError> {
+async fn prepare(
+    config: &Config,
+    backend: &Backend,
+    now: Timestamp,
+) -> Result<(Identity, ActivationReq), PremainError> {
     let identity = Identity::generate(&config.names, now)?;
     let uuid = uuid_file::load_or_create(&config.uuid_file)?;
-    let evidence = backend
-        .issuer
-        .issue(&ReportData::binding(&[identity.certificate()]))
-        .map_err(|error| PremainError::Attestation(error.to_string()))?;
+    let (backend, binding) = (backend.clone(), ReportData::binding(&[identity.certificate()]));
+    let evidence = tokio::task::spawn_blocking(move || backend.first_evidence(&binding))
+        .await
+        .map_err(|_| PremainError::Attestation("the question for evidence was interrupted".to_owned()))?
+        .map_err(|error| {
+            PremainError::Attestation(format!(
+                "{error}. It is not replaced by simulation: to run without protection, set MARBLERUN_TEE=simulation"
+            ))
+        })?;
     let request = ActivationReq {
         quote: evidence.into_bytes(),
         csr: identity.request().to_vec(),
@@ -90,6 +109,13 @@ enum Failure {
 async fn ask(config: &Config, tls: Arc<rustls::ClientConfig>, request: &ActivationReq) -> Result<Parameters, Failure> {
     let unreachable =
         |reason: &str| Failure::Again(format!("the Coordinator at {} is not reachable: {reason}", config.coordinator));
+    let trust = match &config.expected {
+        None => config.trust.clone(),
+        Some(expected) => expected.check(&config.trust).await.map_err(|doubt| match doubt {
+            Doubt::Again(reason) => Failure::Again(reason),
+            Doubt::Final(error) => Failure::Final(error.into()),
+        })?,
+    };
     let connection = timeout(CONNECT_TIMEOUT, connection::open(&config.coordinator, tls))
         .await
         .map_err(|_| unreachable("it does not answer"))?
@@ -106,7 +132,7 @@ async fn ask(config: &Config, tls: Arc<rustls::ClientConfig>, request: &Activati
         })
     })?;
     let parameters = Parameters::from(parameters);
-    config.trust.check(&connection.server_certificate, &parameters).map_err(|error| Failure::Final(error.into()))?;
+    trust.check(&connection.server_certificate, &parameters).map_err(|error| Failure::Final(error.into()))?;
     if parameters.env.contains_key(TTLS_CONFIG) {
         tracing::warn!("the manifest configures TTLS for this Marble, which this premain does not provide");
         return Err(Failure::Final(PremainError::Ttls));

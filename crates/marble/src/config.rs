@@ -3,14 +3,17 @@
 use std::ffi::OsString;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use marblerun_attestation::TeeChoice;
+use marblerun_attestation::{AnyTee, Policy, TeeChoice};
+use marblerun_client::{Endpoint, EraConfig};
 
 use crate::address::CoordinatorAddress;
+use crate::expected::Expected;
 use crate::identity::Names;
 use crate::retry::Backoff;
-use crate::trust::Trust;
+use crate::trust::{Trust, fingerprint};
 
 /// A variable, for `--help`.
 #[derive(Debug, Clone, Copy)]
@@ -24,7 +27,7 @@ pub struct Variable {
 }
 
 /// All variables the premain reads.
-pub const VARIABLES: [Variable; 9] = [
+pub const VARIABLES: [Variable; 12] = [
     Variable { name: MARBLE_TYPE, default: "none, must be set", help: "Marble type: a name in the manifest's Marbles" },
     Variable {
         name: COORDINATOR_ADDR,
@@ -48,6 +51,21 @@ pub const VARIABLES: [Variable; 9] = [
         help: "The Coordinator's root certificate: a PEM or DER file, or its SHA-256 fingerprint in hex",
     },
     Variable {
+        name: ERA,
+        default: "none: no evidence is asked for",
+        help: "What the Coordinator must run: an era configuration file (coordinator-era.json), which its evidence must meet",
+    },
+    Variable {
+        name: MANIFEST,
+        default: "none: any manifest",
+        help: "SHA-256 in hex of the manifest that must be in force; needs one of the two above",
+    },
+    Variable {
+        name: CLIENT_ADDR,
+        default: "the host of EDG_MARBLE_COORDINATOR_ADDR, port 4433",
+        help: "Address of the Coordinator's client API, host:port, where evidence and manifest are asked for",
+    },
+    Variable {
         name: TIMEOUT,
         default: "10m",
         help: "How long to wait for a Coordinator that is not ready, in seconds or as 90s, 10m, 1h; 0 = try once",
@@ -62,6 +80,9 @@ const DNS_NAMES: &str = "EDG_MARBLE_DNS_NAMES";
 const UUID_FILE: &str = "EDG_MARBLE_UUID_FILE";
 const CWD: &str = "EDG_CWD";
 const ROOT_CA: &str = "MARBLERUN_COORDINATOR_ROOT_CA";
+const ERA: &str = "MARBLERUN_COORDINATOR_ERA";
+const MANIFEST: &str = "MARBLERUN_COORDINATOR_MANIFEST";
+const CLIENT_ADDR: &str = "MARBLERUN_COORDINATOR_CLIENT_ADDR";
 const TIMEOUT: &str = "MARBLERUN_PREMAIN_TIMEOUT";
 const TEE: &str = "MARBLERUN_TEE";
 /// Form of the log.
@@ -80,6 +101,8 @@ pub struct Config {
     pub uuid_file: PathBuf,
     /// Whom to believe.
     pub trust: Trust,
+    /// What to ask of the Coordinator besides.
+    pub expected: Option<Expected>,
     /// How long to wait for a Coordinator that is not ready.
     pub timeout: Duration,
     /// How often to ask meanwhile.
@@ -119,7 +142,7 @@ impl Config {
 
         let marble_type = text(MARBLE_TYPE)?.ok_or(ConfigError::Missing(MARBLE_TYPE))?;
         let coordinator = text(COORDINATOR_ADDR)?.unwrap_or_else(|| "localhost:2001".to_owned());
-        let coordinator =
+        let coordinator: CoordinatorAddress =
             coordinator.parse().map_err(|error: crate::BadAddress| bad(COORDINATOR_ADDR)(error.to_string()))?;
         let names = names(&text(DNS_NAMES)?.unwrap_or_else(|| "localhost".to_owned())).map_err(bad(DNS_NAMES))?;
         let uuid_file =
@@ -128,14 +151,52 @@ impl Config {
             None => Trust::Anyone,
             Some(given) => Trust::from_setting(Path::new(&given)).map_err(bad(ROOT_CA))?,
         };
+        let policy = match os(ERA) {
+            None => None,
+            Some(given) => Some(policy(Path::new(&given)).map_err(bad(ERA))?),
+        };
+        let manifest = match text(MANIFEST)? {
+            None => None,
+            Some(given) => Some(manifest(&given, policy.is_none() && trust == Trust::Anyone).map_err(bad(MANIFEST))?),
+        };
+        let client_api = text(CLIENT_ADDR)?.unwrap_or_else(|| client_api(&coordinator));
+        let client_api = Endpoint::parse(&client_api).map_err(|error| bad(CLIENT_ADDR)(error.to_string()))?;
+        let is_asked = policy.is_some() || manifest.is_some();
+        let expected = is_asked.then(|| Expected { client_api, policy, manifest, verifier: Arc::new(AnyTee) });
         let timeout = match text(TIMEOUT)? {
             None => Duration::from_secs(600),
             Some(given) => duration(&given).map_err(bad(TIMEOUT))?,
         };
         let tee = text(TEE)?.unwrap_or_default();
         let tee = tee.parse().map_err(|error: marblerun_attestation::UnknownTee| bad(TEE)(error.to_string()))?;
-        Ok(Self { coordinator, marble_type, names, uuid_file, trust, timeout, backoff: Backoff::default(), tee })
+        let backoff = Backoff::default();
+        Ok(Self { coordinator, marble_type, names, uuid_file, trust, expected, timeout, backoff, tee })
     }
+}
+
+/// What an era configuration asks for. A restriction that is not understood is not passed over: the file says whom this
+/// Marble obeys.
+fn policy(path: &Path) -> Result<Policy, String> {
+    let about = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
+    let json = std::fs::read(path).map_err(|error| about(&error))?;
+    let era = EraConfig::from_json(&json).map_err(|error| about(&error))?;
+    match era.unknown_fields.as_slice() {
+        [] => Ok(era.policy()),
+        unknown => Err(format!("{}: unknown field {}", path.display(), unknown.join(", "))),
+    }
+}
+
+fn manifest(text: &str, is_anyone: bool) -> Result<[u8; 32], String> {
+    if is_anyone {
+        return Err(format!("a manifest is no secret, so it does not say who answers: set {ERA} or {ROOT_CA} as well"));
+    }
+    fingerprint(text).ok_or_else(|| format!("{text:?} is no SHA-256 in hex"))
+}
+
+/// Where a Coordinator usually has its client API.
+fn client_api(coordinator: &CoordinatorAddress) -> String {
+    let (host, _) = coordinator.host_and_port();
+    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
 }
 
 /// Split at commas, untrimmed; entries that are addresses become addresses.

@@ -48,7 +48,7 @@ pub enum PremainError {
         /// What kept it from succeeding at last.
         last: String,
     },
-    /// Whoever answered is not the pinned Coordinator.
+    /// Whoever answered is not the Coordinator that is expected.
     #[error(transparent)]
     Untrusted(#[from] Untrusted),
     /// The manifest wants connections wrapped that this premain does not wrap.

@@ -1,11 +1,14 @@
 //! Writes the files of a Marble: all of them, or none. Each is first written beside its target; then all
 //! are put in place, and taken back if one cannot be. Links are replaced, never followed.
+//!
+//! The keys of Gramine's encrypted mounts are none of these. They are pseudo files of the enclave that take one value in one
+//! write, and they come before all others, which may lie in those mounts. They are gone with the process.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use zeroize::Zeroizing;
 
@@ -36,23 +39,61 @@ struct StagedFile {
     old: PathBuf,
 }
 
-/// Writes all files beside their targets, sorted by name, relative ones below `base`. Missing directories
+/// Where Gramine shows its pseudo files.
+const GRAMINE: &str = "/dev/attestation";
+
+/// Sets Gramine's keys, then writes all other files beside their targets, sorted by name, relative ones below `base`. Missing directories
 /// are made with mode 0700, files with 0600; where a file stands already, its mode is kept.
 ///
 /// # Errors
-/// [`FileError`].
+/// [`FileError`]; then keys of Gramine may have been set, and no file was changed.
 pub fn stage(files: &BTreeMap<String, Zeroizing<Vec<u8>>>, base: &Path) -> Result<Staged, FileError> {
+    stage_in(files, base, Path::new(GRAMINE))
+}
+
+/// As [`stage`], with Gramine's pseudo files elsewhere.
+fn stage_in(files: &BTreeMap<String, Zeroizing<Vec<u8>>>, base: &Path, gramine: &Path) -> Result<Staged, FileError> {
     let mut staged = Staged::default();
-    for (name, contents) in files {
-        staged
-            .add(&base.join(name), contents)
-            .map_err(|error| FileError { path: name.into(), reason: error.to_string() })?;
+    let failed = |name: &str, error: io::Error| FileError { path: name.into(), reason: error.to_string() };
+    // Elsewhere than in Gramine these are files as all others.
+    let is_gramine = gramine.is_dir();
+    let (keys, others): (Vec<_>, Vec<_>) =
+        files.iter().partition(|(name, _)| is_gramine && plain(&base.join(name)).starts_with(gramine));
+    for (name, contents) in keys {
+        set_key(&plain(&base.join(name)), contents).map_err(|error| failed(name, error))?;
+    }
+    for (name, contents) in others {
+        staged.add(&base.join(name), contents).map_err(|error| failed(name, error))?;
     }
     if let Some(both) = staged.files.iter().find(|file| staged.directories.contains(&file.target)) {
         let reason = "is to be a file and, for another file, a directory".to_owned();
         return Err(FileError { path: both.target.clone(), reason });
     }
     Ok(staged)
+}
+
+/// A path without `.` and `..`: pseudo files have no links that would give these another meaning.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::CurDir => {}
+            Component::ParentDir => drop(plain.pop()),
+            other => plain.push(other),
+        }
+    }
+    plain
+}
+
+/// One value, in one write, to a pseudo file that is there: Gramine takes no other names than those of its manifest.
+fn set_key(path: &Path, value: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).truncate(true).open(path)?;
+    match file.write(value)? {
+        written if written == value.len() => Ok(()),
+        written => {
+            Err(io::Error::new(ErrorKind::WriteZero, format!("only {written} of {} bytes were taken", value.len())))
+        }
+    }
 }
 
 impl Staged {

@@ -28,9 +28,9 @@ pub enum Trust {
     Fingerprint([u8; 32]),
 }
 
-/// Whoever answered is not the pinned Coordinator.
+/// Whoever answered is not the Coordinator that is expected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("whoever answered is not the Coordinator pinned in MARBLERUN_COORDINATOR_ROOT_CA: {0}")]
+#[error("whoever answered is not the Coordinator that this Marble expects (MARBLERUN_COORDINATOR_*): {0}")]
 pub struct Untrusted(pub String);
 
 impl Trust {
@@ -47,6 +47,20 @@ impl Trust {
         match Certificate::from_der(&der) {
             Ok(_) => Ok(Self::Root(der)),
             Err(_) => Err(format!("{} holds no certificate", given.display())),
+        }
+    }
+
+    /// Whether a root certificate (DER) is the pinned one, if one is.
+    pub(crate) fn check_root(&self, root: &[u8]) -> Result<(), Untrusted> {
+        let is_pinned = match self {
+            Self::Anyone => true,
+            Self::Root(pinned) => pinned == root,
+            Self::Fingerprint(pinned) => digest(&SHA256, root).as_ref() == pinned,
+        };
+        if is_pinned {
+            Ok(())
+        } else {
+            Err(Untrusted("it has another root certificate than the pinned one".to_owned()))
         }
     }
 
@@ -75,7 +89,8 @@ impl Trust {
     }
 }
 
-fn fingerprint(text: &str) -> Option<[u8; 32]> {
+/// A SHA-256: 64 hex digits; colons and case do not matter.
+pub(crate) fn fingerprint(text: &str) -> Option<[u8; 32]> {
     let digits: String = text.chars().filter(|&character| character != ':').collect();
     let mut bytes = [0; 32];
     hex::decode_to_slice(digits, &mut bytes).ok()?;

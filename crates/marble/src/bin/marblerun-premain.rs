@@ -30,7 +30,7 @@ const EXIT_CODES: &str = "Exit codes (those of PROGRAM, once it runs):
     2  wrong command line
     3  the Coordinator refused the activation
     4  the Coordinator did not become ready in time
-    5  whoever answered is not the pinned Coordinator
+    5  whoever answered is not the Coordinator that is expected
     6  files, environment or arguments could not be applied; nothing was changed
   126  PROGRAM cannot be executed
   127  PROGRAM was not found
@@ -58,8 +58,9 @@ struct Interrupted(u8);
 fn run(command: &[OsString]) -> Result<Interrupted, PremainError> {
     let config = Config::from_env(|name| std::env::var_os(name))?;
     let attestation = |error: &dyn std::fmt::Display| PremainError::Attestation(error.to_string());
-    let tee = select(config.tee, &Devices::probe(Path::new("/"))).map_err(|error| attestation(&error))?;
-    let backend = Backend::open(tee).map_err(|error| attestation(&error))?;
+    let devices = Devices::of_this_machine();
+    let tee = select(config.tee, &devices).map_err(|error| attestation(&error))?;
+    let backend = Backend::open(tee, &devices).map_err(|error| attestation(&error))?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| attestation(&error))?;
     let activated = runtime.block_on(async {

@@ -52,12 +52,74 @@ fn every_variable_is_read() {
     assert_eq!(file.uuid_file, Path::new("/x/y"));
 }
 
+const SIGNER: &str = "43361affedeb75affee9baec7e054a5e14883213e5a121b67d74a0e12e9d2b7a";
+
+fn era(directory: &Path, json: &str) -> String {
+    let path = directory.join("era.json");
+    std::fs::write(&path, json).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn what_the_coordinator_must_run_is_read_from_its_vendor_s_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = era(directory.path(), &format!(r#"{{"SignerID":"{SIGNER}","ProductID":3,"SecurityVersion":3}}"#));
+    let manifest = "Ab".repeat(32);
+    let variables = |address| {
+        let era = ("MARBLERUN_COORDINATOR_ERA", path.as_str());
+        let manifest = ("MARBLERUN_COORDINATOR_MANIFEST", manifest.as_str());
+        read(&[("EDG_MARBLE_TYPE", "web"), ("EDG_MARBLE_COORDINATOR_ADDR", address), era, manifest])
+    };
+    let expected = variables("coordinator:2001").unwrap().expected.unwrap();
+    let policy = expected.policy.unwrap();
+    assert_eq!((policy.signer_id.as_str(), policy.product_id, policy.security_version), (SIGNER, Some(3), Some(3)));
+    assert_eq!((expected.manifest, expected.client_api.to_string().as_str()), (Some([0xab; 32]), "coordinator:4433"));
+    let v6 = variables("[::1]:2001").unwrap().expected.unwrap();
+    assert_eq!(v6.client_api.to_string(), "[::1]:4433");
+    let named = read(&[
+        ("EDG_MARBLE_TYPE", "web"),
+        ("MARBLERUN_COORDINATOR_ERA", path.as_str()),
+        ("MARBLERUN_COORDINATOR_CLIENT_ADDR", "api:1"),
+    ]);
+    assert_eq!(named.unwrap().expected.unwrap().client_api.to_string(), "api:1");
+    assert!(read(&[("EDG_MARBLE_TYPE", "web")]).unwrap().expected.is_none());
+}
+
+#[test]
+fn an_era_file_that_restricts_less_than_it_says_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    for (json, part) in [
+        (format!(r#"{{"UniqueID":"{SIGNER}","SignerIDs":"x"}}"#), "unknown field SignerIDs (did you mean SignerID?)"),
+        (r#"{"ProductID":3}"#.to_owned(), "neither UniqueID nor SignerID"),
+        (format!(r#"{{"UniqueID":"{SIGNER}","InsecureSkipVerify":true}}"#), "InsecureSkipVerify"),
+        ("[".to_owned(), "JSON"),
+    ] {
+        let path = era(directory.path(), &json);
+        let error = read(&[("EDG_MARBLE_TYPE", "web"), ("MARBLERUN_COORDINATOR_ERA", path.as_str())]).unwrap_err();
+        let text = error.to_string();
+        assert!(text.starts_with("environment variable MARBLERUN_COORDINATOR_ERA: ") && text.contains(part), "{text}");
+    }
+}
+
+#[test]
+fn a_manifest_alone_does_not_say_who_answers() {
+    let manifest = ("MARBLERUN_COORDINATOR_MANIFEST", &*"ab".repeat(32));
+    let error = read(&[("EDG_MARBLE_TYPE", "web"), manifest]).unwrap_err().to_string();
+    assert!(error.contains("set MARBLERUN_COORDINATOR_ERA or MARBLERUN_COORDINATOR_ROOT_CA as well"), "{error}");
+    let root = ("MARBLERUN_COORDINATOR_ROOT_CA", &*"cd".repeat(32));
+    let expected = read(&[("EDG_MARBLE_TYPE", "web"), manifest, root]).unwrap().expected.unwrap();
+    assert_eq!((expected.manifest, expected.policy), (Some([0xab; 32]), None));
+    let wrong = read(&[("EDG_MARBLE_TYPE", "web"), ("MARBLERUN_COORDINATOR_MANIFEST", "abc"), root]).unwrap_err();
+    assert!(wrong.to_string().contains("\"abc\" is no SHA-256 in hex"), "{wrong}");
+}
+
 #[test]
 fn wrong_values_are_refused_by_name() {
     for (name, value) in [
         ("EDG_MARBLE_COORDINATOR_ADDR", "a:b"),
         ("EDG_MARBLE_DNS_NAMES", "ü"),
         ("MARBLERUN_COORDINATOR_ROOT_CA", "/nonexistent"),
+        ("MARBLERUN_COORDINATOR_ERA", "/nonexistent"),
         ("MARBLERUN_PREMAIN_TIMEOUT", "soon"),
         ("MARBLERUN_PREMAIN_TIMEOUT", "-1"),
         ("MARBLERUN_PREMAIN_TIMEOUT", "m"),

@@ -114,3 +114,44 @@ fn staged_files_that_are_never_put_in_place_vanish() {
     drop(stage(&files(&[("a/b/c", b"1"), ("d", b"2")]), base.path()).unwrap());
     assert!(tree(base.path()).is_empty());
 }
+
+#[test]
+fn gramine_s_keys_are_set_before_any_other_file_is_touched() {
+    let base = tempfile::tempdir().unwrap();
+    let gramine = base.path().join("dev/attestation");
+    fs::create_dir_all(gramine.join("keys")).unwrap();
+    let key = gramine.join("keys/default");
+    fs::write(&key, b"something longer than sixteen bytes").unwrap();
+    // It sorts before the key, and cannot be written.
+    let all = files(&[("a", b"1"), ("dev/x/../attestation/keys/default", &[7; 16]), ("b/", b"2")]);
+    stage_in(&all, base.path(), &gramine).unwrap_err();
+    assert_eq!(fs::read(&key).unwrap(), [7; 16], "the value alone, in place");
+    assert_eq!(fs::read_dir(gramine.join("keys")).unwrap().count(), 1, "nothing beside it");
+    assert!(!base.path().join("a").exists());
+
+    let all = files(&[("a", b"1"), ("dev/attestation/keys/default", &[8; 16])]);
+    stage_in(&all, base.path(), &gramine).unwrap().commit().unwrap();
+    assert_eq!((fs::read(&key).unwrap(), fs::read(base.path().join("a")).unwrap()), (vec![8; 16], b"1".to_vec()));
+}
+
+#[test]
+fn a_key_that_gramine_does_not_know_is_an_error_and_no_new_file() {
+    let base = tempfile::tempdir().unwrap();
+    let gramine = base.path().join("dev/attestation");
+    fs::create_dir_all(gramine.join("keys")).unwrap();
+    let error = stage_in(&files(&[("dev/attestation/keys/other", &[7; 16])]), base.path(), &gramine).unwrap_err();
+    assert_eq!(error.path, Path::new("dev/attestation/keys/other"));
+    assert_eq!(fs::read_dir(gramine.join("keys")).unwrap().count(), 0);
+    // A key that does not take its value.
+    symlink("/dev/full", gramine.join("keys/full")).unwrap();
+    let error = stage_in(&files(&[("dev/attestation/keys/full", &[7; 16])]), base.path(), &gramine).unwrap_err();
+    assert!(error.reason.contains("No space left"), "{error}");
+}
+
+#[test]
+fn where_there_is_no_gramine_its_keys_are_files_as_all_others() {
+    let base = tempfile::tempdir().unwrap();
+    let gramine = base.path().join("dev/attestation");
+    stage_in(&files(&[("dev/attestation/keys/default", b"k")]), base.path(), &gramine).unwrap().commit().unwrap();
+    assert_eq!(mode(&gramine.join("keys/default")), 0o600);
+}

@@ -11,7 +11,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::service::TowerToHyperService;
 use marblerun_api::marble::marble_server::{Marble, MarbleServer};
 use marblerun_api::marble::{ActivationReq, ActivationResp, Parameters};
-use marblerun_attestation::{Backend, Tee, TeeChoice};
+use marblerun_attestation::{Backend, Devices, Tee, TeeChoice};
 use marblerun_marble::{Backoff, Config, Names, Trust};
 use marblerun_pki::{Authority, SubjectAltNames, VerifiedCsr, issue_marble_leaf, pem};
 use rustls::DistinguishedName;
@@ -127,6 +127,7 @@ pub fn config(address: SocketAddr, directory: &Path) -> Config {
         names: Names { dns: vec!["localhost".to_owned()], ips: vec![] },
         uuid_file: directory.join("uuid"),
         trust: Trust::Anyone,
+        expected: None,
         timeout: Duration::from_secs(20),
         backoff: Backoff { first: Duration::from_millis(10), longest: Duration::from_millis(50) },
         tee: TeeChoice::Fixed(Tee::Simulation),
@@ -134,7 +135,7 @@ pub fn config(address: SocketAddr, directory: &Path) -> Config {
 }
 
 pub fn simulation() -> Backend {
-    Backend::open(Tee::Simulation).unwrap()
+    Backend::open(Tee::Simulation, &Devices::default()).unwrap()
 }
 
 pub fn authority() -> Arc<Authority> {
@@ -250,4 +251,107 @@ impl ClientCertVerifier for AnyClient {
     fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
     }
+}
+
+/// What a client API shows as evidence.
+#[derive(Clone, Copy)]
+pub enum Shows {
+    /// Report data over root and nonce.
+    Evidence,
+    /// The same without the nonce.
+    OldEvidence,
+    Garbage,
+    /// As in simulation.
+    Nothing,
+}
+
+/// The manifest in force.
+pub const MANIFEST: &[u8] = br#"{"Marbles":{}}"#;
+
+/// A client API: quote and manifest.
+pub struct ClientApi {
+    pub address: SocketAddr,
+    nonces: Arc<Mutex<Vec<Vec<u8>>>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl ClientApi {
+    /// Starts on a free port, with the root's own certificate.
+    pub async fn start(authority: Arc<Authority>, shows: Shows) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let key = authority.root_key.to_pkcs8_der().to_vec();
+        let mut config =
+            rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_no_client_auth()
+                .with_single_cert(
+                    vec![CertificateDer::from(authority.root_certificate.clone())],
+                    PrivatePkcs8KeyDer::from(key).into(),
+                )
+                .unwrap();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let nonces = Arc::new(Mutex::new(Vec::new()));
+        let seen = nonces.clone();
+        let task = tokio::spawn(async move {
+            loop {
+                let (tcp, _) = listener.accept().await.unwrap();
+                let (acceptor, authority, seen) = (acceptor.clone(), authority.clone(), seen.clone());
+                tokio::spawn(async move {
+                    let Ok(tls) = acceptor.accept(tcp).await else { return };
+                    let service = hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| {
+                        let data = answer(&authority, shows, request.uri(), &seen);
+                        let body = serde_json::json!({"status": "success", "data": data, "message": null}).to_string();
+                        async move { http::Response::builder().status(200).body(body) }
+                    });
+                    let _ = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new())
+                        .serve_connection(TokioIo::new(tls), service)
+                        .await;
+                });
+            }
+        });
+        Self { address, nonces, task }
+    }
+
+    pub fn nonces(&self) -> Vec<Vec<u8>> {
+        self.nonces.lock().unwrap().clone()
+    }
+
+    /// Nobody listens any more.
+    pub async fn stop(self) {
+        self.task.abort();
+        let _ = self.task.await;
+    }
+}
+
+fn answer(authority: &Authority, shows: Shows, uri: &http::Uri, nonces: &Mutex<Vec<Vec<u8>>>) -> serde_json::Value {
+    use aws_lc_rs::digest::{SHA256, digest};
+    use marblerun_api::bytes::encode;
+
+    let root = &authority.root_certificate;
+    if uri.path() == "/api/v2/manifest" {
+        let signature = authority.root_key.sign_sha256(MANIFEST).unwrap();
+        return serde_json::json!({
+            "manifestSignatureRootECDSA": encode(&signature),
+            "manifestFingerprint": hex::encode(digest(&SHA256, MANIFEST)),
+            "manifest": encode(MANIFEST),
+        });
+    }
+    assert_eq!(uri.path(), "/api/v2/quote");
+    let nonce = uri.query().and_then(|query| query.strip_prefix("nonce=")).unwrap_or_default();
+    let nonce = marblerun_api::bytes::decode(&nonce.replace("%3D", "=").replace('-', "+").replace('_', "/")).unwrap();
+    nonces.lock().unwrap().push(nonce.clone());
+    let quote = match shows {
+        Shows::Evidence => Some(marblerun_attestation::ReportData::binding(&[root, &nonce]).0.to_vec()),
+        Shows::OldEvidence => Some(marblerun_attestation::ReportData::binding(&[root]).0.to_vec()),
+        Shows::Garbage => Some(b"garbage".to_vec()),
+        Shows::Nothing => None,
+    };
+    let certificate = |der: &[u8]| pem::encode(pem::CERTIFICATE, der).unwrap().to_string();
+    serde_json::json!({
+        "cert": certificate(&authority.intermediate_certificate) + &certificate(root),
+        "quote": quote.map(|quote| encode(&quote)),
+    })
 }

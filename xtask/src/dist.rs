@@ -14,6 +14,7 @@ mod libraries;
 mod programs;
 mod release;
 mod sbom;
+mod tee;
 mod tree;
 
 use std::collections::BTreeSet;
@@ -90,6 +91,10 @@ pub fn run(options: &Options) -> Result<()> {
     made.write(&out)?;
     for (path, _) in made.iter().filter(|(path, _)| is_given_out(path)) {
         println!("{}", out.join(path).display());
+    }
+    println!("measured in a TEE, besides what is said in share/marblerun/tee/measured:");
+    for (name, digest) in tee::inputs(&maker.built)? {
+        println!("{digest}  {name}");
     }
     Ok(())
 }

@@ -205,7 +205,7 @@ fn check() -> Result<()> {
     here(Command::new(deny).args(["--locked", "check", "bans", "licenses", "sources"]))
 }
 
-const FUZZ_TARGETS: [&str; 11] = [
+const FUZZ_TARGETS: [&str; 12] = [
     "manifest",
     "yaml",
     "template",
@@ -215,6 +215,7 @@ const FUZZ_TARGETS: [&str; 11] = [
     "csr",
     "share",
     "evidence",
+    "bundle",
     "peer_evidence",
     "admission",
 ];

@@ -73,6 +73,7 @@ pub fn files(layout: &Layout, root: &Path, built: &Programs) -> Result<Tree> {
     let unit = text(&packaging.join("marblerun-coordinator.service"))?.replace("@programs@", layout.programs);
     tree.file(&format!("{prefix}lib/systemd/system/marblerun-coordinator.service"), 0o644, unit);
     tree.file(&format!("{prefix}lib/sysusers.d/marblerun.conf"), 0o644, text(&packaging.join("marblerun.sysusers"))?);
+    super::tee::files(&mut tree, layout, root, built)?;
     tree.file(layout.settings, 0o644, text(&packaging.join("marblerun-coordinator.default"))?);
     Ok(tree)
 }

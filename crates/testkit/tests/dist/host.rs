@@ -3,6 +3,8 @@
 use std::fs::{self, File};
 use std::process::Command;
 
+use sha2::{Digest as _, Sha256};
+
 use crate::made::{file, is_debian, is_debian_and_root, run};
 
 /// A root that is this machine's, but for what is written to it; the made files are in `/mnt`.
@@ -122,6 +124,15 @@ fn the_archive_unpacks_over_a_prefix_and_runs_there() {
         ["share/man/man8/marblerun-coordinator.8", "share/doc/marblerun/LICENSE", "lib/sysusers.d/marblerun.conf"]
     {
         assert!(dir.path().join(path).is_file(), "{path}");
+    }
+    let tee = dir.path().join("share/marblerun/tee");
+    let measured = fs::read_to_string(tee.join("measured")).unwrap();
+    let coordinator = fs::read(dir.path().join("bin/marblerun-coordinator")).unwrap();
+    let line = format!("{}  /usr/local/bin/marblerun-coordinator\n", hex::encode(Sha256::digest(coordinator)));
+    assert!(measured.contains(&line), "{line} in {measured}");
+    for name in ["gramine/marblerun-coordinator.manifest.template", "occlum/coordinator.yaml", "systemd/snp.conf"] {
+        let template = fs::read_to_string(tee.join(name)).unwrap();
+        assert!(template.contains("/usr/local/bin/marblerun-coordinator") && !template.contains("@programs"), "{name}");
     }
     let archive = File::open(file(".tar.gz")).unwrap();
     for entry in tar::Archive::new(flate2::read::GzDecoder::new(archive)).entries().unwrap() {

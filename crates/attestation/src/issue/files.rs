@@ -36,7 +36,8 @@ impl Files for Root {
     }
 
     fn write(&self, name: &str, contents: &[u8]) -> Result<()> {
-        put(&OpenOptions::new().write(true).open(self.path(name))?, contents)
+        // Pseudo files are written anew, and never made.
+        put(&OpenOptions::new().write(true).truncate(true).open(self.path(name))?, contents)
     }
 
     fn make_folder(&self, name: &str) -> Result<()> {

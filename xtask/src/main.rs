@@ -227,7 +227,7 @@ fn check() -> Result<()> {
     here(Command::new(deny).args(["--locked", "check", "bans", "licenses", "sources"]))
 }
 
-const FUZZ_TARGETS: [&str; 11] = [
+const FUZZ_TARGETS: [&str; 13] = [
     "manifest",
     "yaml",
     "template",
@@ -239,6 +239,8 @@ const FUZZ_TARGETS: [&str; 11] = [
     "evidence",
     "peer_evidence",
     "admission",
+    "jws",
+    "slot_params",
 ];
 
 fn fuzz(seconds: u64, target: Option<String>) -> Result<()> {

@@ -119,18 +119,39 @@ fn test(args: &[String]) -> Result<()> {
 }
 
 /// Programs that tests use, and the Debian packages they are in.
-const TEST_TOOLS: [(&str, &str); 5] = [
+const TEST_TOOLS: [(&str, &str); 7] = [
     ("softhsm2-util", "softhsm2"),
     ("pkcs11-tool", "opensc"),
+    ("swtpm", "swtpm"),
+    ("tpm2_pcrextend", "tpm2-tools"),
     ("openssl", "openssl"),
     ("script", "bsdutils"),
     ("strip", "binutils"),
 ];
 
+/// C libraries of crates outside the default members, as pkg-config knows them, and the Debian packages they are in.
+const LIBRARIES: [(&str, &str); 1] = [("tss2-esys", "libtss2-dev")];
+
 /// Tests do not skip what they lack a tool for; as root, missing ones are installed.
 fn install_test_tools() -> Result<()> {
     let missing: Vec<&str> =
         TEST_TOOLS.iter().filter(|(program, _)| !is_installed(program)).map(|(_, package)| *package).collect();
+    if !missing.is_empty() {
+        install_packages(&missing)?;
+    }
+    install_libraries()
+}
+
+/// What the whole workspace is built with.
+fn install_libraries() -> Result<()> {
+    if !is_installed("pkg-config") {
+        install_packages(&["pkg-config"])?;
+    }
+    let is_there = |library: &str| {
+        Command::new("pkg-config").args(["--exists", library]).status().is_ok_and(|status| status.success())
+    };
+    let missing: Vec<&str> =
+        LIBRARIES.iter().filter(|(library, _)| !is_there(library)).map(|(_, package)| *package).collect();
     if missing.is_empty() { Ok(()) } else { install_packages(&missing) }
 }
 
@@ -142,7 +163,7 @@ fn is_installed(program: &str) -> bool {
 fn install_packages(packages: &[&str]) -> Result<()> {
     let user = Command::new("id").arg("-u").output().context("starting id")?;
     if user.stdout.trim_ascii() != b"0" || !is_installed("apt-get") {
-        bail!("the tests need more programs; install the packages: {}", packages.join(" "));
+        bail!("more programs or libraries are needed; install the packages: {}", packages.join(" "));
     }
     let apt_get = |words: &[&str]| run(Command::new("apt-get").args(words).env("DEBIAN_FRONTEND", "noninteractive"));
     let install = [&["install", "--yes", "--no-install-recommends"][..], packages].concat();
@@ -195,6 +216,7 @@ fn docs() -> Result<()> {
 }
 
 fn check() -> Result<()> {
+    install_libraries()?;
     let root = root()?;
     let here = |command: &mut Command| run(command.current_dir(&root));
     here(cargo().args(["fmt", "--all", "--check"]))?;
@@ -205,7 +227,7 @@ fn check() -> Result<()> {
     here(Command::new(deny).args(["--locked", "check", "bans", "licenses", "sources"]))
 }
 
-const FUZZ_TARGETS: [&str; 12] = [
+const FUZZ_TARGETS: [&str; 14] = [
     "manifest",
     "yaml",
     "template",
@@ -218,6 +240,8 @@ const FUZZ_TARGETS: [&str; 12] = [
     "bundle",
     "peer_evidence",
     "admission",
+    "jws",
+    "slot_params",
 ];
 
 fn fuzz(seconds: u64, target: Option<String>) -> Result<()> {

@@ -3,12 +3,16 @@
 //!
 //! A sealer never sees the data encryption key. It hands out 32-byte *slot secrets*, addressed by
 //! public `params` that are stored beside the wrapped key.
-#![forbid(unsafe_code)]
 
 use zeroize::Zeroizing;
 
+pub mod counter;
+pub mod derivation;
+pub mod snp;
 mod software;
+pub mod upstream_hsm;
 
+pub use counter::{CounterError, MonotonicCounter};
 pub use software::{HostKeyFile, Plain};
 
 /// Slot kinds of the sealed format (numbers are stored).

@@ -11,9 +11,11 @@ pub mod load;
 mod marble;
 mod reaper;
 mod soft_token;
+mod soft_tpm;
 mod user;
 
 pub use coordinator::{Coordinator, CoordinatorBuilder, binary, free_port};
 pub use marble::{Activation, FakeMarble, activate_on};
 pub use soft_token::{PIN, SoftTokens};
+pub use soft_tpm::SoftTpm;
 pub use user::{RecoveryKeyPair, TestUser};

@@ -5,14 +5,11 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use aws_lc_rs::hkdf;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use crate::derive::{KEY, hkdf, random};
 use crate::{KeySealer, NewSlot, SealError, SealMode, SlotKind};
-
-/// Length of slot secrets and of the host key.
-const KEY: usize = 32;
 
 /// The slot secret is stored in the clear, as the parameters. Simulation only.
 #[derive(Debug, Default, Clone, Copy)]
@@ -23,7 +20,7 @@ impl KeySealer for Plain {
         SlotKind::Plain
     }
 
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "plain"
     }
 
@@ -157,7 +154,7 @@ impl KeySealer for HostKeyFile {
         SlotKind::Platform
     }
 
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "host-key-file"
     }
 
@@ -205,23 +202,7 @@ fn derive(host_key: &[u8; KEY], params: &Params) -> Result<Zeroizing<Vec<u8>>, S
 }
 
 fn expand(key: &[u8], salt: &[u8], info: &[&[u8]], out: &mut [u8]) -> Result<(), SealError> {
-    struct Length(usize);
-    impl hkdf::KeyType for Length {
-        fn len(&self) -> usize {
-            self.0
-        }
-    }
-    let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, salt).extract(key);
-    let derived = prk.expand(info, Length(out.len())).and_then(|okm| okm.fill(out));
-    derived.map_err(|_| SealError::Unavailable { backend: "host-key-file", reason: "key derivation failed".to_owned() })
-}
-
-fn random(backend: &'static str) -> Result<Zeroizing<[u8; KEY]>, SealError> {
-    let mut bytes = Zeroizing::new([0; KEY]);
-    match aws_lc_rs::rand::fill(bytes.as_mut_slice()) {
-        Ok(()) => Ok(bytes),
-        Err(_) => Err(SealError::Unavailable { backend, reason: "the random source failed".to_owned() }),
-    }
+    hkdf("host-key-file", key, salt, info, out)
 }
 
 #[cfg(test)]

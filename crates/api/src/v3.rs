@@ -9,10 +9,12 @@ use utoipa::ToSchema;
 use crate::bytes::Base64;
 
 mod cluster;
+mod seal;
 
 pub use cluster::{
     Cluster, Decided, Divergence, Head, InForceElsewhere, KekRotation, Peer, PeerAnswer, Update, Writer,
 };
+pub use seal::{SealBackend, SealSlot, SealSlotAddition, SealSlotRotation, SealSlotTest, SealSlots};
 
 /// A refusal (RFC 9457, `application/problem+json`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

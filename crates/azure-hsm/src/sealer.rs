@@ -118,6 +118,11 @@ impl KeySealer for AzureHsm {
         SlotKind::Kms
     }
 
+    /// The vault releases the key to attested programs alone; its release policy says to which.
+    fn proves_its_maker(&self) -> bool {
+        true
+    }
+
     fn name(&self) -> &'static str {
         BACKEND
     }

@@ -5,6 +5,7 @@ mod cluster;
 mod context;
 mod kubernetes;
 mod recover;
+mod seal;
 mod sealed;
 mod secret;
 mod update;
@@ -20,6 +21,7 @@ pub use cluster::{ClusterCommand, KekCommand, RestoreCommand};
 pub use context::{AddContext, ContextCommand};
 pub use kubernetes::{CheckArgs, ClusterArgs, DryRun, InstallArgs, UninstallArgs};
 pub use recover::{RecoverArgs, RecoverWithSignatureArgs, RecoverWithSignatureCommand, RecoveryKey, TokenKey};
+pub use seal::{SealCommand, SlotCommand};
 pub use sealed::{
     AtHand, AuditCommand, AuditKeys, BackupCommand, ExportFormat, InCluster, OpenArgs, RestoreOptions, StateCommand,
 };
@@ -219,6 +221,9 @@ pub enum Command {
     /// Rotate the key that Coordinators share to open their state
     #[command(subcommand, arg_required_else_help = true)]
     Kek(KekCommand),
+    /// Tell and change what opens a sealed state by itself
+    #[command(subcommand, arg_required_else_help = true)]
+    Seal(SealCommand),
     /// Read and verify the audit trail: who did what to the deployment
     #[command(subcommand, arg_required_else_help = true)]
     Audit(AuditCommand),

@@ -144,6 +144,21 @@ const EXAMPLES: &[(&str, &[&str])] = &[
             "marblerun kek rotate --context prod --revoke",
         ],
     ),
+    ("seal rotate", &["marblerun seal rotate coordinator.example:4433 --cert alice.crt --key alice.key"]),
+    (
+        "seal slot list",
+        &[
+            "marblerun seal slot list coordinator.example:4433 --cert alice.crt --key alice.key",
+            "marblerun seal slot list --context prod --output json",
+        ],
+    ),
+    ("seal slot add", &["marblerun seal slot add pkcs11 coordinator.example:4433 --cert alice.crt --key alice.key"]),
+    (
+        "seal slot test",
+        &["marblerun seal slot test --context prod", "marblerun seal slot test --context prod --slot pkcs11"],
+    ),
+    ("seal slot remove", &["marblerun seal slot remove passphrase --context prod --yes"]),
+    ("seal slot rotate", &["marblerun seal slot rotate pkcs11 --context prod"]),
     (
         "state inspect",
         &[

@@ -78,14 +78,7 @@ impl Rest {
 
     /// `GET path?query`.
     pub(crate) async fn get(&self, path: &str, query: &[(&str, &str)]) -> Result<Data, ClientError> {
-        let mut url = self.endpoint.url(path);
-        for (index, (key, value)) in query.iter().enumerate() {
-            url.push(if index == 0 { '?' } else { '&' });
-            url.push_str(&form_encode(key));
-            url.push('=');
-            url.push_str(&form_encode(value));
-        }
-        self.enveloped("GET", Method::GET, url, None).await
+        self.enveloped("GET", Method::GET, self.url(path, query), None).await
     }
 
     /// `POST path` with a body (`None`: empty, without content type).
@@ -108,6 +101,31 @@ impl Rest {
             return serde_json::from_slice(&answer.body).map_err(|e| ClientError::protocol("answer of API v3", e));
         }
         Err(refused_by_v3(method, url, &answer))
+    }
+
+    /// `DELETE path?query` of API v3.
+    pub(crate) async fn v3_delete<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<T, ClientError> {
+        let url = self.url(path, query);
+        let answer = self.send("DELETE", Method::DELETE, &url, None).await?;
+        if answer.code == StatusCode::OK {
+            return serde_json::from_slice(&answer.body).map_err(|e| ClientError::protocol("answer of API v3", e));
+        }
+        Err(refused_by_v3("DELETE", url, &answer))
+    }
+
+    fn url(&self, path: &str, query: &[(&str, &str)]) -> String {
+        let mut url = self.endpoint.url(path);
+        for (index, (key, value)) in query.iter().enumerate() {
+            url.push(if index == 0 { '?' } else { '&' });
+            url.push_str(&form_encode(key));
+            url.push('=');
+            url.push_str(&form_encode(value));
+        }
+        url
     }
 
     /// A call of API v1 or v2.

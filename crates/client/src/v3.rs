@@ -133,6 +133,50 @@ impl V3<'_> {
         self.0.rest.v3("/api/v3/kek/rotate", Some(body), None).await
     }
 
+    /// The key slots of the sealed state. This and all that is about them needs an identity with `UpdateManifest`.
+    ///
+    /// # Errors
+    /// [`ClientError`]; [`ClientError::Problem`] with code `no_key_slots` if there are none.
+    pub async fn seal_slots(&self) -> Result<v3::SealSlots, ClientError> {
+        self.0.rest.v3("/api/v3/seal/slots", None, None).await
+    }
+
+    /// Tries the key slot of that label, or all. That one does not open is an answer, and no error.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn test_seal_slots(&self, slot: Option<&str>) -> Result<v3::SealSlots, ClientError> {
+        let test = v3::SealSlotTest { slot: slot.map(str::to_owned) };
+        self.0.rest.v3("/api/v3/seal/slots/test", Some(body(&test)?), None).await
+    }
+
+    /// Has a configured sealing backend make a key slot.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn add_seal_slot(&self, backend: &str) -> Result<v3::SealSlots, ClientError> {
+        let addition = v3::SealSlotAddition { backend: backend.to_owned() };
+        self.0.rest.v3("/api/v3/seal/slots", Some(body(&addition)?), None).await
+    }
+
+    /// Removes a key slot and replaces the key. `force`: also if other slots are lost with it, or none is left.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn remove_seal_slot(&self, slot: &str, force: bool) -> Result<v3::SealSlots, ClientError> {
+        let query = [("slot", slot), ("force", if force { "true" } else { "false" })];
+        self.0.rest.v3_delete("/api/v3/seal/slots", &query).await
+    }
+
+    /// Replaces the key and all key slots. `slot`: one that must be among the new ones; `force`: also if others are lost.
+    ///
+    /// # Errors
+    /// [`ClientError`].
+    pub async fn rotate_seal_slots(&self, slot: Option<&str>, force: bool) -> Result<v3::SealSlots, ClientError> {
+        let rotation = v3::SealSlotRotation { slot: slot.map(str::to_owned), force };
+        self.0.rest.v3("/api/v3/seal/slots/rotate", Some(body(&rotation)?), None).await
+    }
+
     /// The description of API v3.
     ///
     /// # Errors
@@ -140,4 +184,8 @@ impl V3<'_> {
     pub async fn openapi(&self) -> Result<Value, ClientError> {
         self.0.rest.v3("/api/v3/openapi.json", None, None).await
     }
+}
+
+fn body(value: &impl serde::Serialize) -> Result<Vec<u8>, ClientError> {
+    serde_json::to_vec(value).map_err(|e| ClientError::protocol("request", e))
 }

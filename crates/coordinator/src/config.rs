@@ -15,9 +15,11 @@ use marblerun_store::RollbackPolicy;
 
 mod cluster;
 mod reference;
+mod seal;
 
 pub use cluster::{ClusterPlace, ClusterSettings, EtcdPlace, KubernetesPlace};
 pub use reference::reference_page;
+pub use seal::{SealBackend, SealSettings, TokenSettings};
 
 /// The options as they were written.
 #[derive(Debug, Clone, Parser)]
@@ -117,6 +119,49 @@ pub struct Options {
     /// Trusted execution environment: `auto`, `simulation`, `sgx`, `tdx` or `snp`. `auto` looks for one; where there is none, it is `simulation`.
     #[arg(long, env = "MARBLERUN_TEE", hide_env_values = true, default_value = "auto", value_name = "TEE")]
     pub tee: String,
+    /// What the state is sealed with: `auto`, or one or more of `platform`, `tpm`, `pkcs11`, `azure-hsm`, `passphrase`, `host-key`, `plain`, separated by commas. Each opens the state by itself, and they are tried in this order; `platform+pkcs11` opens it only with both. `auto`: the platform where there is one, else, in simulation, the host key if there is one, else nothing.
+    #[arg(long, env = "MARBLERUN_SEAL", hide_env_values = true, default_value = "auto", value_name = "BACKENDS")]
+    pub seal: String,
+    /// File with the passphrase of `passphrase`, 16 to 4096 bytes; one line end does not count.
+    #[arg(
+        long,
+        env = "MARBLERUN_SEAL_PASSPHRASE_FILE",
+        hide_env_values = true,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "FILE"
+    )]
+    pub seal_passphrase_file: String,
+    /// Configuration file (JSON) of the token of `pkcs11`: `Path`, `TokenLabel`, `Pin` or `PinSource`, .., as `--pkcs11-config` of the command line takes it. `MARBLERUN_PKCS11_PIN` may hold the PIN.
+    #[arg(
+        long,
+        env = "MARBLERUN_SEAL_PKCS11_CONFIG",
+        hide_env_values = true,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "FILE"
+    )]
+    pub seal_pkcs11_config: String,
+    /// Id of the AES-256 key on that token, as text, `hex:6b31`, or a `pkcs11:` URI.
+    #[arg(
+        long,
+        env = "MARBLERUN_SEAL_PKCS11_KEY_ID",
+        hide_env_values = true,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "ID"
+    )]
+    pub seal_pkcs11_key_id: String,
+    /// Label of that key, likewise.
+    #[arg(
+        long,
+        env = "MARBLERUN_SEAL_PKCS11_KEY_LABEL",
+        hide_env_values = true,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "LABEL"
+    )]
+    pub seal_pkcs11_key_label: String,
     /// Simulation only: file that plays the host's seal key, made if absent. Without it the state is sealed to nothing.
     #[arg(
         long,
@@ -410,8 +455,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Which environment to use.
     pub tee: TeeChoice,
-    /// File that plays the host.
-    pub simulation_host_key: Option<PathBuf>,
+    /// What the state is sealed with.
+    pub seal: SealSettings,
     /// Forbid a new manifest over a state that waits for recovery.
     pub deny_recovery_reset: bool,
     /// What to do about an older state; `None`: as fits the environment.
@@ -532,7 +577,7 @@ impl Config {
                 value: options.tee.clone(),
                 expected: "expected auto, simulation, sgx, tdx or snp",
             })?,
-            simulation_host_key: non_empty(&options.simulation_host_key).map(PathBuf::from),
+            seal: seal::settings(options)?,
             deny_recovery_reset: choose(
                 "MARBLERUN_RECOVERY_RESET",
                 &options.recovery_reset,

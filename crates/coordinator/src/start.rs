@@ -4,12 +4,12 @@
 //! operator has to put right first: an unusable directory or port, hardware that was found and gives no
 //! evidence, a start-up manifest that cannot be set.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use marblerun_attestation::Devices;
 use marblerun_pki::{Authority, SubjectAltNames};
-use marblerun_sealing::{HostKeyFile, KeySealer, Plain};
+use marblerun_sealing::Sealers;
 use marblerun_state::{Lineage, Phase, RootSecret, State};
 use marblerun_store::{RollbackPolicy, Store, StoreConfig};
 use zeroize::Zeroizing;
@@ -19,10 +19,12 @@ use crate::core::{Clock, Coordinator, DEFAULT_OFFLINE_GRACE, Settings};
 use crate::untrusted::lines_for_log;
 
 mod reached;
+mod sealing;
 mod shared;
 mod startup_manifest;
 mod tee;
 
+pub use sealing::SealingError;
 pub use shared::{Joined, Running, SharedError};
 pub use startup_manifest::StartupManifestError;
 pub use tee::TeeError;
@@ -36,6 +38,9 @@ pub enum StartError {
     /// No usable environment.
     #[error(transparent)]
     Tee(#[from] TeeError),
+    /// Nothing to seal with.
+    #[error(transparent)]
+    Sealing(#[from] SealingError),
     /// The seal directory cannot be used.
     #[error("the seal directory {} cannot be used: {reason}. Check its permissions, and that no other Coordinator uses it", dir.display())]
     SealDir {
@@ -86,6 +91,8 @@ pub async fn start_unless(
         opened = looking => opened.map_err(|_| StartError::Interrupted)??,
         () = &mut stop => return Err(StartError::Stopped),
     };
+    let sealers = sealing::open(&config.seal, &backend.issuer, Path::new("/"))?;
+    let seal_warning = sealing::warning(&sealers, config.cluster.is_some());
     // Read before anything is changed: a wrong path is found while nothing has happened yet.
     let manifest = config
         .startup_manifest
@@ -93,15 +100,11 @@ pub async fn start_unless(
         .map(|path| startup_manifest::StartupManifest::read(path, &config.startup_recovery_data))
         .transpose()?;
 
-    let sealer: Arc<dyn KeySealer> = match &config.simulation_host_key {
-        Some(path) => Arc::new(HostKeyFile::new(path)),
-        None => Arc::new(Plain),
-    };
     let opening = async {
         match &config.cluster {
-            None => Ok::<_, StartError>((open_store(config, sealer, clock.clone()).await?, None)),
+            None => Ok::<_, StartError>((open_store(config, sealers, clock.clone()).await?, None)),
             Some(settings) => {
-                let (store, joined) = shared::join(config, settings, sealer, &backend, &clock).await?;
+                let (store, joined) = shared::join(config, settings, sealers, &backend, &clock).await?;
                 Ok((store, Some(joined)))
             }
         }
@@ -112,15 +115,7 @@ pub async fn start_unless(
     };
     let mut warnings = config.warnings.clone();
     warnings.extend(tee::warning(&backend));
-    if config.simulation_host_key.is_none() {
-        let warning = match &config.cluster {
-            None => {
-                "the state is sealed to nothing: who can read the seal directory can read the state (see MARBLERUN_SIMULATION_HOST_KEY)"
-            }
-            Some(_) => {
-                "the shared state is sealed to nothing: who can read its Secret and ConfigMap can read the state (see MARBLERUN_SIMULATION_HOST_KEY)"
-            }
-        };
+    if let Some(warning) = seal_warning {
         tracing::warn!("{warning}");
         warnings.push(warning.to_owned());
     }
@@ -143,6 +138,9 @@ pub async fn start_unless(
     if let Some(manifest) = manifest {
         manifest.set(&coordinator).await?;
     }
+    // Devices may be slow, and nobody waits for this.
+    let looking = coordinator.clone();
+    tokio::spawn(async move { looking.look_at_slots().await });
     // Those of the configuration have been said.
     let warnings: Vec<String> = coordinator.warnings().into_iter().skip(said).collect();
     for warning in lines_for_log(&warnings) {
@@ -153,12 +151,14 @@ pub async fn start_unless(
     Ok(Running { coordinator, joined })
 }
 
-async fn open_store(config: &Config, sealer: Arc<dyn KeySealer>, clock: Clock) -> Result<Store, StartError> {
+async fn open_store(config: &Config, sealers: Sealers, clock: Clock) -> Result<Store, StartError> {
+    let fitting = if sealers.in_simulation() { RollbackPolicy::Warn } else { RollbackPolicy::Refuse };
+    let rollback = config.rollback.unwrap_or(fitting);
     let store_config = StoreConfig {
         dir: config.seal_dir.clone(),
-        sealer,
+        sealers,
         // In simulation there is nobody to keep an older state from.
-        rollback: config.rollback.unwrap_or(RollbackPolicy::Warn),
+        rollback,
         writer: WRITER.to_owned(),
         recovery_in_header: config.recovery_in_header,
         deny_reset: config.deny_recovery_reset,

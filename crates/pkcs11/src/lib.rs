@@ -3,7 +3,7 @@
 //! A [`Config`] names the vendor's module and the token; [`Token::open`] logs in and keeps a bounded pool of
 //! sessions; a [`Selector`] finds a key or certificate by id and label. What is found does one thing each:
 //! [`TlsKey`] proves a client's identity in TLS handshakes, [`RsaKey`] decrypts and signs recovery secrets,
-//! [`SecretKey`] wraps short secrets such as a seal key.
+//! [`SecretKey`] wraps short secrets such as a seal key, and [`TokenSealer`] seals a state with one.
 //!
 //! ```no_run
 //! use std::sync::Arc;
@@ -32,6 +32,7 @@ mod oaep;
 mod pin;
 mod private_key;
 mod recovery;
+mod sealer;
 mod secret_key;
 mod selector;
 mod sessions;
@@ -43,6 +44,7 @@ pub use error::{Code, Pkcs11Error};
 pub use pin::{PIN_VARIABLE, PinSources};
 pub use private_key::{KeyKind, PrivateKey};
 pub use recovery::RsaKey;
+pub use sealer::TokenSealer;
 pub use secret_key::SecretKey;
 pub use selector::Selector;
 pub use tls::TlsKey;

@@ -2,7 +2,7 @@
 
 use cryptoki::mechanism::Mechanism;
 use cryptoki::mechanism::aead::GcmParams;
-use cryptoki::object::{Attribute, ObjectHandle};
+use cryptoki::object::{Attribute, AttributeType, ObjectHandle};
 use cryptoki::types::Ulong;
 use zeroize::Zeroizing;
 
@@ -39,6 +39,21 @@ impl SecretKey {
             made.map_err(Pkcs11Error::call("making an AES key on the token"))
         })?;
         Ok(Self { token: token.clone(), handle })
+    }
+
+    /// Whether the token keeps it to itself, as far as it tells: an AES-256 key that can neither be read nor be taken out.
+    ///
+    /// # Errors
+    /// [`Pkcs11Error::Call`].
+    pub fn is_confined(&self) -> Result<bool, Pkcs11Error> {
+        const DOING: &str = "reading the attributes of a key on the token";
+        let wanted = [AttributeType::Sensitive, AttributeType::Extractable, AttributeType::ValueLen];
+        let found = self
+            .token
+            .with(|session| session.get_attributes(self.handle, &wanted).map_err(Pkcs11Error::call(DOING)))?;
+        Ok([Attribute::Sensitive(true), Attribute::Extractable(false), Attribute::ValueLen(Ulong::new(32))]
+            .iter()
+            .all(|attribute| found.contains(attribute)))
     }
 
     /// Wraps a secret with AES-GCM: a random nonce, the ciphertext, the tag. `context` is authenticated with it.

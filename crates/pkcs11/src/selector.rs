@@ -16,7 +16,7 @@ pub struct Selector {
     /// `CKA_LABEL`.
     pub label: Option<Vec<u8>>,
     /// Further attributes of a URI, to be found on the token.
-    token: Vec<(&'static str, String)>,
+    pub(crate) token: Vec<(&'static str, String)>,
 }
 
 impl Selector {

@@ -8,11 +8,20 @@ use zeroize::Zeroizing;
 
 pub mod counter;
 pub mod derivation;
+mod gramine;
+mod nested;
+mod params;
+mod passphrase;
+mod sealers;
 pub mod snp;
 mod software;
 pub mod upstream_hsm;
 
 pub use counter::{CounterError, MonotonicCounter};
+pub use gramine::GramineKeys;
+pub use nested::Nested;
+pub use passphrase::Passphrase;
+pub use sealers::{Sealers, SealersError, Surroundings};
 pub use software::{HostKeyFile, Plain};
 
 /// Slot kinds of the sealed format (numbers are stored).
@@ -52,6 +61,21 @@ impl SlotKind {
             8 => Self::Plain,
             _ => return None,
         })
+    }
+
+    /// One word for programs, such as `pkcs11`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Recovery => "recovery",
+            Self::Platform => "platform",
+            Self::Tpm => "tpm",
+            Self::Pkcs11 => "pkcs11",
+            Self::Kms => "kms",
+            Self::Passphrase => "passphrase",
+            Self::Cluster => "cluster",
+            Self::Plain => "plain",
+        }
     }
 
     /// Whether slots of this kind stand in the header of `sealed_data` and so travel with a backup.
@@ -119,12 +143,23 @@ pub enum SealError {
 pub trait KeySealer: Send + Sync + std::fmt::Debug {
     /// Kind of the slots it makes and opens.
     fn kind(&self) -> SlotKind;
-    /// One word for logs and status, such as `plain` or `host-key-file`.
-    fn name(&self) -> &'static str;
+    /// One word for logs and status, such as `plain` or `host-key-file`. Labels the slots it makes, so it is unique
+    /// among the sealers of a Coordinator.
+    fn name(&self) -> &str;
     /// Whether this plays a platform in simulation. Only then does the store take keys that prove nothing about who
     /// made them (plain slots, upstream's bare `sealed_key`).
     fn simulated(&self) -> bool {
         false
+    }
+    /// Whether a slot that this opens can only have been made by a genuine Coordinator, so that in a real trusted
+    /// execution environment it may open a state by itself. A device or service that serves whoever asks proves
+    /// nothing; one that makes sure whom it serves says so here.
+    fn proves_its_maker(&self) -> bool {
+        self.kind() == SlotKind::Platform && !self.simulated()
+    }
+    /// What an operator should know who has no other slot than this one.
+    fn caution(&self) -> Option<&'static str> {
+        None
     }
     /// Public name of the host (device, token): whoever can reproduce slot secrets made here has the same. Zeros where
     /// nothing tells hosts apart.

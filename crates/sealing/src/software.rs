@@ -5,14 +5,11 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use aws_lc_rs::hkdf;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use crate::derivation::{SECRET, expand, random};
 use crate::{KeySealer, NewSlot, SealError, SealMode, SlotKind};
-
-/// Length of slot secrets and of the host key.
-const KEY: usize = 32;
 
 /// The slot secret is stored in the clear, as the parameters. Simulation only.
 #[derive(Debug, Default, Clone, Copy)]
@@ -23,7 +20,7 @@ impl KeySealer for Plain {
         SlotKind::Plain
     }
 
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "plain"
     }
 
@@ -42,8 +39,8 @@ impl KeySealer for Plain {
 
     fn slot_secret(&self, params: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
         match params.len() {
-            KEY => Ok(Zeroizing::new(params.to_vec())),
-            other => Err(SealError::Malformed(format!("a plain slot has {KEY} bytes, not {other}"))),
+            SECRET => Ok(Zeroizing::new(params.to_vec())),
+            other => Err(SealError::Malformed(format!("a plain slot has {SECRET} bytes, not {other}"))),
         }
     }
 }
@@ -63,12 +60,12 @@ struct Params {
     version: u8,
     mode: u8,
     key_id: [u8; 16],
-    salt: [u8; KEY],
+    salt: [u8; SECRET],
 }
 
 impl Params {
     const VERSION: u8 = 1;
-    const LENGTH: usize = 2 + 16 + KEY;
+    const LENGTH: usize = 2 + 16 + SECRET;
 
     fn encode(&self) -> Vec<u8> {
         [&[self.version, self.mode][..], &self.key_id, &self.salt].concat()
@@ -99,7 +96,7 @@ impl HostKeyFile {
         SealError::Unavailable { backend: "host-key-file", reason: format!("{what} {path}: {reason}") }
     }
 
-    fn read(&self) -> Result<Zeroizing<[u8; KEY]>, SealError> {
+    fn read(&self) -> Result<Zeroizing<[u8; SECRET]>, SealError> {
         /// More than the digits and the white space around them.
         const LIMIT: usize = 128;
         let file = fs::File::open(&self.path).map_err(|error| match error.kind() {
@@ -110,23 +107,23 @@ impl HostKeyFile {
         })?;
         let mut text = Zeroizing::new(String::with_capacity(LIMIT));
         file.take(LIMIT as u64).read_to_string(&mut text).map_err(|error| self.unavailable("reading", &error))?;
-        let mut key = Zeroizing::new([0; KEY]);
+        let mut key = Zeroizing::new([0; SECRET]);
         match hex::decode_to_slice(text.trim(), key.as_mut_slice()) {
             Ok(()) => Ok(key),
             Err(_) => {
-                Err(self.unavailable("reading", &format_args!("it does not hold {} hexadecimal digits", 2 * KEY)))
+                Err(self.unavailable("reading", &format_args!("it does not hold {} hexadecimal digits", 2 * SECRET)))
             }
         }
     }
 
     /// Makes the file. A file that appears at the same moment is left alone, and read.
-    fn read_or_create(&self) -> Result<Zeroizing<[u8; KEY]>, SealError> {
+    fn read_or_create(&self) -> Result<Zeroizing<[u8; SECRET]>, SealError> {
         match self.read() {
             Err(SealError::NotMine(_)) => {}
             other => return other,
         }
         let key = random("host-key-file")?;
-        let mut text = Zeroizing::new([b'\n'; 2 * KEY + 1]);
+        let mut text = Zeroizing::new([b'\n'; 2 * SECRET + 1]);
         text.split_last_mut()
             .map_or(Ok(()), |(_, digits)| hex::encode_to_slice(key.as_slice(), digits))
             .map_err(|error| self.unavailable("writing", &error))?;
@@ -157,7 +154,7 @@ impl KeySealer for HostKeyFile {
         SlotKind::Platform
     }
 
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "host-key-file"
     }
 
@@ -191,37 +188,17 @@ impl KeySealer for HostKeyFile {
 }
 
 /// Public name of a host key.
-fn key_id(host_key: &[u8; KEY]) -> Result<[u8; 16], SealError> {
+fn key_id(host_key: &[u8; SECRET]) -> Result<[u8; 16], SealError> {
     let mut id = [0; 16];
-    expand(host_key, &[], &[b"marblerun simulated host key id"], &mut id)?;
+    expand("host-key-file", host_key, &[], &[b"marblerun simulated host key id"], &mut id)?;
     Ok(id)
 }
 
-fn derive(host_key: &[u8; KEY], params: &Params) -> Result<Zeroizing<Vec<u8>>, SealError> {
-    let mut secret = Zeroizing::new(vec![0; KEY]);
+fn derive(host_key: &[u8; SECRET], params: &Params) -> Result<Zeroizing<Vec<u8>>, SealError> {
+    let mut secret = Zeroizing::new(vec![0; SECRET]);
     let info: [&[u8]; 3] = [b"marblerun simulated host slot", &[params.version, params.mode], &params.key_id];
-    expand(host_key, &params.salt, &info, &mut secret)?;
+    expand("host-key-file", host_key, &params.salt, &info, &mut secret)?;
     Ok(secret)
-}
-
-fn expand(key: &[u8], salt: &[u8], info: &[&[u8]], out: &mut [u8]) -> Result<(), SealError> {
-    struct Length(usize);
-    impl hkdf::KeyType for Length {
-        fn len(&self) -> usize {
-            self.0
-        }
-    }
-    let prk = hkdf::Salt::new(hkdf::HKDF_SHA256, salt).extract(key);
-    let derived = prk.expand(info, Length(out.len())).and_then(|okm| okm.fill(out));
-    derived.map_err(|_| SealError::Unavailable { backend: "host-key-file", reason: "key derivation failed".to_owned() })
-}
-
-fn random(backend: &'static str) -> Result<Zeroizing<[u8; KEY]>, SealError> {
-    let mut bytes = Zeroizing::new([0; KEY]);
-    match aws_lc_rs::rand::fill(bytes.as_mut_slice()) {
-        Ok(()) => Ok(bytes),
-        Err(_) => Err(SealError::Unavailable { backend, reason: "the random source failed".to_owned() }),
-    }
 }
 
 #[cfg(test)]

@@ -7,10 +7,9 @@
 mod testing;
 
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use marblerun_sealing::Plain;
+use marblerun_sealing::{Plain, Sealers};
 use marblerun_state::{Change, CounterKey, Draft};
 use marblerun_store::{RollbackPolicy, Store, StoreConfig};
 use testing::{make, manifest, recovery, secret};
@@ -21,7 +20,7 @@ const SECRET: usize = 1024;
 fn config(dir: &Path) -> StoreConfig {
     StoreConfig {
         dir: dir.to_path_buf(),
-        sealer: Arc::new(Plain),
+        sealers: Sealers::simulation(Plain),
         rollback: RollbackPolicy::Warn,
         writer: "bench".to_owned(),
         recovery_in_header: true,

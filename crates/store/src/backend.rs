@@ -10,6 +10,8 @@ use marblerun_recovery::RecoveryRoot;
 use marblerun_state::{Change, State};
 
 use crate::facts::Facts;
+use crate::file::Keyring;
+use crate::slots::{SlotChange, SlotError};
 use crate::{RecoverError, RecoveryCheck, RecoveryMaterial};
 
 /// The transactions of one group, taken together.
@@ -78,6 +80,20 @@ pub(crate) trait Backend: Send {
     /// # Errors
     /// [`RecoverError`]; nothing is changed.
     fn recover(&mut self, root: &RecoveryRoot, check: RecoveryCheck) -> Result<Arc<State>, RecoverError>;
+
+    /// What it takes to try, make and remove key slots.
+    ///
+    /// # Errors
+    /// [`SlotError::NotHere`] where there are none that an operator could change.
+    fn keyring(&self) -> Result<Keyring, SlotError> {
+        Err(SlotError::NotHere("nothing is stored here".to_owned()))
+    }
+
+    /// Makes a change of key slots durable. Answers the state to publish, if that changed with it.
+    fn change_slots(&mut self, change: SlotChange) -> (Option<Arc<State>>, Result<(), SlotError>) {
+        drop(change);
+        (None, self.keyring().map(drop))
+    }
 
     /// Clean stop. Nothing is called afterwards.
     fn close(&mut self);

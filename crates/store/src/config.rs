@@ -1,10 +1,9 @@
 //! Where and how a state is kept.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
-use marblerun_sealing::KeySealer;
+use marblerun_sealing::Sealers;
 
 /// What to do about a state older than the one this host vouches for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,8 +19,8 @@ pub enum RollbackPolicy {
 pub struct StoreConfig {
     /// Seal directory; made with mode 0700 if absent.
     pub dir: PathBuf,
-    /// Source of host-bound slot secrets.
-    pub sealer: Arc<dyn KeySealer>,
+    /// Sources of slot secrets, in the order in which their slots are tried. Each gets a slot of every new key.
+    pub sealers: Sealers,
     /// What to do about an older state.
     pub rollback: RollbackPolicy,
     /// Program and version, for the header.

@@ -17,6 +17,7 @@ mod file;
 pub mod format;
 mod lives;
 mod memory;
+pub mod slots;
 mod status;
 mod store;
 #[cfg(test)]
@@ -25,5 +26,6 @@ mod upstream;
 
 pub use config::{RollbackPolicy, StoreConfig, StoreTuning};
 pub use error::{CommitError, NotCurrent, RecoverError, RecoveryCheck};
+pub use file::Keyring;
 pub use status::{RecoveryMaterial, StoreCounters, StoreMode, StoreStatus};
 pub use store::Store;

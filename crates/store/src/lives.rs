@@ -30,6 +30,20 @@ pub(crate) fn tell(state: &mut State, event: AuditEvent, by: &str, reason: &str,
     append(state, vec![AuditEntry::new(event, now_ms, by, STATE).reason(reason)])
 }
 
+/// Tells which key slots were made at a start.
+pub(crate) fn slots_made(mut state: State, names: &[String], now_ms: u64) -> Result<State, String> {
+    let entry = |name: &String| AuditEntry::new(AuditEvent::SlotAdded, now_ms, ITSELF, name);
+    if !names.is_empty() {
+        append(&mut state, names.iter().map(entry).collect())?;
+    }
+    Ok(state)
+}
+
+/// What the coordinator itself did to a key slot.
+pub(crate) fn of_slot(event: AuditEvent, name: &str, now_ms: u64) -> AuditEntry {
+    AuditEntry::new(event, now_ms, ITSELF, name)
+}
+
 /// The first life under our format.
 pub(crate) fn imported(mut state: State, now_ms: u64) -> Result<State, String> {
     let entry = AuditEntry::new(AuditEvent::Imported, now_ms, ITSELF, STATE);

@@ -7,16 +7,17 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use marblerun_recovery::RecoveryRoot;
-use marblerun_state::{Draft, Phase, State};
-use tokio::sync::oneshot;
+use marblerun_state::{AuditEntry, Draft, Phase, State};
+use tokio::sync::{Mutex, oneshot};
 
 use crate::backend::{Backend, WaitingRoom};
 use crate::backup::{self, BackupError, Copying};
 use crate::cluster::{Cluster, ClusterBackend, ClusterConfig, ClusterTuning, Desk, SharedPlace};
 use crate::disk::RealDirectory;
-use crate::engine::{self, Committer, Queue, Refused, Shared};
-use crate::file::{FileBackend, Opening, Ports};
+use crate::engine::{self, Committer, Entry, Queue, Refused, Shared};
+use crate::file::{FileBackend, Keyring, Opening, Ports};
 use crate::memory::MemoryBackend;
+use crate::slots::{SlotError, SlotPlan};
 use crate::{
     CommitError, NotCurrent, RecoverError, RecoveryCheck, RecoveryMaterial, StoreConfig, StoreMode, StoreStatus,
     StoreTuning,
@@ -35,6 +36,8 @@ struct Handle {
     dir: Option<PathBuf>,
     /// Where word is left for the committer, if others write the same state.
     desk: Option<Arc<Desk>>,
+    /// Held over a change of key slots, since each is prepared on what the one before left.
+    slots: Mutex<()>,
 }
 
 impl Drop for Handle {
@@ -105,7 +108,9 @@ impl Store {
         Self::spawn(shared, opening, None, None).unwrap_or_else(|(shared, _)| {
             // Without a thread nothing can be committed: a closed store says so.
             drop(shared.queue.drain());
-            Self { handle: Arc::new(Handle { shared, waiting_room: None, dir: None, desk: None }) }
+            Self {
+                handle: Arc::new(Handle { shared, waiting_room: None, dir: None, desk: None, slots: Mutex::default() }),
+            }
         })
     }
 
@@ -188,6 +193,41 @@ impl Store {
         answer.await.unwrap_or_else(|_| Err(stopped()))
     }
 
+    /// The key slots, and what it takes to try them. Where a state is shared, or none is stored, there are none to change.
+    ///
+    /// # Errors
+    /// [`SlotError::NotHere`], [`SlotError::Stopped`].
+    pub async fn keyring(&self) -> Result<Keyring, SlotError> {
+        let (sender, answer) = oneshot::channel();
+        self.handle.shared.queue.push_slots(Entry::Keyring(sender)).map_err(|_| SlotError::Stopped)?;
+        answer.await.unwrap_or(Err(SlotError::Stopped))
+    }
+
+    /// Changes key slots. Returns when the change is durable and was read back. `entry` tells of it in the audit trail:
+    /// before a slot is added, and together with a new key, in the same file. What blocks (devices, services) is done on a
+    /// thread for that, while commits go on.
+    ///
+    /// # Errors
+    /// [`SlotError`]; of those that do not say otherwise, all slots are as they were.
+    pub async fn change_slots(&self, plan: SlotPlan, entry: AuditEntry) -> Result<(), SlotError> {
+        /// How often the key may be replaced meanwhile.
+        const ATTEMPTS: usize = 3;
+        let _one_at_a_time = self.handle.slots.lock().await;
+        for _ in 0..ATTEMPTS {
+            let (keyring, plan, entry) = (self.keyring().await?, plan.clone(), entry.clone());
+            let prepared = tokio::task::spawn_blocking(move || keyring.prepare(&plan, entry));
+            let change = prepared.await.unwrap_or(Err(SlotError::Stopped))?;
+            let (sender, answer) = oneshot::channel();
+            let entry = Entry::Slots(Box::new(change), sender);
+            self.handle.shared.queue.push_slots(entry).map_err(|_| SlotError::Stopped)?;
+            match answer.await.unwrap_or(Err(SlotError::Stopped)) {
+                Err(SlotError::Changed) => {}
+                result => return result,
+            }
+        }
+        Err(SlotError::Changed)
+    }
+
     /// The bytes of a backup: all that is durable now, while commits go on. Reads the file, so it may take a while.
     ///
     /// # Errors
@@ -251,7 +291,7 @@ impl Store {
         let Opening { backend, waiting_room, .. } = opening;
         let committer = Committer::new(Arc::clone(&shared), backend);
         match std::thread::Builder::new().name("committer".to_owned()).spawn(move || committer.run()) {
-            Ok(_) => Ok(Self { handle: Arc::new(Handle { shared, waiting_room, dir, desk }) }),
+            Ok(_) => Ok(Self { handle: Arc::new(Handle { shared, waiting_room, dir, desk, slots: Mutex::default() }) }),
             Err(error) => Err((shared, error)),
         }
     }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use marblerun_pki::{Authority, SubjectAltNames};
 use marblerun_recovery::establish;
-use marblerun_sealing::HostKeyFile;
+use marblerun_sealing::{HostKeyFile, Sealers};
 use marblerun_state::{Change, CounterKey, Lineage, Phase, RecoveryEntry, RootSecret, State};
 use marblerun_store::backup::{VerifyWith, create, inspect, restore, verify};
 use marblerun_store::{RollbackPolicy, Store, StoreConfig, StoreMode, StoreTuning};
@@ -35,7 +35,7 @@ fn make(phase: Phase) -> Result<State, String> {
 fn start(home: &Path) -> Store {
     let config = StoreConfig {
         dir: home.join("seal"),
-        sealer: Arc::new(HostKeyFile::new(&home.join("host-key"))),
+        sealers: Sealers::simulation(HostKeyFile::new(&home.join("host-key"))),
         rollback: RollbackPolicy::Warn,
         writer: "test".into(),
         recovery_in_header: true,

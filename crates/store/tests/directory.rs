@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use marblerun_sealing::Plain;
+use marblerun_sealing::{Plain, Sealers};
 use marblerun_state::{Change, CounterKey, Draft};
 use marblerun_store::{CommitError, RollbackPolicy, Store, StoreConfig, StoreMode, StoreTuning};
 use testing::{count, counted, make, manifest, recovery, root, secret};
@@ -21,7 +21,7 @@ use testing::{count, counted, make, manifest, recovery, root, secret};
 fn config(dir: &Path) -> StoreConfig {
     StoreConfig {
         dir: dir.to_path_buf(),
-        sealer: Arc::new(Plain),
+        sealers: Sealers::simulation(Plain),
         rollback: RollbackPolicy::Warn,
         writer: "test".to_owned(),
         recovery_in_header: true,

@@ -118,6 +118,53 @@ impl SoftTokens {
         self.import_certificate(token, &user.certificate_pem, id, label)
     }
 
+    /// Makes an AES-256 key that does not leave the token, `id` in hex.
+    ///
+    /// # Errors
+    /// If `pkcs11-tool` fails.
+    pub fn generate_aes(&self, token: &str, id: &str, label: &str) -> Result<()> {
+        self.keygen(token, id, label, &["--sensitive"])
+    }
+
+    /// Makes an AES-256 key that can be read and taken out, `id` in hex.
+    ///
+    /// # Errors
+    /// If `pkcs11-tool` fails.
+    pub fn generate_loose_aes(&self, token: &str, id: &str, label: &str) -> Result<()> {
+        self.keygen(token, id, label, &["--extractable"])
+    }
+
+    fn keygen(&self, token: &str, id: &str, label: &str, more: &[&str]) -> Result<()> {
+        let login = ["--module", self.module, "--token-label", token, "--login", "--pin", PIN];
+        let key = ["--keygen", "--key-type", "AES:32", "--id", id, "--label", label];
+        self.run("pkcs11-tool", &[&login[..], &key[..], more].concat()).map(drop)
+    }
+
+    /// Removes a secret key from a token.
+    ///
+    /// # Errors
+    /// If `pkcs11-tool` fails.
+    pub fn delete_secret_key(&self, token: &str, id: &str) -> Result<()> {
+        let login = ["--module", self.module, "--token-label", token, "--login", "--pin", PIN];
+        self.run("pkcs11-tool", &[&login[..], &["--delete-object", "--type", "secrkey", "--id", id]].concat()).map(drop)
+    }
+
+    /// Takes all tokens out (`false`), or plugs them in again. Programs that start now see that.
+    ///
+    /// # Errors
+    /// If the folder cannot be moved.
+    pub fn plug(&self, plugged: bool) -> Result<()> {
+        let (tokens, aside) = (self.home.path().join("tokens"), self.home.path().join("taken-out"));
+        if plugged {
+            std::fs::remove_dir(&tokens)?;
+            std::fs::rename(aside, tokens)?;
+        } else {
+            std::fs::rename(&tokens, aside)?;
+            std::fs::create_dir(tokens)?;
+        }
+        Ok(())
+    }
+
     /// Writes a configuration file with these fields, beside `Path` and `Pin` if they are not among them.
     ///
     /// # Errors

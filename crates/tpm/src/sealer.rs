@@ -112,6 +112,11 @@ impl KeySealer for TpmSealer {
         SlotKind::Tpm
     }
 
+    /// Who was in another boot state can neither make nor load an object under the policy of this one (0185).
+    fn proves_its_maker(&self) -> bool {
+        true
+    }
+
     fn name(&self) -> &'static str {
         BACKEND
     }

@@ -12,6 +12,7 @@ mod manifest;
 mod package_info;
 mod recover;
 mod reference;
+mod seal;
 mod secret;
 mod state;
 mod status;
@@ -47,6 +48,7 @@ pub async fn run(global: &Global, output: &Output<'_>, command: Command) -> Resu
         Command::Cluster(command) => cluster::run(global, output, command).await,
         Command::Restore(command) => cluster::restore(global, output, command).await,
         Command::Kek(command) => cluster::kek(global, output, command).await,
+        Command::Seal(command) => seal::run(global, output, command).await,
         Command::Audit(command) => audit::run(global, output, command).await,
         Command::State(command) => state::run(global, output, command).await,
         Command::Demo(args) => demo::run(args).await,

@@ -5,7 +5,7 @@ mod kubernetes;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail};
-use marblerun_sealing::{HostKeyFile, KeySealer, Plain};
+use marblerun_sealing::{HostKeyFile, Plain, Sealers};
 use marblerun_store::backup::{
     Condition, Contents, OpenedBy, OpenedState, export_to_upstream, inspect_key, open_bytes, open_state,
 };
@@ -126,12 +126,12 @@ fn export(output: &Output<'_>, source: &Source, open: &OpenArgs, bare_key: bool)
 /// Opens it with the keys at hand, or, if that is wanted, with its own `sealed_key`.
 fn unseal(source: &Source, open: &OpenArgs, by_sealed_key: bool) -> Result<OpenedState> {
     let with = open.at_hand.read()?;
-    let host: Box<dyn KeySealer> = match &open.simulation_host_key {
-        Some(path) if !path.as_os_str().is_empty() => Box::new(HostKeyFile::new(path)),
-        _ => Box::new(Plain),
+    let host = match &open.simulation_host_key {
+        Some(path) if !path.as_os_str().is_empty() => Sealers::simulation(HostKeyFile::new(path)),
+        _ => Sealers::simulation(Plain),
     };
     let opened = match source {
-        Source::File(path) => open_state(path, &with, by_sealed_key.then_some(&*host)),
+        Source::File(path) => open_state(path, &with, by_sealed_key.then_some(&host)),
         Source::Secret(_) if open.at_hand.is_empty() => {
             bail!("the sealed_key of a Secret opens on its hosts alone: add --key FILE for each party that is needed")
         }

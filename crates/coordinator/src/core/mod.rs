@@ -47,6 +47,7 @@ mod recovery_secrets;
 mod sameness;
 #[cfg(test)]
 pub(crate) mod sample;
+mod seal_slots;
 mod secret_plan;
 mod secrets;
 mod set_manifest;
@@ -73,6 +74,7 @@ pub use identity::MarbleIdentity;
 pub use observer::{ActivationCounts, ActivationEvent, OTHER, Observer, OfflineCounts};
 pub use recovery::{Exchange, Others, Union};
 pub(crate) use sameness::same_authority;
+pub use seal_slots::SlotHealth;
 pub use settings::{Clock, DEFAULT_MARBLE_GRACE, DEFAULT_OFFLINE_GRACE, Settings};
 pub(crate) use sharing::not_shared;
 
@@ -102,6 +104,8 @@ pub struct Coordinator {
     keeper: Arc<audit::Keeper>,
     /// Backups that are being handed out.
     backups: Arc<Semaphore>,
+    /// What came of the last try of each key slot.
+    slots_tried: seal_slots::SlotsTried,
 }
 
 impl Coordinator {
@@ -129,6 +133,7 @@ impl Coordinator {
             preparations: Arc::new(Semaphore::new(1)),
             checks: Arc::new(Semaphore::new(1)),
             slow_activations: Arc::new(Semaphore::new(cores)),
+            slots_tried: seal_slots::SlotsTried::default(),
         };
         if coordinator.snapshot().phase() == Phase::Recovery {
             coordinator.recovery.prepare();
@@ -185,13 +190,15 @@ impl Coordinator {
         let state = self.snapshot();
         let of_manifest = self.compiled(&state).map(|compiled| compiled.warnings(self.settings.clock.now()).to_vec());
         let view = self.currency.view();
-        warnings::collect(
+        let mut warnings = warnings::collect(
             &state,
             &self.store.status(),
             view.as_deref(),
             &self.settings,
             of_manifest.unwrap_or_default(),
-        )
+        );
+        warnings.extend(self.slots_tried.warnings());
+        warnings
     }
 
     /// `GET manifest`. `None` without one.

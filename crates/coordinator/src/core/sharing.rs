@@ -131,7 +131,8 @@ pub(crate) fn not_shared() -> Error {
     Error::new(ErrorKind::Refused, "state_not_shared", "this Coordinator does not share its state")
 }
 
-fn judge(state: &State, peer: Option<&PeerCertificate>, what: &str) -> Result<String, Error> {
+/// Who asks, as the audit trail names him, if he may decide about the state.
+pub(super) fn judge(state: &State, peer: Option<&PeerCertificate>, what: &str) -> Result<String, Error> {
     let user = identity::user(state, peer)?;
     if !user.is_allowed(Permission::UpdateManifest, std::iter::empty()) {
         let text = format!("user {} is not allowed to {what}: it takes UpdateManifest", user.name);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use marblerun_attestation::{Backend, PeerAttestation};
 use marblerun_kubernetes::{ConnectError, NameError, SERVICE_ACCOUNT};
-use marblerun_sealing::KeySealer;
+use marblerun_sealing::Sealers;
 use marblerun_state::BootId;
 use marblerun_store::cluster::{
     Changed, Cluster, ClusterConfig, ClusterTuning, Kek, KekId, Peer, PeerGreeting, SealIdentity,
@@ -95,7 +95,7 @@ impl Joined {
 pub(super) async fn join(
     config: &Config,
     settings: &ClusterSettings,
-    sealer: Arc<dyn KeySealer>,
+    sealers: Sealers,
     backend: &Backend,
     clock: &Clock,
 ) -> Result<(Store, Joined), SharedError> {
@@ -103,7 +103,7 @@ pub(super) async fn join(
     let identity = &config.simulation_identity;
     let cluster_config = ClusterConfig {
         backend: place.backend(),
-        sealer,
+        sealers,
         identity: SealIdentity { measurement: identity.measurement.to_vec(), security_version: identity.svn },
         // The documented restore must work where nobody alive knows better.
         rollback: config.rollback.unwrap_or(RollbackPolicy::Warn),

@@ -87,6 +87,11 @@ GET  /api/v3/cluster                409    409    409   409   409   409   409   
 POST /api/v3/restore/accept         401    401    401   401   409   409   409   409   409   409   409   401   401   401   401   401
 POST /api/v3/restore/reject         401    401    401   401   409   409   409   409   409   409   409   401   401   401   401   401
 POST /api/v3/kek/rotate             401    401    401   401   409   409   409   409   409   409   409   401   401   401   401   401
+GET  /api/v3/seal/slots             401    401    401   401   403   403   403   403   409   409   409   401   401   401   401   401
+POST /api/v3/seal/slots             401    401    401   401   403   403   403   403   409   409   409   401   401   401   401   401
+DELETE /api/v3/seal/slots           401    401    401   401   403   403   403   403   409   409   409   401   401   401   401   401
+POST /api/v3/seal/slots/test        401    401    401   401   403   403   403   403   409   409   409   401   401   401   401   401
+POST /api/v3/seal/slots/rotate      401    401    401   401   403   403   403   403   409   409   409   401   401   401   401   401
 GET  /api/v3/openapi.json           ok     ok     ok    ok    ok    ok    ok    ok    ok    ok    ok    ok    ok    ok    ok    ok
 ";
 
@@ -223,9 +228,11 @@ async fn ask(server: &Server, row: &Row, identity: Option<&Identity>) -> Reply {
         "/recover" => body = json!({"recoverySecret": "AAAA", "recoverySecretSignature": "AAAA"}).to_string(),
         "/sign-quote" => body = json!({"sgxQuote": "AAAA"}).to_string(),
         "/monotonic-counter" => body = json!({"name": "n", "value": 1}).to_string(),
+        "/seal/slots" if row.method == "DELETE" => path.push_str("?slot=plain"),
+        "/seal/slots" => body = json!({"backend": "plain"}).to_string(),
         _ => body = "{}".to_owned(),
     }
-    let body = if row.method == "GET" { String::new() } else { body };
+    let body = if row.method != "POST" { String::new() } else { body };
     server.call(identity, row.method, &path, body.as_bytes()).await
 }
 

@@ -163,6 +163,27 @@ async fn a_coordinator_that_shares_nothing_has_nothing_to_decide_in_any_phase() 
 }
 
 #[tokio::test]
+async fn where_no_state_is_stored_there_are_no_key_slots_and_what_cannot_be_meant_is_told() {
+    let server = Server::with_manifest(&manifest::base()).await;
+    let admin = manifest::admin();
+    for (method, path, body, status, code) in [
+        ("GET", "/api/v3/seal/slots", "", 409, "no_key_slots"),
+        ("POST", "/api/v3/seal/slots/test", "", 409, "no_key_slots"),
+        ("POST", "/api/v3/seal/slots/rotate", "", 409, "no_key_slots"),
+        ("POST", "/api/v3/seal/slots", r#"{"backend":"plain"}"#, 409, "no_key_slots"),
+        ("DELETE", "/api/v3/seal/slots?slot=plain", "", 409, "no_key_slots"),
+        ("DELETE", "/api/v3/seal/slots", "", 400, "bad_query"),
+        ("POST", "/api/v3/seal/slots", "", 400, "bad_json"),
+        ("POST", "/api/v3/seal/slots", r#"{"backends":"plain"}"#, 400, "bad_json"),
+        ("POST", "/api/v3/seal/slots/rotate", r#"{"forced":true}"#, 400, "bad_json"),
+        ("PUT", "/api/v3/seal/slots", "", 405, "method_not_allowed"),
+    ] {
+        let reply = server.call(Some(&admin), method, path, body.as_bytes()).await;
+        assert_eq!((reply.status, &reply.json()["code"]), (status, &json!(code)), "{method} {path} {body}");
+    }
+}
+
+#[tokio::test]
 async fn an_update_is_made_and_acknowledged_over_the_third_version_too() {
     let server = Server::with_manifest(&manifest::base()).await;
     let update = json!({ "Packages": { "frontend": { "SecurityVersion": 9 } } });

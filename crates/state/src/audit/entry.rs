@@ -43,11 +43,17 @@ pub enum AuditEvent {
     KekRotated = 14,
     /// An operator had the state of the running Coordinators written back over another one.
     RestoreRejected = 15,
+    /// The key of the sealed state got another key slot.
+    SlotAdded = 16,
+    /// A key slot was removed, and the key replaced so that no copy of it opens what comes after.
+    SlotRemoved = 17,
+    /// The key of the sealed state was replaced, and with it all its key slots.
+    SlotsRotated = 18,
 }
 
 impl AuditEvent {
     /// Every event.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 18] = [
         Self::ManifestSet,
         Self::PackageUpdate,
         Self::UpdateProposed,
@@ -63,6 +69,9 @@ impl AuditEvent {
         Self::Refused,
         Self::KekRotated,
         Self::RestoreRejected,
+        Self::SlotAdded,
+        Self::SlotRemoved,
+        Self::SlotsRotated,
     ];
 
     /// As it stands in a line.
@@ -84,6 +93,9 @@ impl AuditEvent {
             Self::Refused => "refused",
             Self::KekRotated => "kek_rotated",
             Self::RestoreRejected => "restore_rejected",
+            Self::SlotAdded => "seal_slot_added",
+            Self::SlotRemoved => "seal_slot_removed",
+            Self::SlotsRotated => "seal_slots_rotated",
         }
     }
 

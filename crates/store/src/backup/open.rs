@@ -7,7 +7,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use marblerun_recovery::{RecoveryRoot, Upload};
-use marblerun_sealing::KeySealer;
+use marblerun_sealing::Sealers;
 use marblerun_state::State;
 
 use super::facts::{Facts, facts};
@@ -53,7 +53,7 @@ pub enum OpenedBy {
 /// [`BackupError::NoState`], [`BackupError::Io`], [`BackupError::NotWhole`]; [`BackupError::BadKey`],
 /// [`BackupError::NotOpened`], [`BackupError::HostKey`] if what is at hand does not open it; [`BackupError::NotAsExpected`] if what is inside is no state,
 /// or has another root certificate than the one asked for.
-pub fn open_state(path: &Path, with: &VerifyWith, host: Option<&dyn KeySealer>) -> Result<OpenedState, BackupError> {
+pub fn open_state(path: &Path, with: &VerifyWith, host: Option<&Sealers>) -> Result<OpenedState, BackupError> {
     let has_keys = !with.private_keys.is_empty() || !with.device_keys.is_empty() || !with.secrets.is_empty();
     match host {
         _ if has_keys => Ok(Candidate::find(path)?.open_with_keys(with)?.opened),
@@ -144,7 +144,7 @@ impl Candidate {
         Ok(WithKeys { opened, uploads: secrets.signed(&used) })
     }
 
-    fn open_with_host(self, dir: &Path, host: &dyn KeySealer, with: &VerifyWith) -> Result<OpenedState, BackupError> {
+    fn open_with_host(self, dir: &Path, host: &Sealers, with: &VerifyWith) -> Result<OpenedState, BackupError> {
         let content = match read_front(&*self.file).map_err(BackupError::not_whole(&self.path))? {
             Layout::Sealed(front) => {
                 let (dek, witness) = offline::unlock(dir, host, &front).map_err(BackupError::HostKey)?;

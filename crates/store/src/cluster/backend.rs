@@ -20,8 +20,9 @@ use super::{ClusterConfig, ClusterTuning, ClusterView, Desk, Divergence, Kek, Ke
 use crate::backend::{Backend, Failure, Group, Tended};
 use crate::engine::Queue;
 use crate::facts::Facts;
-use crate::file::Opening;
+use crate::file::{Keyring, Opening};
 use crate::format::{Head, random_name};
+use crate::slots::SlotError;
 use crate::{RecoverError, RecoveryCheck, StoreMode};
 
 /// Makes a state where there is none: with fresh keys and certificates.
@@ -261,6 +262,15 @@ impl Backend for ClusterBackend {
         let result = self.recover_waiting(root, check);
         self.show();
         result
+    }
+
+    fn keyring(&self) -> Result<Keyring, SlotError> {
+        Err(SlotError::NotHere(format!(
+            "the state is shared: each host's copy of the key encryption key is sealed by its first sealing backend ({}), \
+             and the state has no other key slots. Change MARBLERUN_SEAL and restart, and replace the key with \
+             `marblerun kek rotate`",
+            self.config.sealers.first().name()
+        )))
     }
 
     fn close(&mut self) {

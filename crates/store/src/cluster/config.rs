@@ -1,9 +1,8 @@
 //! How an instance keeps a state that it shares.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use marblerun_sealing::{KeySealer, SealMode};
+use marblerun_sealing::{SealMode, Sealers};
 
 use crate::RollbackPolicy;
 use crate::digest::{beginning, sha256};
@@ -22,8 +21,8 @@ pub struct SealIdentity {
 pub struct ClusterConfig {
     /// `kubernetes` or `etcd`, for the state's note of where it lies.
     pub backend: &'static str,
-    /// Seals the own copy of the key encryption key to this host.
-    pub sealer: Arc<dyn KeySealer>,
+    /// The first seals the own copy of the key encryption key to this host; what any of them sealed opens.
+    pub sealers: Sealers,
     /// What that copy is bound to besides.
     pub identity: SealIdentity,
     /// What to do about a state older than this host has seen, where nobody alive knows better.

@@ -171,7 +171,7 @@ impl ClusterBackend {
     }
 
     pub(super) fn remove_own_entries_but(&mut self, kek: super::KekId) {
-        let Ok(host) = self.config.sealer.host_id() else { return };
+        let Ok(host) = self.config.sealers.first().host_id() else { return };
         let Ok(entries) = self.place.entries() else { return };
         let names = entries.keys().filter_map(|name| super::entry::EntryName::parse(name));
         let old: Vec<_> = names.filter(|name| name.host == host && name.kek != kek).collect();

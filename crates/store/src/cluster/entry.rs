@@ -121,6 +121,11 @@ pub(super) fn read(name: EntryName, bytes: &[u8]) -> Option<EntryFacts> {
     })
 }
 
+/// Whether it was sealed by that kind of backend.
+pub(super) fn is_of(sealer: &dyn KeySealer, bytes: &[u8]) -> bool {
+    split(bytes).is_some_and(|(clear, _, _)| SlotKind::from_number(clear.kind) == Some(sealer.kind()))
+}
+
 /// Opens an own entry.
 ///
 /// # Errors

@@ -142,11 +142,11 @@ impl ClusterBackend {
             )
         };
         let mode = seal_mode(state);
-        let host = self.config.sealer.host_id().map_err(|error| cannot(error.to_string()))?;
+        let host = self.config.sealers.first().host_id().map_err(|error| cannot(error.to_string()))?;
         let name = EntryName { host, kek: kek.id(), seal: self.config.identity.seal_id(mode) };
         let facts = EntryFacts { deployment_id: state.lineage().deployment_id, made_at_ms: Self::now_ms(), confirmed };
         let secret = EntrySecret { kek: kek.clone(), seen };
-        let bytes = entry::seal(&*self.config.sealer, mode, name, &facts, &secret).map_err(cannot)?;
+        let bytes = entry::seal(self.config.sealers.first(), mode, name, &facts, &secret).map_err(cannot)?;
         let set = [(name.to_string(), bytes)].into_iter().collect();
         self.place.change_entries(&set, &[]).map_err(|error| cannot(error.to_string()))?;
         Ok(name)

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use marblerun_sealing::KeySealer;
 use marblerun_state::{Cause, Relation, State};
 
 use super::backend::{ClusterBackend, Live, Mode, NextLife};
@@ -355,20 +356,24 @@ impl ClusterBackend {
     /// Reads the entries of all hosts; takes the keys of the own ones.
     pub(super) fn read_entries(&mut self) -> Result<Entries, String> {
         let all = self.place.entries().map_err(|error| format!("the keys of the hosts cannot be read: {error}"))?;
-        let host = self.config.sealer.host_id().map_err(|error| error.to_string())?;
-        Ok(self.sort_entries(&all, host))
+        // What the first one sealed is what is written anew; one that it replaces may be configured behind it for a while.
+        let first = self.config.sealers.first().host_id().map_err(|error| error.to_string())?;
+        let others = self.config.sealers.iter().skip(1).cloned();
+        let others = others.filter_map(|sealer| Some((sealer.host_id().ok()?, sealer)));
+        let sealers: Vec<_> =
+            self.config.sealers.iter().take(1).cloned().map(|sealer| (first, sealer)).chain(others).collect();
+        Ok(self.sort_entries(&all, &sealers))
     }
 
-    fn sort_entries(&mut self, all: &BTreeMap<String, Vec<u8>>, host: [u8; 16]) -> Entries {
+    fn sort_entries(&mut self, all: &BTreeMap<String, Vec<u8>>, sealers: &[([u8; 16], Arc<dyn KeySealer>)]) -> Entries {
         let mut entries = Entries::default();
         for (text, bytes) in all {
             let Some(name) = EntryName::parse(text) else { continue };
             let Some(facts) = entry::read(name, bytes) else { continue };
             entries.trace |= facts.confirmed;
-            if name.host != host {
-                continue;
-            }
-            match entry::open(&*self.config.sealer, name, bytes) {
+            let own = sealers.iter().filter(|(host, sealer)| *host == name.host && entry::is_of(&**sealer, bytes));
+            let Some((_, sealer)) = own.into_iter().next() else { continue };
+            match entry::open(&**sealer, name, bytes) {
                 Ok(secret) => {
                     // The newest knowledge is believed of a state that was stored.
                     let seen = secret.seen.filter(|_| facts.confirmed);

@@ -128,7 +128,7 @@ impl ClusterBackend {
     /// Upstream's data encryption key by its entry for this host. Only that of simulation can be opened here: its sealing
     /// key is all zeros. What hardware sealed for upstream's enclave opens for that enclave alone.
     fn upstream_dek(&mut self, object: &Object, data: &[u8]) -> Result<Zeroizing<Vec<u8>>, String> {
-        if !self.config.sealer.simulated() {
+        if !self.config.sealers.in_simulation() {
             return Err("keys that upstream's enclave has sealed open for that enclave alone".to_owned());
         }
         let entries = self.place.entries().map_err(|error| error.to_string())?;

@@ -235,7 +235,7 @@ impl ClusterBackend {
             Ok(entries) => entries,
             Err(error) => return tracing::warn!(%error, "the keys of the hosts cannot be looked after"),
         };
-        let Ok(host) = self.config.sealer.host_id() else { return };
+        let Ok(host) = self.config.sealers.first().host_id() else { return };
         let seal = self.config.identity.seal_id(seal_mode(&state));
         let is_there = live.entry.is_some_and(|kek| {
             let name = EntryName { host, kek, seal };

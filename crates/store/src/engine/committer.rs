@@ -53,6 +53,19 @@ impl<B: Backend> Committer<B> {
                     let _ = answer.send(result);
                     None
                 }
+                Next::Entry(Entry::Keyring(answer)) => {
+                    let _ = answer.send(self.backend.keyring());
+                    None
+                }
+                Next::Entry(Entry::Slots(change, answer)) => {
+                    let (state, result) = self.backend.change_slots(*change);
+                    if let Some(state) = state {
+                        self.shared.state.store(state);
+                    }
+                    self.publish_facts();
+                    let _ = answer.send(result);
+                    None
+                }
                 Next::Entry(Entry::Close(answer)) => Some(Some(answer)),
                 Next::Validate => {
                     let validators = self.shared.queue.take_validators();
@@ -182,6 +195,9 @@ impl Drop for StopGuard {
                 Entry::Recover(_, _, answer) => {
                     let _ = answer.send(Err(RecoverError::NotStored("the store is closed".to_owned())));
                 }
+                // Who waits for these is told by their end.
+                Entry::Keyring(answer) => drop(answer),
+                Entry::Slots(_, answer) => drop(answer),
                 Entry::Close(answer) => drop(answer),
             }
         }

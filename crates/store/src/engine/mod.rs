@@ -14,4 +14,4 @@ mod tests;
 
 pub(crate) use committer::{Committer, Shared};
 pub(crate) use job::transaction;
-pub(crate) use queue::{Queue, Refused};
+pub(crate) use queue::{Entry, Queue, Refused};

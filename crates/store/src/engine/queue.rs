@@ -9,6 +9,8 @@ use marblerun_recovery::RecoveryRoot;
 use tokio::sync::oneshot;
 
 use super::job::Job;
+use crate::file::Keyring;
+use crate::slots::{SlotChange, SlotError};
 use crate::{RecoverError, RecoveryCheck};
 
 /// One thing for the committer to do.
@@ -17,6 +19,10 @@ pub(crate) enum Entry {
     Job(Box<dyn Job>),
     /// Open the waiting state.
     Recover(RecoveryRoot, RecoveryCheck, oneshot::Sender<Result<(), RecoverError>>),
+    /// Hand out what it takes to prepare a change of key slots.
+    Keyring(oneshot::Sender<Result<Keyring, SlotError>>),
+    /// Change key slots.
+    Slots(Box<SlotChange>, oneshot::Sender<Result<(), SlotError>>),
     /// Finish and stop.
     Close(oneshot::Sender<()>),
 }
@@ -93,6 +99,18 @@ impl Queue {
             return Err(Refused::Closed);
         }
         inner.entries.push_back(Entry::Recover(root, check, answer));
+        drop(inner);
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// Adds a question about key slots, or a change of them. It may pass the bound: operators ask, one at a time.
+    pub(crate) fn push_slots(&self, entry: Entry) -> Result<(), Refused> {
+        let mut inner = self.lock();
+        if inner.closed {
+            return Err(Refused::Closed);
+        }
+        inner.entries.push_back(entry);
         drop(inner);
         self.changed.notify_one();
         Ok(())

@@ -7,7 +7,7 @@ use marblerun_state::State;
 
 use super::archive::{Archived, archive, is_archived, prune};
 use super::footprint::Footprint;
-use super::key::{self, HostKey, KeyOnDisk, witness};
+use super::key::{self, KeyOnDisk, witness};
 use super::live::{Live, Vouched};
 use super::names::Reason;
 use super::new_file::{Content, Expected, NotPlaced, abandon, build, place};
@@ -81,8 +81,8 @@ impl FileBackend {
     pub(super) fn found(&mut self, state: &Arc<State>, foundation: &Foundation) -> Result<(), NotPlaced> {
         let now = self.ports.clock.elapsed();
         let fs = &*self.ports.fs;
-        let key = HostKey::generate(&*self.config.sealer, seal_mode(state))
-            .map_err(|why| NotPlaced::Failed(format!("no key can be made: {why}")))?;
+        let key =
+            self.new_key(seal_mode(state)).map_err(|why| NotPlaced::Failed(format!("no key can be made: {why}")))?;
         let content = Content {
             state,
             sequence: foundation.sequence,

@@ -3,17 +3,18 @@
 //! never carries what opens it by itself on this host.
 
 use std::io;
+use std::sync::Arc;
 
-use marblerun_sealing::{KeySealer, Plain, SealMode, SlotKind};
+use marblerun_sealing::{KeySealer, Plain, SealMode, Sealers, SlotKind};
 use marblerun_state::State;
 use zeroize::Zeroizing;
 
 use super::archive::sync_directory;
 use super::names::NEW_KEY;
-use crate::disk::{Access, FileSystem, read_all, write_all};
+use crate::disk::{Access, FileSystem, Readable, read_all, write_all};
 use crate::format::{
-    Dek, DekId, Front, Head, Header, KeyEntry, KeyFile, Refusal, SEALED_KEY, SealedKey, Slot, Witness, describe_slot,
-    portable_slots,
+    Dek, DekId, Head, KeyEntry, KeyFile, Layout, Refusal, SEALED_KEY, SealedKey, Slot, Witness, describe_slot,
+    portable_slots, read_front,
 };
 
 /// More than the largest `sealed_key` the format allows.
@@ -21,31 +22,79 @@ const LIMIT: usize = 8 << 20;
 
 /// The data encryption key in force and the slots that give it back on this host.
 #[derive(Debug, Clone)]
-pub(super) struct HostKey {
+pub(crate) struct HostKey {
     pub(super) dek: Dek,
     pub(super) dek_id: DekId,
     /// For `sealed_key`.
-    key_slots: Vec<Slot>,
+    pub(super) key_slots: Vec<Slot>,
     /// For the header of `sealed_data` (kinds that may travel with a backup).
     pub(super) header_slots: Vec<Slot>,
+    /// What an operator should know about the slots: label or backend, and what is wrong.
+    pub(super) problems: Vec<(String, String)>,
 }
 
 impl HostKey {
-    /// A new key with a new slot.
-    pub(super) fn generate(sealer: &dyn KeySealer, mode: SealMode) -> Result<Self, String> {
+    /// A new key with a slot of each of these sealers. One that makes none is told as a problem, unless all are.
+    pub(super) fn generate<'a>(
+        sealers: impl IntoIterator<Item = &'a Arc<dyn KeySealer>>,
+        mode: SealMode,
+    ) -> Result<Self, String> {
         let dek = Dek::generate().map_err(|error| error.to_string())?;
         let dek_id = DekId::generate().map_err(|error| error.to_string())?;
-        Self::wrap(sealer, mode, dek, dek_id)
+        let mut key = Self { dek, dek_id, key_slots: Vec::new(), header_slots: Vec::new(), problems: Vec::new() };
+        let mut asked = 0;
+        for sealer in sealers {
+            asked += 1;
+            match key.make_slot(&**sealer, mode) {
+                Ok(slot) => key.push(slot),
+                Err(why) => key.problems.push((sealer.name().to_owned(), no_slot(sealer.name(), &why))),
+            }
+        }
+        if asked > 0 && key.slots().next().is_none() {
+            return Err(key.problems.into_iter().map(|(_, why)| why).collect::<Vec<_>>().join("; "));
+        }
+        Ok(key)
     }
 
-    /// A known key with a new slot.
-    fn wrap(sealer: &dyn KeySealer, mode: SealMode, dek: Dek, dek_id: DekId) -> Result<Self, String> {
+    /// A slot of that sealer for this key. It is not taken on the sealer's word: the secret is asked for once more.
+    pub(super) fn make_slot(&self, sealer: &dyn KeySealer, mode: SealMode) -> Result<Slot, String> {
         let new = sealer.new_slot(mode).map_err(|error| error.to_string())?;
-        let slot = Slot::wrap(sealer.kind(), &new.secret, &dek, dek_id, sealer.name(), &new.params);
-        let slots = vec![slot.map_err(|error| error.to_string())?];
-        let (header_slots, key_slots) =
-            if sealer.kind().is_portable() { (slots, Vec::new()) } else { (Vec::new(), slots) };
-        Ok(Self { dek, dek_id, key_slots, header_slots })
+        let slot = Slot::wrap(sealer.kind(), &new.secret, &self.dek, self.dek_id, sealer.name(), &new.params)
+            .map_err(|error| error.to_string())?;
+        let again = sealer.slot_secret(&slot.params).map_err(|error| error.to_string())?;
+        match slot.unwrap(&again, self.dek_id) {
+            Some(_) => Ok(slot),
+            None => Err("it does not give the same secret twice".to_owned()),
+        }
+    }
+
+    /// Takes a slot along.
+    pub(super) fn push(&mut self, slot: Slot) {
+        let portable = slot.kind().is_some_and(SlotKind::is_portable);
+        if portable { self.header_slots.push(slot) } else { self.key_slots.push(slot) }
+    }
+
+    /// Makes the slots that are missing; one that cannot be made is told as a problem. Answers the names of those made.
+    pub(super) fn complete(&mut self, sealers: &Sealers, mode: SealMode) -> Vec<String> {
+        let mut made = Vec::new();
+        for sealer in sealers.iter() {
+            if self.slots().any(|slot| is_of(sealers, &**sealer, slot)) {
+                continue;
+            }
+            match self.make_slot(&**sealer, mode) {
+                Ok(slot) => {
+                    self.push(slot);
+                    made.push(sealer.name().to_owned());
+                }
+                Err(why) => self.problems.push((sealer.name().to_owned(), no_slot(sealer.name(), &why))),
+            }
+        }
+        made
+    }
+
+    /// All slots but those of the recovery keys.
+    pub(super) fn slots(&self) -> impl Iterator<Item = &Slot> {
+        self.key_slots.iter().chain(&self.header_slots)
     }
 
     /// What stands in `sealed_key` for this key.
@@ -53,10 +102,53 @@ impl HostKey {
         KeyEntry::new(self.dek_id, self.key_slots.clone(), pending, Some(witness), &self.dek)
     }
 
-    /// Host-bound slots, for people.
+    /// The slots, for people.
     pub(super) fn describe(&self) -> impl Iterator<Item = String> + '_ {
-        self.key_slots.iter().chain(&self.header_slots).map(describe_slot)
+        self.slots().map(describe_slot)
     }
+
+    /// Reads back what lies on disk: whether a `sealed_data` of that name is one of this key, and it and `sealed_key` have
+    /// exactly its slots.
+    pub(super) fn verify(&self, fs: &dyn FileSystem, data: &str) -> Result<(), String> {
+        let file = fs.open(data, Access::Read).map_err(|error| format!("{data} cannot be read back: {error}"))?;
+        let source = Readable::new(&*file).map_err(|error| format!("{data} cannot be read back: {error}"))?;
+        let Ok(Layout::Sealed(front)) = read_front(&source) else {
+            return Err(format!("{data} cannot be read back"));
+        };
+        let KeyOnDisk::Ours(on_disk) = KeyOnDisk::read(fs, SEALED_KEY) else {
+            return Err("sealed_key cannot be read back".to_owned());
+        };
+        let same_key = on_disk.entry(self.dek_id).is_some_and(|entry| entry.slots == self.key_slots);
+        if front.accepts(&self.dek) && portable_slots(&front.header) == self.header_slots && same_key {
+            Ok(())
+        } else {
+            Err("what was read back are not the key slots that were written".to_owned())
+        }
+    }
+}
+
+/// Whether a slot is one that this sealer would be tried on.
+pub(super) fn is_of(sealers: &Sealers, sealer: &dyn KeySealer, slot: &Slot) -> bool {
+    let tried = slot.kind().and_then(|kind| sealers.for_slot(kind, &slot.label));
+    tried.is_some_and(|tried| tried.name() == sealer.name())
+}
+
+/// Opens a slot by the sealer that it is for.
+pub(super) fn open_slot(sealers: &Sealers, slot: &Slot, dek_id: DekId) -> Result<Dek, String> {
+    let plain = Plain;
+    let found = slot.kind().and_then(|kind| sealers.for_slot(kind, &slot.label));
+    let sealer: &dyn KeySealer = match (found, slot.kind()) {
+        (Some(sealer), _) => sealer,
+        // Simulation opens an unprotected slot whatever else it is configured with; real hardware opens its own kinds only.
+        (None, Some(SlotKind::Plain)) if sealers.in_simulation() => &plain,
+        _ => return Err("no sealing backend for it is configured (MARBLERUN_SEAL)".to_owned()),
+    };
+    let secret = sealer.slot_secret(&slot.params).map_err(|error| error.to_string())?;
+    slot.unwrap(&secret, dek_id).ok_or_else(|| format!("the key of {} does not fit", sealer.name()))
+}
+
+fn no_slot(name: &str, why: &str) -> String {
+    format!("the sealing backend {name} has no key slot: {why}. When that is put right: marblerun seal slot add {name}")
 }
 
 /// The statement "this host has seen that state".
@@ -109,112 +201,6 @@ impl KeyOnDisk {
         let (Self::Ours(key), Some(dek_id)) = (self, dek_id) else { return None };
         key.entries.into_iter().find(|entry| entry.dek_id == dek_id)
     }
-}
-
-/// A data encryption key that was found without anybody's help.
-#[derive(Debug)]
-pub(super) struct Unlocked {
-    pub(super) key: HostKey,
-    /// The witness, if its MAC is right.
-    pub(super) witness: Option<Witness>,
-    /// The slot found is not of the sealer in use: one of its own should be made.
-    rewrap: bool,
-}
-
-impl Unlocked {
-    /// Tries the slots of `sealed_key`, then those of the header that need nobody.
-    pub(super) fn find(sealer: &dyn KeySealer, on_disk: &KeyOnDisk, front: &Front) -> Result<Self, Refusal> {
-        let mut tried = Vec::new();
-        let entries = match on_disk {
-            KeyOnDisk::Ours(key) => key.entries.as_slice(),
-            KeyOnDisk::Missing => {
-                tried.push("there is no sealed_key".to_owned());
-                &[]
-            }
-            KeyOnDisk::Upstream(_) => {
-                tried.push("sealed_key is one of upstream's".to_owned());
-                &[]
-            }
-            KeyOnDisk::Unusable(why) => {
-                tried.push(why.clone());
-                &[]
-            }
-        };
-        // The entry that the header names comes first. The header may have been altered, so the others are tried
-        // too: `accepts` tells the right key.
-        let named = |entry: &&KeyEntry| entry.dek_id == front.header.dek_id;
-        let mut wrong_key = false;
-        for entry in entries.iter().filter(named).chain(entries.iter().filter(|entry| !named(entry))) {
-            for slot in &entry.slots {
-                match open_slot(sealer, slot, entry.dek_id) {
-                    Ok(dek) if front.accepts(&dek) => {
-                        let witness = entry.verified_witness(&dek).cloned();
-                        let header_slots = portable(&front.header);
-                        let rewrap = slot.kind() != Some(sealer.kind());
-                        let key = HostKey { dek, dek_id: entry.dek_id, key_slots: entry.slots.clone(), header_slots };
-                        return Ok(Self { key, witness, rewrap });
-                    }
-                    Ok(_) => {
-                        wrong_key |= named(&entry);
-                        tried.push("sealed_key holds the key of another file".to_owned());
-                    }
-                    Err(why) => tried.push(why),
-                }
-            }
-        }
-        for slot in front.header.slots.iter().filter(|slot| slot.kind() == Some(sealer.kind())) {
-            match open_slot(sealer, slot, front.header.dek_id) {
-                Ok(dek) if front.accepts(&dek) => {
-                    let entry = entries.iter().find(named);
-                    let witness = entry.and_then(|entry| entry.verified_witness(&dek)).cloned();
-                    let key_slots = entry.map(|entry| entry.slots.clone()).unwrap_or_default();
-                    let key =
-                        HostKey { dek, dek_id: front.header.dek_id, key_slots, header_slots: portable(&front.header) };
-                    return Ok(Self { key, witness, rewrap: false });
-                }
-                Ok(_) => wrong_key = true,
-                Err(why) => tried.push(why),
-            }
-        }
-        if wrong_key {
-            return Err(Refusal::WrongKey);
-        }
-        if tried.is_empty() {
-            tried.push("sealed_key has no slot for it".to_owned());
-        }
-        Err(Refusal::NoKey { reason: tried.join("; ") })
-    }
-
-    /// Makes a slot of the sealer in use where the one found is of another kind. Best effort: the one found works.
-    pub(super) fn into_key(self, sealer: &dyn KeySealer, mode: SealMode) -> HostKey {
-        if !self.rewrap {
-            return self.key;
-        }
-        match HostKey::wrap(sealer, mode, self.key.dek.clone(), self.key.dek_id) {
-            Ok(key) => HostKey { header_slots: self.key.header_slots, ..key },
-            Err(error) => {
-                tracing::warn!(error, "no slot of the configured kind could be made; the one found is kept");
-                self.key
-            }
-        }
-    }
-}
-
-/// Slots that a header carries besides those of the recovery keys.
-pub(super) fn portable(header: &Header) -> Vec<Slot> {
-    portable_slots(header)
-}
-
-fn open_slot(sealer: &dyn KeySealer, slot: &Slot, dek_id: DekId) -> Result<Dek, String> {
-    // Simulation opens an unprotected slot whatever else it is configured with; real hardware opens its own kind only.
-    let plain = Plain;
-    let sealer: &dyn KeySealer = match slot.kind() {
-        Some(SlotKind::Plain) if sealer.simulated() => &plain,
-        Some(kind) if kind == sealer.kind() => sealer,
-        _ => return Err(format!("a slot is of another kind ({})", describe_slot(slot))),
-    };
-    let secret = sealer.slot_secret(&slot.params).map_err(|error| error.to_string())?;
-    slot.unwrap(&secret, dek_id).ok_or_else(|| format!("the key of this host does not fit ({})", sealer.name()))
 }
 
 /// Replaces `sealed_key`; durable on return.

@@ -101,7 +101,8 @@ impl Live {
     }
 
     pub(super) fn problems(&self) -> impl Iterator<Item = String> + '_ {
-        self.vouched.problem.iter().chain(&self.compaction_problem).chain(&self.full).cloned()
+        let of_slots = self.key.problems.iter().map(|(_, what)| what);
+        of_slots.chain(&self.vouched.problem).chain(&self.compaction_problem).chain(&self.full).cloned()
     }
 
     /// Ways to open the state, for people.

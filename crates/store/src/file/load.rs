@@ -1,23 +1,27 @@
 //! Opening a directory: what is there, whether it may be served, and what must be repaired before. Nothing
 //! found here ends the process, and nothing found here leads to a fresh identity.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 
 use marblerun_state::{Phase, State};
 
 use super::archive::{discard_everything, sync_directory};
-use super::key::{KeyOnDisk, Unlocked, portable, remove_if_there};
+use super::key::{KeyOnDisk, remove_if_there};
 use super::live::Live;
 use super::names::{LOCK, NEW_DATA, NEW_KEY, Reason, is_trace};
 use super::new_file::Style;
 use super::recover::open_allowed;
+use super::unlock::Unlocked;
 use super::waiting::FileWaitingRoom;
 use super::{FileBackend, Mode, Ports, Waiting, seal_mode};
 use crate::backend::WaitingRoom;
 use crate::disk::{Access, DiskFile, FileSystem, Readable};
 use crate::facts::Counters;
-use crate::format::{Front, Layout, Refusal, SEALED_DATA, SEALED_KEY, Verdict, check_witness, read_front};
+use crate::format::{
+    Front, Layout, Refusal, SEALED_DATA, SEALED_KEY, Verdict, check_witness, portable_slots, read_front,
+};
 use crate::lives;
 use crate::{RollbackPolicy, StoreConfig, StoreTuning};
 
@@ -69,6 +73,7 @@ impl FileBackend {
             sequence: 0,
             time_ms: 0,
             mode: Mode::Volatile { beneath: None },
+            unused: BTreeSet::new(),
             notes: Vec::new(),
             _lock: lock,
             ports,
@@ -117,7 +122,7 @@ impl FileBackend {
         front: &Front,
     ) -> Result<Loaded, Refusal> {
         let source = Readable::new(file)?;
-        let unlocked = Unlocked::find(&*self.config.sealer, on_disk, front)?;
+        let unlocked = Unlocked::find(&self.config.sealers, on_disk, front)?;
         let head_at = unlocked.witness.as_ref().map(|witness| witness.sequence);
         let (opened, loss_accepted) = open_allowed(&source, &unlocked.key.dek, self.config.accept_loss_after, head_at)?;
         let mut repair = Repair::default();
@@ -155,25 +160,30 @@ impl FileBackend {
         if let Some(error) = read_only.or(synced.err()) {
             repair.because(format!("sealed_data cannot be written: {error}"));
         }
-        let mut key = unlocked.into_key(&*self.config.sealer, seal_mode(&opened.state));
+        let mut key = unlocked.key;
         // From here on the inner header is the truth.
-        key.header_slots = portable(&opened.header);
+        key.header_slots = portable_slots(&opened.header);
+        let made = key.complete(&self.config.sealers, seal_mode(&opened.state));
+        if !made.is_empty() {
+            let note = format!("key slots were made that were not there yet: {}", made.join(", "));
+            self.notes.push(note.clone());
+            repair.because(note);
+        }
+        let not_told = |what| Refusal::Damaged { what, offset: None, intact: None };
         let state = if let Some(reason) = repair.new_incarnation {
             repair.because("an older or damaged state is continued".to_owned());
-            lives::accepted(opened.state, reason, self.ports.clock.now_ms()).map_err(|what| Refusal::Damaged {
-                what,
-                offset: None,
-                intact: None,
-            })?
+            lives::accepted(opened.state, reason, self.ports.clock.now_ms()).map_err(not_told)?
         } else {
             opened.state
         };
-        Ok(Loaded { state, time_ms: opened.time_ms, tail: opened.tail, key, repair })
+        let state = lives::slots_made(state, &made, self.ports.clock.now_ms()).map_err(not_told)?;
+        let unprotected = unlocked.unprotected;
+        Ok(Loaded { state, time_ms: opened.time_ms, tail: opened.tail, key, unprotected, repair })
     }
 
     fn serve(&mut self, file: Box<dyn DiskFile>, loaded: Loaded) {
         let now = self.ports.clock.elapsed();
-        let Loaded { state, time_ms, tail, key, repair } = loaded;
+        let Loaded { state, time_ms, tail, key, unprotected, repair } = loaded;
         self.accept(&Arc::new(state), tail.sequence, time_ms);
         let mut live = Live::of(file, tail, key, now);
         if !repair.reasons.is_empty() {
@@ -187,6 +197,9 @@ impl FileBackend {
         if let Err(why) = self.renew() {
             tracing::error!(why, "the state is served, but cannot be written yet");
         }
+        if unprotected {
+            self.close_unprotected();
+        }
         self.vouch_if_due();
     }
 }
@@ -197,6 +210,8 @@ struct Loaded {
     time_ms: u64,
     tail: crate::format::Tail,
     key: super::key::HostKey,
+    /// It was opened by a slot in the clear that should not be there any more.
+    unprotected: bool,
     repair: Repair,
 }
 

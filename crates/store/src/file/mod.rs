@@ -10,6 +10,7 @@ mod compaction;
 mod establish;
 mod footprint;
 mod key;
+mod keyring;
 mod live;
 mod load;
 mod names;
@@ -18,11 +19,14 @@ pub(crate) mod offline;
 mod ports;
 mod recover;
 mod rotate;
+mod slots;
 #[cfg(test)]
 mod tests;
+mod unlock;
 mod upstream;
 mod waiting;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use marblerun_recovery::RecoveryRoot;
@@ -31,8 +35,11 @@ use marblerun_state::{Change, State};
 
 use crate::backend::{Backend, Failure, Group, Tended};
 use crate::facts::{Counters, Facts};
+use crate::slots::{SlotChange, SlotError};
 use crate::{RecoverError, RecoveryCheck, StoreConfig, StoreMode, StoreTuning};
 use footprint::Footprint;
+pub(crate) use key::HostKey;
+pub use keyring::Keyring;
 use live::Live;
 pub(crate) use load::Opening;
 use new_file::Style;
@@ -58,6 +65,8 @@ pub(crate) struct FileBackend {
     /// When it was committed, Unix milliseconds.
     time_ms: u64,
     mode: Mode,
+    /// Sealers whose slot an operator removed: they get none of a new key before the next start.
+    unused: BTreeSet<String>,
     /// What was found at the start and an operator should know.
     notes: Vec<String>,
     /// Given back when the backend is dropped.
@@ -113,6 +122,16 @@ impl Backend for FileBackend {
 
     fn recover(&mut self, root: &RecoveryRoot, check: RecoveryCheck) -> Result<Arc<State>, RecoverError> {
         self.recover_waiting(root, check)
+    }
+
+    fn keyring(&self) -> Result<Keyring, SlotError> {
+        self.own_keyring()
+    }
+
+    fn change_slots(&mut self, change: SlotChange) -> (Option<Arc<State>>, Result<(), SlotError>) {
+        let before = Arc::clone(&self.state);
+        let result = self.change_own_slots(change);
+        ((!Arc::ptr_eq(&before, &self.state)).then(|| Arc::clone(&self.state)), result)
     }
 
     fn close(&mut self) {
@@ -172,6 +191,11 @@ impl FileBackend {
             Mode::Superseded => Err(Failure::Unavailable(SUPERSEDED.to_owned())),
             Mode::Closed => Err(Failure::Unavailable("the store is closed".to_owned())),
         }
+    }
+
+    /// A new key with a slot of each sealer in use.
+    fn new_key(&self, mode: SealMode) -> Result<HostKey, String> {
+        HostKey::generate(self.config.sealers.iter().filter(|sealer| !self.unused.contains(sealer.name())), mode)
     }
 
     /// Takes a group that is stored, or need not be, as the published state.

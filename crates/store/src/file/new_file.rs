@@ -135,17 +135,35 @@ pub(super) fn place(
     key: &SealedKey,
     expected: Expected<'_>,
 ) -> Result<(), NotPlaced> {
-    let result = put(fs, built, key, expected);
+    place_after(fs, built, key, expected, &|| Ok(()))
+}
+
+/// As [`place`], if `verify` agrees once `sealed_key` is written and before the old file is replaced.
+pub(super) fn place_after(
+    fs: &dyn FileSystem,
+    built: &Built,
+    key: &SealedKey,
+    expected: Expected<'_>,
+    verify: &dyn Fn() -> Result<(), String>,
+) -> Result<(), NotPlaced> {
+    let result = put(fs, built, key, expected, verify);
     if matches!(result, Err(NotPlaced::Failed(_) | NotPlaced::Superseded)) {
         abandon(fs);
     }
     result
 }
 
-fn put(fs: &dyn FileSystem, built: &Built, key: &SealedKey, expected: Expected<'_>) -> Result<(), NotPlaced> {
+fn put(
+    fs: &dyn FileSystem,
+    built: &Built,
+    key: &SealedKey,
+    expected: Expected<'_>,
+    verify: &dyn Fn() -> Result<(), String>,
+) -> Result<(), NotPlaced> {
     // Twice: where somebody else's file is there, `sealed_key` is not written either.
     check(fs, expected)?;
     key::write(fs, key).map_err(|error| NotPlaced::Failed(format!("sealed_key cannot be written: {error}")))?;
+    verify().map_err(NotPlaced::Failed)?;
     check(fs, expected)?;
     if let Err(error) = fs.rename(NEW_DATA, SEALED_DATA) {
         // Believe the directory, not the error.

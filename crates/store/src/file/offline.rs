@@ -2,16 +2,17 @@
 
 use std::path::Path;
 
-use marblerun_sealing::KeySealer;
+use marblerun_sealing::Sealers;
 use zeroize::Zeroizing;
 
-use super::key::{KeyOnDisk, Unlocked};
+use super::key::KeyOnDisk;
+use super::unlock::Unlocked;
 use crate::disk::RealDirectory;
 use crate::format::describe_slot;
 use crate::format::{Dek, Front, Refusal, SEALED_KEY, Witness};
 
 /// Finds the data encryption key of a file of ours, and what the host vouches for.
-pub(crate) fn unlock(dir: &Path, host: &dyn KeySealer, front: &Front) -> Result<(Dek, Option<Witness>), Refusal> {
+pub(crate) fn unlock(dir: &Path, host: &Sealers, front: &Front) -> Result<(Dek, Option<Witness>), Refusal> {
     let on_disk = KeyOnDisk::read(&RealDirectory::new(dir), SEALED_KEY);
     let Unlocked { key, witness, .. } = Unlocked::find(host, &on_disk, front)?;
     Ok((key.dek, witness))

@@ -7,8 +7,8 @@ use super::archive::{Archived, archive, discard, discard_archives, discard_every
 use super::footprint::Footprint;
 use super::key::{self, HostKey, witness};
 use super::live::Live;
-use super::names::Reason;
-use super::new_file::{Content, Expected, NotPlaced, build, place};
+use super::names::{NEW_DATA, Reason};
+use super::new_file::{Content, Expected, NotPlaced, build, place_after};
 use super::{FileBackend, Mode, SUPERSEDED, seal_mode};
 use crate::backend::{Failure, Group};
 use crate::format::{SEALED_DATA, SEALED_KEY, SealedKey};
@@ -27,7 +27,10 @@ impl FileBackend {
         } else {
             Archived::default()
         };
-        let result = self.rotate_file(group);
+        let result = match self.new_key(seal_mode(&group.next)) {
+            Ok(key) => self.rotate_file(group, key),
+            Err(why) => Err(Failure::NotStored(format!("no new key can be made: {why}"))),
+        };
         match &result {
             Ok(()) if confirmed => prune(&*self.ports.fs, Reason::Rotated, &archived),
             Err(Failure::NotStored(_)) => archived.take_back(&*self.ports.fs),
@@ -36,21 +39,21 @@ impl FileBackend {
         result
     }
 
-    fn rotate_file(&mut self, group: &Group) -> Result<(), Failure> {
+    pub(super) fn rotate_file(&mut self, group: &Group, key: HostKey) -> Result<(), Failure> {
         let now = self.ports.clock.elapsed();
         let time_ms = self.ports.clock.now_ms();
         let sequence = self.sequence + 1;
         let fs = &*self.ports.fs;
         let Mode::Durable(live) = &mut self.mode else { return Err(Failure::Unavailable(SUPERSEDED.to_owned())) };
-        let key = HostKey::generate(&*self.config.sealer, seal_mode(&group.next))
-            .map_err(|why| Failure::NotStored(format!("no new key can be made: {why}")))?;
         let content = Content { state: &group.next, sequence, time_ms, previous_head: live.tail.head, key: &key };
         let built = build(fs, &self.style, &content).map_err(Failure::NotStored)?;
         let new_entry = key.entry(false, witness(&group.next, sequence, vec![built.tail.head]));
         live.others = vec![new_entry.clone()];
         let both = live.sealed_key(&self.state, self.sequence, vec![live.tail.head]);
         let expected = [Footprint::of_tail(&live.tail)];
-        match place(fs, &built, &both, Expected::OneOf(&expected)) {
+        // The old slots go only after the new ones were read back and fit the new file.
+        let verify = || key.verify(fs, NEW_DATA);
+        match place_after(fs, &built, &both, Expected::OneOf(&expected), &verify) {
             Ok(()) => {
                 **live = Live::new(built, key, now);
                 // From here on the old entry only does harm. If it cannot go now, it goes with the next witness.
@@ -118,7 +121,7 @@ impl FileBackend {
     }
 
     /// It is not known whether a group is in force on disk: writes the state before it once more.
-    fn back_to_state_before(&mut self, why: String) -> Failure {
+    pub(super) fn back_to_state_before(&mut self, why: String) -> Failure {
         match self.renew() {
             Ok(()) => Failure::NotStored(why),
             Err(next) => Failure::Unknown(format!("{why}; then: {next}")),

@@ -22,7 +22,7 @@ use crate::upstream::NotImported;
 impl FileBackend {
     /// Imports at start, with the key that lies beside the file.
     pub(super) fn import_at_start(&mut self, file: &dyn DiskFile, front: &UpstreamFront, on_disk: &KeyOnDisk) {
-        let result = find_state(&*self.ports.fs, self.config.sealer.simulated(), file, front, on_disk)
+        let result = find_state(&*self.ports.fs, self.config.sealers.in_simulation(), file, front, on_disk)
             .and_then(|state| {
                 lives::imported(state, self.ports.clock.now_ms())
                     .map_err(|message| NotImported { code: "not_imported", message })

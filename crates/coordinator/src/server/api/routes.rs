@@ -111,5 +111,10 @@ pub(in crate::server) fn router() -> Router {
         .route(post(), "/api/v3/restore/accept", V3, UsersHere, NO_BODY, v3::accept_restore)
         .route(post(), "/api/v3/restore/reject", V3, UsersHere, NO_BODY, v3::reject_restore)
         .route(post(), "/api/v3/kek/rotate", V3, UsersHere, SMALL, v3::rotate_kek)
+        .route(get(), "/api/v3/seal/slots", V3, Users, NO_BODY, v3::slots)
+        .route(post(), "/api/v3/seal/slots", V3, Users, SMALL, v3::add_slot)
+        .route(Method::DELETE, "/api/v3/seal/slots", V3, Users, NO_BODY, v3::remove_slot)
+        .route(post(), "/api/v3/seal/slots/test", V3, Users, SMALL, v3::test_slots)
+        .route(post(), "/api/v3/seal/slots/rotate", V3, Users, SMALL, v3::rotate_slots)
         .route(get(), "/api/v3/openapi.json", V3, Anyone, NO_BODY, v3::openapi)
 }

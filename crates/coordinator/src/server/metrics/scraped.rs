@@ -40,6 +40,7 @@ impl Collector for Scraped {
         gauge(&mut encoder, "coordinator_state", "State of the Coordinator.", state)?;
         self.activations(&mut encoder)?;
         self.store(&mut encoder)?;
+        self.slots(&mut encoder)?;
         if let Some(view) = self.coordinator.cluster_view() {
             cluster::encode(&mut encoder, &view, self.coordinator.observer().offline())?;
         }
@@ -64,6 +65,25 @@ impl Scraped {
             "Number of successful Marble activations.",
             successes.filter(|(_, count)| *count > 0),
         )
+    }
+
+    /// No family where no slot was tried.
+    fn slots(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let slots = self.coordinator.slot_health();
+        if slots.is_empty() {
+            return Ok(());
+        }
+        let mut family = encoder.encode_descriptor(
+            "marblerun_seal_slot_opens",
+            "Whether a key slot opened the sealed state when it was last tried: at the start, after a change, or on request.",
+            None,
+            MetricType::Gauge,
+        )?;
+        for slot in slots {
+            let labels = [("slot", slot.label.as_str()), ("kind", slot.kind)];
+            ConstGauge::new(i64::from(slot.opens.is_ok())).encode(family.encode_family(&labels)?)?;
+        }
+        Ok(())
     }
 
     fn store(&self, encoder: &mut DescriptorEncoder<'_>) -> Result<(), fmt::Error> {

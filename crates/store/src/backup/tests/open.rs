@@ -1,4 +1,4 @@
-use marblerun_sealing::{HostKeyFile, KeySealer, Plain, SealMode};
+use marblerun_sealing::{HostKeyFile, KeySealer as _, Plain, SealMode, Sealers};
 
 use super::*;
 use crate::format::state_sample::secret;
@@ -7,7 +7,11 @@ fn none() -> VerifyWith {
     VerifyWith::default()
 }
 
-fn fails(path: &Path, with: &VerifyWith, host: Option<&dyn KeySealer>) -> (&'static str, String) {
+fn plain() -> Sealers {
+    Sealers::simulation(Plain)
+}
+
+fn fails(path: &Path, with: &VerifyWith, host: Option<&Sealers>) -> (&'static str, String) {
     let error = open_state(path, with, host).unwrap_err();
     (error.code(), error.to_string())
 }
@@ -17,20 +21,20 @@ fn a_seal_directory_in_simulation_opens_by_itself_and_its_backup_with_keys_alone
     let deployment = Deployment::new(1, 0);
     let mut seal = deployment.seal(41);
     seal.commit();
-    let opened = open_state(&seal.dir, &none(), Some(&Plain)).unwrap();
+    let opened = open_state(&seal.dir, &none(), Some(&plain())).unwrap();
     assert_eq!((opened.opened_by, opened.sequence), (OpenedBy::SealedKey, Some(42)));
     assert!(opened.notes.is_empty(), "{:?}", opened.notes);
     assert_eq!(opened.state.authority().root_certificate, deployment.state.authority().root_certificate);
 
     let backup = seal.backup();
     for path in [&backup, &seal.data()] {
-        assert_eq!(fails(path, &none(), Some(&Plain)).0, "bad_key", "a file is not a seal directory");
-        assert_eq!(open_state(path, &keys(&[0]), Some(&Plain)).unwrap().opened_by, OpenedBy::RecoveryKeys);
+        assert_eq!(fails(path, &none(), Some(&plain())).0, "bad_key", "a file is not a seal directory");
+        assert_eq!(open_state(path, &keys(&[0]), Some(&plain())).unwrap().opened_by, OpenedBy::RecoveryKeys);
     }
     assert_eq!(fails(&seal.dir, &none(), None).0, "bad_key", "not without being asked to");
-    assert_eq!(fails(&seal.dir, &keys(&[1]), Some(&Plain)).0, "bad_key", "keys that were given count");
+    assert_eq!(fails(&seal.dir, &keys(&[1]), Some(&plain())).0, "bad_key", "keys that were given count");
     let root = VerifyWith { root_certificate: Some(vec![1]), ..none() };
-    assert_eq!(fails(&seal.dir, &root, Some(&Plain)).0, "not_as_expected");
+    assert_eq!(fails(&seal.dir, &root, Some(&plain())).0, "not_as_expected");
 }
 
 #[test]
@@ -43,17 +47,17 @@ fn the_key_of_another_host_does_not_open_it() {
         Slot::wrap(SlotKind::Platform, &new.secret, &deployment.dek, DekId([8; 16]), "host", &new.params).unwrap();
     let entry = KeyEntry::new(DekId([8; 16]), vec![slot], false, None, &deployment.dek);
     fs::write(seal.dir.join(SEALED_KEY), SealedKey { entries: vec![entry] }.encode().unwrap()).unwrap();
-    let opened = open_state(&seal.dir, &none(), Some(&host)).unwrap();
+    let opened = open_state(&seal.dir, &none(), Some(&Sealers::simulation(host.clone()))).unwrap();
     assert!(opened.notes[0].contains("no valid witness"), "{:?}", opened.notes);
     let other = HostKeyFile::new(&seal.home.path().join("other"));
     other.new_slot(SealMode::ProductKey).unwrap();
-    for stranger in [&other as &dyn KeySealer, &Plain] {
-        let (code, message) = fails(&seal.dir, &none(), Some(stranger));
+    for stranger in [Sealers::simulation(other), plain()] {
+        let (code, message) = fails(&seal.dir, &none(), Some(&stranger));
         assert_eq!(code, "no_key");
         assert!(message.contains("recovery keys"), "{message}");
     }
     fs::remove_file(seal.dir.join(SEALED_KEY)).unwrap();
-    assert!(fails(&seal.dir, &none(), Some(&host)).1.contains("there is no sealed_key"));
+    assert!(fails(&seal.dir, &none(), Some(&Sealers::simulation(host.clone()))).1.contains("there is no sealed_key"));
 }
 
 #[test]
@@ -61,13 +65,13 @@ fn an_older_copy_beside_the_key_of_a_newer_state_is_told() {
     let deployment = Deployment::new(1, 0);
     let seal = deployment.seal(41);
     let mut older = deployment.write(&seal.data(), &deployment.spec(40));
-    let opened = open_state(&seal.dir, &none(), Some(&Plain)).unwrap();
+    let opened = open_state(&seal.dir, &none(), Some(&plain())).unwrap();
     assert!(opened.notes[0].contains("has seen a newer state"), "{:?}", opened.notes);
     let record = older.seal_delta(1, &[counter(1)]).unwrap();
     older.advance(&record);
     let file = fs::OpenOptions::new().write(true).open(seal.data()).unwrap();
     file.write_all_at(&record.bytes, older.end - record.bytes.len() as u64).unwrap();
-    let opened = open_state(&seal.dir, &none(), Some(&Plain)).unwrap();
+    let opened = open_state(&seal.dir, &none(), Some(&plain())).unwrap();
     assert!(opened.notes[0].contains("not a continuation"), "{:?}", opened.notes);
 }
 

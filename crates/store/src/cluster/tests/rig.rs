@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use marblerun_recovery::RecoveryRoot;
-use marblerun_sealing::HostKeyFile;
+use marblerun_sealing::{HostKeyFile, Sealers};
 use marblerun_state::{Change, Draft, Phase, State};
 
 use crate::backend::{Backend, Failure, Group};
@@ -88,7 +88,7 @@ impl Deployment {
     pub(super) fn boot_as(&self, name: &str, host: &str, identity: SealIdentity) -> Instance {
         let config = ClusterConfig {
             backend: "simulated",
-            sealer: Arc::new(HostKeyFile::new(&self.host(host))),
+            sealers: Sealers::simulation(HostKeyFile::new(&self.host(host))),
             identity,
             rollback: self.rollback,
             writer: "test".to_owned(),

@@ -1,11 +1,13 @@
 //! Stories of one directory on a hostile disk, driven call by call.
 
 mod damage;
+mod device;
 mod faults;
 mod import;
 mod keys;
 mod random;
 mod restore;
 mod rig;
+mod slots;
 mod stories;
 mod trouble;

@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use marblerun_sealing::{KeySealer, Plain};
-use marblerun_state::{Change, Draft, Phase, State};
+use marblerun_sealing::{KeySealer, Plain, Sealers, Surroundings};
+use marblerun_state::{AuditEntry, AuditEvent, Change, Draft, Phase, State};
 
 use super::super::{Background, Clock, FileBackend, Ports, Task};
 use crate::backend::{Backend, Failure, Group, WaitingRoom};
 use crate::disk::hostile::Hostile;
+use crate::slots::{SlotError, SlotPlan};
 use crate::testing::{count, make};
 use crate::{RecoverError, RollbackPolicy, StoreConfig, StoreMode, StoreTuning};
 
@@ -71,7 +72,7 @@ impl Rig {
     pub(super) fn new() -> Self {
         let config = StoreConfig {
             dir: "unused".into(),
-            sealer: Arc::new(Plain),
+            sealers: Sealers::simulation(Plain),
             rollback: RollbackPolicy::Warn,
             writer: "test 1".to_owned(),
             recovery_in_header: true,
@@ -83,7 +84,12 @@ impl Rig {
     }
 
     pub(super) fn with_sealer(mut self, sealer: impl KeySealer + 'static) -> Self {
-        self.config.sealer = Arc::new(sealer);
+        self.config.sealers = Sealers::simulation(sealer);
+        self
+    }
+
+    pub(super) fn with_sealers(mut self, sealers: Vec<Arc<dyn KeySealer>>) -> Self {
+        self.config.sealers = Sealers::new(Surroundings::Simulation, sealers).unwrap();
         self
     }
 
@@ -149,6 +155,18 @@ impl Session {
     /// Counts, which must work.
     pub(super) fn count(&mut self, value: u64) {
         self.commit([count(value)]).unwrap();
+    }
+
+    /// Changes key slots, as the store does.
+    pub(super) fn slots(&mut self, plan: &SlotPlan) -> Result<(), SlotError> {
+        let entry = AuditEntry::new(AuditEvent::SlotAdded, 0, "operator", "slot");
+        let change = self.backend.keyring()?.prepare(plan, entry)?;
+        let (state, result) = self.backend.change_slots(change);
+        if let Some(state) = state {
+            self.state = state;
+        }
+        self.backend.tend();
+        result
     }
 
     pub(super) fn recover(&mut self, root: &marblerun_recovery::RecoveryRoot) -> Result<(), RecoverError> {

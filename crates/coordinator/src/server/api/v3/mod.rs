@@ -3,6 +3,7 @@
 mod audit;
 mod cluster;
 mod openapi;
+mod seal;
 mod update;
 
 use http::StatusCode;
@@ -24,6 +25,7 @@ pub(super) use audit::{audit, backup, head as audit_head};
 pub(in crate::server) use cluster::answer_of;
 pub(super) use cluster::{accept_restore, cluster, reject_restore, rotate_kek};
 pub(super) use openapi::openapi;
+pub(super) use seal::{add_slot, remove_slot, rotate_slots, slots, test_slots};
 pub(super) use update::{acknowledge_update, update};
 
 type Result = std::result::Result<Answer, Refusal>;

@@ -41,6 +41,22 @@ pub struct IssueError {
 #[error("{0}")]
 pub struct VerifyError(pub String);
 
+impl VerifyError {
+    /// Begins what is wrong with sources of collateral, and not with evidence.
+    const COLLATERAL: &str = "no collateral to verify the evidence with";
+
+    /// The evidence cannot be judged for lack of collateral.
+    pub(crate) fn no_collateral(error: &crate::CollateralError) -> Self {
+        Self(format!("{}: {error}", Self::COLLATERAL))
+    }
+
+    /// The text for whoever showed the evidence: where collateral comes from is nothing to strangers.
+    #[must_use]
+    pub fn for_peers(&self) -> &str {
+        if self.0.starts_with(Self::COLLATERAL) { Self::COLLATERAL } else { &self.0 }
+    }
+}
+
 /// Hardware that this build knows by name only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error(

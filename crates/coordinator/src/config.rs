@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 use jiff::SignedDuration;
 use marblerun_attestation::{SimulatedIdentity, TeeChoice};
+use marblerun_collateral::Place;
 use marblerun_store::RollbackPolicy;
 
 mod cluster;
@@ -117,6 +118,36 @@ pub struct Options {
     /// Trusted execution environment: `auto`, `simulation`, `sgx`, `tdx` or `snp`. `auto` looks for one; where there is none, it is `simulation`.
     #[arg(long, env = "MARBLERUN_TEE", hide_env_values = true, default_value = "auto", value_name = "TEE")]
     pub tee: String,
+    /// Where collateral comes from, which evidence of hardware is verified with: address of a PCCS or of Intel's service, or a file or folder. Default: `/etc/sgx_default_qcnl.conf`, else Intel.
+    #[arg(
+        long,
+        env = "MARBLERUN_COLLATERAL",
+        hide_env_values = true,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "URL|FILE|DIR"
+    )]
+    pub collateral: String,
+    /// Folder that keeps collateral over restarts. Not kept if empty.
+    #[arg(
+        long,
+        env = "MARBLERUN_COLLATERAL_CACHE",
+        hide_env_values = true,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "DIR"
+    )]
+    pub collateral_cache: String,
+    /// Address of AMD's key service or a mirror; `none`: never asked. Default: AMD.
+    #[arg(
+        long,
+        env = "MARBLERUN_KDS_URL",
+        hide_env_values = true,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "URL"
+    )]
+    pub kds_url: String,
     /// Simulation only: file that plays the host's seal key, made if absent. Without it the state is sealed to nothing.
     #[arg(
         long,
@@ -387,6 +418,17 @@ pub enum LogFormat {
     Json,
 }
 
+/// Where collateral comes from, and where it is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CollateralPlaces {
+    /// Intel's; `None`: what the machine is configured for.
+    pub intel: Option<Place>,
+    /// AMD's; `None`: AMD itself.
+    pub amd: Option<String>,
+    /// Kept here.
+    pub cache: Option<PathBuf>,
+}
+
 /// What the options mean.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -402,6 +444,8 @@ pub struct Config {
     pub seal_dir: PathBuf,
     /// Go on in simulation where hardware was found but does not answer.
     pub dev_mode: bool,
+    /// Where collateral comes from.
+    pub collateral: CollateralPlaces,
     /// Manifest to set at start.
     pub startup_manifest: Option<PathBuf>,
     /// Where its recovery data go.
@@ -528,6 +572,11 @@ impl Config {
                 value: options.tee.clone(),
                 expected: "expected auto, simulation, sgx, tdx or snp",
             })?,
+            collateral: CollateralPlaces {
+                intel: non_empty(&options.collateral).and_then(|text| text.parse().ok()),
+                amd: non_empty(&options.kds_url).map(str::to_owned),
+                cache: non_empty(&options.collateral_cache).map(PathBuf::from),
+            },
             simulation_host_key: non_empty(&options.simulation_host_key).map(PathBuf::from),
             deny_recovery_reset: choose(
                 "MARBLERUN_RECOVERY_RESET",

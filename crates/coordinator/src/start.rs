@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::core::{Clock, Coordinator, DEFAULT_OFFLINE_GRACE, Settings};
 use crate::untrusted::lines_for_log;
 
+mod collateral;
 mod reached;
 mod shared;
 mod startup_manifest;
@@ -47,6 +48,9 @@ pub enum StartError {
     /// It cannot join the others.
     #[error(transparent)]
     Shared(#[from] SharedError),
+    /// Where collateral should come from.
+    #[error(transparent)]
+    Collateral(#[from] marblerun_collateral::SettingsError),
     /// The start-up manifest is not in force.
     #[error(transparent)]
     Manifest(#[from] StartupManifestError),
@@ -80,6 +84,7 @@ pub async fn start_unless(
         tracing::warn!("{warning}");
     }
     let backend = tee::open(config.tee, config.dev_mode, &Devices::probe(Path::new("/")))?;
+    let backend = collateral::attach(backend, &config.collateral)?;
     // Read before anything is changed: a wrong path is found while nothing has happened yet.
     let manifest = config
         .startup_manifest

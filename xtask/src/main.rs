@@ -89,7 +89,7 @@ fn run(command: &mut Command) -> Result<()> {
 }
 
 /// What default builds leave out, and tests do not.
-const OPTIONAL: [&str; 2] = ["--features", "marblerun-coordinator/etcd"];
+const OPTIONAL: [&str; 2] = ["--features", "marblerun-coordinator/etcd,marblerun-coordinator/tpm"];
 
 fn build_programs(release: bool) -> Result<PathBuf> {
     let root = root()?;
@@ -227,7 +227,7 @@ fn check() -> Result<()> {
     here(Command::new(deny).args(["--locked", "check", "bans", "licenses", "sources"]))
 }
 
-const FUZZ_TARGETS: [&str; 14] = [
+const FUZZ_TARGETS: [&str; 15] = [
     "manifest",
     "yaml",
     "template",
@@ -242,6 +242,7 @@ const FUZZ_TARGETS: [&str; 14] = [
     "admission",
     "jws",
     "slot_params",
+    "verify",
 ];
 
 fn fuzz(seconds: u64, target: Option<String>) -> Result<()> {

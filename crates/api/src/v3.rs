@@ -258,6 +258,29 @@ pub struct Package {
     pub accepted_tcb_statuses: Vec<String>,
     /// Advisories accepted; empty = all.
     pub accepted_advisories: Vec<String>,
+    /// A VM in Intel TDX is meant: the fields that are asked of it, as the manifest names them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tdx: Option<BTreeMap<String, String>>,
+    /// A VM in AMD SEV-SNP is meant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snp: Option<SnpPackage>,
+}
+
+/// What a package asks of a VM in SEV-SNP.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SnpPackage {
+    /// Measurements and ids that are asked for, as the manifest names them.
+    pub fields: BTreeMap<String, String>,
+    /// The VM's policy, bit by bit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<u64>,
+    /// Privilege level that makes the report.
+    pub vmpl: u32,
+    /// Least versions of the firmware, by component.
+    pub min_tcb: BTreeMap<String, u16>,
+    /// Families of processors; empty = all.
+    pub products: Vec<String>,
 }
 
 /// Answer of `GET packages`.

@@ -1,52 +1,147 @@
-//! A client's verifier: it has no TEE of its own and meets evidence of any.
+//! The verifier of hardware evidence, whatever hardware it is from: what clients use, which have no TEE of their own, and
+//! every Coordinator in one.
 
-use crate::{Claims, Evidence, Format, Verifier, VerifyError};
+use std::sync::Arc;
 
-/// Looks through the evidence of whatever TEE a peer runs in. This build knows the forms of evidence and can judge
-/// none, so it refuses all; it never answers [`Claims::Simulation`].
-#[derive(Debug, Clone, Copy, Default)]
-pub struct AnyTee;
+use crate::dcap::{Certified, IntelFindings};
+use crate::high_water::HighWater;
+use crate::snp::SnpFindings;
+use crate::{
+    Bundle, Claims, CollateralSource, EnclaveClaims, Evidence, Format, Identity, NoCollateral, ReportData, Roots, Tee,
+    Verifier, VerifyError, dcap, snp,
+};
+
+/// Verifies evidence of SGX, TDX and SEV-SNP, with collateral from a source; see [`crate::CollateralSource`]. It never
+/// answers [`Claims::Simulation`].
+///
+/// It remembers the newest collateral it has believed and refuses older; see the module `high_water`.
+pub struct AnyTee {
+    collateral: Arc<dyn CollateralSource>,
+    roots: Roots,
+    high_water: HighWater,
+}
+
+/// Evidence that was verified, with all that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    /// What it says.
+    pub claims: EnclaveClaims,
+    /// What was found about its platform.
+    pub findings: Findings,
+}
+
+/// What verification finds besides claims.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Findings {
+    /// Of SGX and TDX.
+    Intel(IntelFindings),
+    /// Of SEV-SNP.
+    Snp(SnpFindings),
+}
+
+impl AnyTee {
+    /// With collateral from there, and the vendors' roots.
+    #[must_use]
+    pub fn new(collateral: Arc<dyn CollateralSource>) -> Self {
+        Self::with_roots(collateral, Roots::vendors())
+    }
+
+    /// With other roots, for tests.
+    #[must_use]
+    pub fn with_roots(collateral: Arc<dyn CollateralSource>, roots: Roots) -> Self {
+        Self { collateral, roots, high_water: HighWater::default() }
+    }
+
+    /// Verifies evidence and tells all that was found. May take a while; not for async threads.
+    ///
+    /// # Errors
+    /// If it is not genuine or cannot be judged.
+    pub fn examine(&self, evidence: &Evidence, now: u64) -> Result<Verified, VerifyError> {
+        let format = Format::of(evidence.as_bytes()).map_err(|error| VerifyError(error.to_string()))?;
+        self.high_water.check_clock(now)?;
+        match format {
+            Format::SgxQuote(quote) | Format::TdxQuote(quote) => self.examine_quote(quote, now),
+            Format::Bundle(bundle) => self.examine_bundle(bundle, now),
+        }
+    }
+
+    fn examine_quote(&self, quote: &[u8], now: u64) -> Result<Verified, VerifyError> {
+        let certified = Certified::new(quote, &self.roots.intel)?;
+        let collateral =
+            self.collateral.intel(&certified.platform, now).map_err(|error| VerifyError::no_collateral(&error))?;
+        let (claims, findings) = certified.verify(&collateral, &self.roots.intel, now)?;
+        self.high_water.pass(&findings)?;
+        Ok(Verified { claims, findings: Findings::Intel(findings) })
+    }
+
+    fn examine_bundle(&self, bundle: &[u8], now: u64) -> Result<Verified, VerifyError> {
+        let bundle = Bundle::from_wire(bundle).map_err(|error| VerifyError(error.to_string()))?;
+        match bundle.made_by() {
+            Some(Tee::Snp) => {}
+            Some(other) => {
+                return Err(VerifyError(format!("a bundle of {other} cannot be verified: its quote is sent bare")));
+            }
+            None => return Err(VerifyError(format!("a bundle of unknown hardware (number {})", bundle.tee))),
+        }
+        // What binds a cloud's report to its TPM is looked at by nobody here, so nobody must think it was.
+        if !(bundle.runtime_data.is_empty() && bundle.tpm_quote.is_empty()) {
+            return Err(VerifyError(
+                "the evidence is bound by the TPM of a cloud VM (Azure), which cannot be verified yet".to_owned(),
+            ));
+        }
+        let (claims, findings) = snp::verify(&bundle, self.collateral.as_ref(), &self.roots.amd, now)?;
+        Ok(Verified { claims, findings: Findings::Snp(findings) })
+    }
+}
+
+/// What evidence says that was not verified: anybody can make it. For people who look for a fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unverified {
+    /// What it says it is.
+    pub identity: Identity,
+    /// Whether it says that it can be read from outside.
+    pub debug: bool,
+    /// What it says it is bound to.
+    pub report_data: ReportData,
+}
+
+impl Unverified {
+    /// Reads evidence without believing anything. The family of an SEV-SNP processor is a guess where its report does not
+    /// tell.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub fn read(evidence: &Evidence) -> Result<Self, VerifyError> {
+        let (identity, debug, report_data) = match Format::of(evidence.as_bytes()) {
+            Err(error) => return Err(VerifyError(error.to_string())),
+            Ok(Format::SgxQuote(quote) | Format::TdxQuote(quote)) => dcap::unverified(quote)?,
+            Ok(Format::Bundle(bundle)) => {
+                let bundle = Bundle::from_wire(bundle).map_err(|error| VerifyError(error.to_string()))?;
+                snp::unverified(&bundle.report)?
+            }
+        };
+        Ok(Self { identity, debug, report_data })
+    }
+}
+
+impl Default for AnyTee {
+    /// Without a source of collateral: SGX and TDX are refused, SEV-SNP needs its certificates in the evidence.
+    fn default() -> Self {
+        Self::new(Arc::new(NoCollateral))
+    }
+}
+
+impl std::fmt::Debug for AnyTee {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AnyTee").finish_non_exhaustive()
+    }
+}
 
 impl Verifier for AnyTee {
-    fn verify(&self, evidence: &Evidence, _now: u64) -> Result<Claims, VerifyError> {
-        let format = Format::of(evidence.as_bytes()).map_err(|error| VerifyError(error.to_string()))?;
-        let short = match format {
-            Format::SgxQuote(_) => "SGX",
-            Format::TdxQuote(_) => "TDX",
-            Format::Bundle(_) => "this kind of evidence",
-        };
-        Err(VerifyError(format!(
-            "cannot verify {short} yet: the evidence ({}) has the right form, but this version of the program cannot \
-             check who made it. Use a version that can; where nothing needs protection, verification can be skipped",
-            format.kind()
-        )))
+    fn verify(&self, evidence: &Evidence, now: u64) -> Result<Claims, VerifyError> {
+        self.examine(evidence, now).map(|verified| Claims::Enclave(verified.claims))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A whole quote in the right form; see the folder's README.
-    const QUOTE: &[u8] = include_bytes!("../tests/fixtures/sgx.quote");
-
-    fn refusal(bytes: Vec<u8>) -> String {
-        AnyTee.verify(&Evidence::from_wire(bytes).unwrap(), 0).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn an_sgx_quote_is_recognised_and_not_believed() {
-        let header = [&[1, 0, 0, 0, 2, 0, 0, 0][..], &(QUOTE.len() as u64).to_le_bytes()].concat();
-        for quote in [QUOTE.to_vec(), [&header, QUOTE].concat()] {
-            let text = refusal(quote);
-            assert!(text.starts_with("cannot verify SGX yet: the evidence (Intel SGX) has the right form"), "{text}");
-        }
-    }
-
-    #[test]
-    fn nothing_and_garbage_are_refused_as_that() {
-        assert_eq!(refusal(Vec::new()), "empty report");
-        assert!(refusal(b"garbage".to_vec()).starts_with("evidence of no known kind"));
-        assert!(refusal(b"MREV\x01\0\0\0".to_vec()).starts_with("cannot verify this kind of evidence yet"));
-    }
-}
+mod tests;

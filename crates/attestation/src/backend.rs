@@ -46,6 +46,22 @@ pub struct VerifyError(pub String);
 const PAUSES: [Duration; 4] =
     [Duration::from_millis(250), Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
 
+impl VerifyError {
+    /// Begins what is wrong with sources of collateral, and not with evidence.
+    const COLLATERAL: &str = "no collateral to verify the evidence with";
+
+    /// The evidence cannot be judged for lack of collateral.
+    pub(crate) fn no_collateral(error: &crate::CollateralError) -> Self {
+        Self(format!("{}: {error}", Self::COLLATERAL))
+    }
+
+    /// The text for whoever showed the evidence: where collateral comes from is nothing to strangers.
+    #[must_use]
+    pub fn for_peers(&self) -> &str {
+        if self.0.starts_with(Self::COLLATERAL) { Self::COLLATERAL } else { &self.0 }
+    }
+}
+
 /// What a process issues and verifies evidence with, chosen once.
 #[derive(Clone)]
 pub struct Backend {
@@ -73,7 +89,7 @@ impl Backend {
                     tee = tee.as_str(),
                     "this process runs in a trusted execution environment: {tee}{libos}"
                 );
-                Ok(Self { issuer, verifier: Arc::new(AnyTee) })
+                Ok(Self { issuer, verifier: Arc::new(AnyTee::default()) })
             }
         }
     }
@@ -158,7 +174,7 @@ mod tests {
     fn hardware_that_is_late_is_waited_for_and_none_that_never_answers() {
         let within = |failures| {
             let issuer = Arc::new(Late(failures, AtomicUsize::new(0)));
-            let backend = Backend { issuer: issuer.clone(), verifier: Arc::new(AnyTee) };
+            let backend = Backend { issuer: issuer.clone(), verifier: Arc::new(AnyTee::default()) };
             let evidence = backend.evidence_within(&ReportData([1; 64]), &[Duration::ZERO; 4]);
             (evidence.map(Evidence::into_bytes).map_err(|error| error.to_string()), issuer.1.load(Ordering::Relaxed))
         };

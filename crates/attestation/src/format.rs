@@ -7,7 +7,7 @@
 pub enum Format<'a> {
     /// An Intel SGX quote, version 3.
     SgxQuote(&'a [u8]),
-    /// An Intel TDX quote, version 4 or 5.
+    /// An Intel TDX quote, version 4 or 5, without the zero bytes that may follow it.
     TdxQuote(&'a [u8]),
     /// What MarbleRun makes of the evidence of SEV-SNP, of cloud VMs and of TPMs.
     Bundle(&'a [u8]),
@@ -42,6 +42,12 @@ pub enum FormatError {
 const SGX_SIGNATURE_LENGTH_AT: usize = 432;
 const SGX_SIGNATURE_AT: usize = 436;
 
+/// Header of a TDX quote, and its report in version 4; in version 5, the kind and length of the report stand before it.
+const TDX_BODY_AT: usize = 48;
+const TDX_BODY: usize = 584;
+const TDX5_BODY_LENGTH_AT: usize = 50;
+const TDX5_BODY_AT: usize = 54;
+
 /// Open Enclave's report header: version, type, length of the quote.
 const REPORT_HEADER: usize = 16;
 /// Open Enclave's newer evidence header: version, format, length of the data.
@@ -66,7 +72,7 @@ impl<'a> Format<'a> {
         match evidence {
             [b'M', b'R', b'E', b'V', 1, 0, 0, 0, ..] => Ok(Self::Bundle(evidence)),
             [3, 0, 2, 0, 0, 0, 0, 0, ..] => sgx_quote(evidence, Padding::None),
-            [4 | 5, 0, 2, 0, 0x81, 0, 0, 0, ..] => Ok(Self::TdxQuote(evidence)),
+            [4 | 5, 0, 2, 0, 0x81, 0, 0, 0, ..] => tdx_quote(evidence),
             [1, 0, 0, 0, ..] => unframe_report(evidence),
             [3, 0, 0, 0, ..] => unframe_evidence(evidence),
             _ => Err(unknown(evidence)),
@@ -142,6 +148,36 @@ fn sgx_quote(bytes: &[u8], padding: Padding) -> Result<Format<'_>, FormatError> 
     })?;
     if rest.is_empty() || (padding == Padding::Zeroes && rest.iter().all(|byte| *byte == 0)) {
         Ok(Format::SgxQuote(quote))
+    } else {
+        Err(FormatError::Length { what: WHAT, reason: format!("{} bytes follow its end", rest.len()) })
+    }
+}
+
+/// A TDX quote. Guests hand on the whole buffer that they read it into, so zero bytes may follow it.
+fn tdx_quote(bytes: &[u8]) -> Result<Format<'_>, FormatError> {
+    const WHAT: &str = "TDX quote";
+    // Version 5 states which kind of body it has, and how long that is.
+    let signature_length_at = match bytes.first() {
+        Some(4) => TDX_BODY_AT + TDX_BODY,
+        _ => {
+            let body = u32_at(bytes, TDX5_BODY_LENGTH_AT).and_then(|length| usize::try_from(length).ok());
+            body.and_then(|length| length.checked_add(TDX5_BODY_AT)).ok_or_else(|| too_short(WHAT, bytes))?
+        }
+    };
+    let signature = u32_at(bytes, signature_length_at).and_then(|length| usize::try_from(length).ok());
+    let signature = signature.ok_or_else(|| too_short(WHAT, bytes))?;
+    let signature_at = signature_length_at.saturating_add(4);
+    let length = signature_at.checked_add(signature);
+    let split = length.and_then(|length| bytes.split_at_checked(length));
+    let (quote, rest) = split.ok_or_else(|| FormatError::Length {
+        what: WHAT,
+        reason: format!(
+            "it states {signature} bytes of signature and has {}",
+            bytes.len().saturating_sub(signature_at)
+        ),
+    })?;
+    if rest.iter().all(|byte| *byte == 0) {
+        Ok(Format::TdxQuote(quote))
     } else {
         Err(FormatError::Length { what: WHAT, reason: format!("{} bytes follow its end", rest.len()) })
     }

@@ -4,29 +4,46 @@
 //! of one deployment judge each other by what they are themselves ([`PeerAttestation`], [`PeerPolicy`]).
 //!
 //! Which hardware is used is decided once, at start ([`select`]), and never changes to simulation behind
-//! the operator's back. Simulation is a backend like any other. What hardware makes is
-//! recognised ([`Format`]) and refused ([`AnyTee`]).
+//! the operator's back. Simulation is a backend like any other. What hardware makes is recognised ([`Format`]) and
+//! verified ([`AnyTee`]) with what its vendor says about platforms ([`CollateralSource`]).
 #![forbid(unsafe_code)]
 
 mod any_tee;
 mod backend;
 mod bundle;
 mod claims;
+mod collateral;
+mod dcap;
 mod evidence;
 mod format;
+mod high_water;
 mod issue;
 mod peer;
 mod policy;
+mod roots;
 mod simulation;
+mod snp;
 mod tee;
+#[cfg(test)]
+mod testing;
+mod x509;
 
-pub use any_tee::AnyTee;
+pub use any_tee::{AnyTee, Findings, Unverified, Verified};
 pub use backend::{Backend, IssueError, Issuer, Verifier, VerifyError};
 pub use bundle::{Bundle, BundleError};
-pub use claims::{Claims, EnclaveClaims, TcbStatus};
+pub use claims::{
+    Claims, EnclaveClaims, Identity, SgxIdentity, SnpIdentity, SnpProduct, SnpTcbVersion, TcbStatus, TdxIdentity,
+};
+pub use collateral::{
+    CollateralError, CollateralSource, IntelCollateral, IntelParts, IntelPlatform, NoCollateral, PckCa, VcekRequest,
+    Window,
+};
+pub use dcap::IntelFindings;
 pub use evidence::{Evidence, EvidenceTooLong, ReportData};
 pub use format::{Format, FormatError};
 pub use peer::{MessageError, PeerAttestation, PeerEvidenceError, PeerIdentity, PeerMessage};
-pub use policy::{Acceptance, CoordinatorRefusal, PeerPolicy, PeerRefusal, Policy, Refusal};
+pub use policy::{Acceptance, Comparison, CoordinatorRefusal, Judged, PeerPolicy, PeerRefusal, Policy, Refusal};
+pub use roots::{AmdRoot, Roots};
 pub use simulation::{IdentityError, SimulatedIdentity, Simulation};
+pub use snp::SnpFindings;
 pub use tee::{Devices, Kernel, LibOs, SelectError, Tee, TeeChoice, UnknownTee, select};

@@ -1,6 +1,6 @@
 //! Coordinators of one deployment among themselves: what one shows the others, and what it takes of theirs.
 //!
-//! In a trusted execution environment a Coordinator shows what its hardware makes and takes what [`AnyTee`] believes.
+//! In a trusted execution environment a Coordinator shows what its hardware makes and takes what [`crate::AnyTee`] believes.
 //! In simulation it shows an identity by say-so and takes the same. The two never meet: simulated evidence is of a form
 //! that no hardware verifier knows, and the simulated verifier knows no other.
 
@@ -12,8 +12,7 @@ pub use message::{MessageError, PeerMessage};
 
 use crate::simulation::{SimulatedPeer, is_simulated};
 use crate::{
-    AnyTee, Backend, Claims, EnclaveClaims, Evidence, Format, IssueError, Issuer, ReportData, SimulatedIdentity, Tee,
-    Verifier,
+    Backend, Claims, EnclaveClaims, Evidence, IssueError, Issuer, ReportData, SimulatedIdentity, Tee, Verifier,
 };
 
 /// What evidence proved about a Coordinator, or what a simulated one says.
@@ -55,7 +54,9 @@ impl PeerAttestation {
     pub fn new(backend: &Backend, simulated: SimulatedIdentity) -> Self {
         match backend.tee() {
             Tee::Simulation => Self::simulated(simulated),
-            Tee::Sgx | Tee::Tdx | Tee::Snp => Self::hardware(Arc::clone(&backend.issuer), Arc::new(AnyTee)),
+            Tee::Sgx | Tee::Tdx | Tee::Snp => {
+                Self::hardware(Arc::clone(&backend.issuer), Arc::clone(&backend.verifier))
+            }
         }
     }
 
@@ -97,17 +98,15 @@ impl PeerAttestation {
         binding: &ReportData,
         now: u64,
     ) -> Result<PeerIdentity, PeerEvidenceError> {
-        let bytes = evidence.as_bytes();
-        let tee = match self.tee() {
-            Tee::Simulation => Tee::Simulation,
-            _ if is_simulated(bytes) => return Err(PeerEvidenceError::Simulated),
-            _ => Format::of(bytes).map_err(|error| PeerEvidenceError::NotGenuine(error.to_string()))?.tee(),
-        };
+        if self.tee() != Tee::Simulation && is_simulated(evidence.as_bytes()) {
+            return Err(PeerEvidenceError::Simulated);
+        }
         let claims = self.verifier.verify(evidence, now);
-        let claims = match claims.map_err(|error| PeerEvidenceError::NotGenuine(error.to_string()))? {
+        let claims = match claims.map_err(|error| PeerEvidenceError::NotGenuine(error.for_peers().to_owned()))? {
             Claims::Enclave(claims) => claims,
             Claims::Simulation => return Err(PeerEvidenceError::Simulated),
         };
+        let tee = if self.tee() == Tee::Simulation { Tee::Simulation } else { claims.identity.tee() };
         if claims.report_data != *binding {
             return Err(PeerEvidenceError::Binding);
         }

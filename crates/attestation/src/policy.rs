@@ -2,15 +2,20 @@
 //! A Marble is judged as a member of its package (`package`), a Coordinator by somebody who knows nothing else
 //! about it (`coordinator`); each in upstream's order, with upstream's texts.
 
+mod compare;
 mod coordinator;
 mod package;
 mod peer;
 
+pub use compare::{Comparison, Judged};
 pub use coordinator::CoordinatorRefusal;
 pub use package::{Acceptance, Refusal};
 pub use peer::{PeerPolicy, PeerRefusal};
 
-use crate::{EnclaveClaims, TcbStatus};
+use marblerun_manifest::model::Package;
+use marblerun_manifest::vm::{SnpPackage, TdxPackage};
+
+use crate::{EnclaveClaims, Identity, TcbStatus};
 
 /// What is asked of an enclave. Empty and `None` mean "not asked".
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -27,8 +32,29 @@ pub struct Policy {
     pub security_version: Option<u64>,
     /// Statuses accepted besides `UpToDate`; empty = `SWHardeningNeeded` alone.
     pub accepted_tcb_statuses: Vec<String>,
-    /// Advisories accepted with status `SWHardeningNeeded`; empty = all.
+    /// Advisories accepted with status `SWHardeningNeeded` (VMs: with every status but `UpToDate`); empty = all.
     pub accepted_advisories: Vec<String>,
+    /// A VM in TDX is asked for, and no enclave.
+    pub tdx: Option<TdxPackage>,
+    /// A VM in SEV-SNP is asked for, and no enclave.
+    pub snp: Option<SnpPackage>,
+}
+
+impl From<&Package> for Policy {
+    /// What a package of a manifest asks of a Marble.
+    fn from(package: &Package) -> Self {
+        Self {
+            debug: package.debug,
+            unique_id: package.unique_id.clone(),
+            signer_id: package.signer_id.clone(),
+            product_id: package.product_id,
+            security_version: package.security_version,
+            accepted_tcb_statuses: package.accepted_tcb_statuses.clone(),
+            accepted_advisories: package.accepted_advisories.clone(),
+            tdx: package.tdx.clone(),
+            snp: package.snp.clone(),
+        }
+    }
 }
 
 /// What is wrong with a platform.
@@ -48,11 +74,16 @@ impl Policy {
             [] => status == TcbStatus::SwHardeningNeeded,
             listed => listed.iter().any(|name| name == status.as_str()),
         };
-        if status != TcbStatus::UpToDate && !listed {
+        // Keys that are revoked may be in anybody's hands: what they sign proves nothing.
+        if status != TcbStatus::UpToDate && (!listed || status == TcbStatus::Revoked) {
             return Err(TcbProblem::Status);
         }
-        // Only this status: of a worse one that is accepted by name, advisories are no news.
-        if status != TcbStatus::SwHardeningNeeded || self.accepted_advisories.is_empty() {
+        let advisories_count = match enclave.identity {
+            // As upstream: of a worse status that is accepted by name, advisories are no news.
+            Identity::Sgx(_) => status == TcbStatus::SwHardeningNeeded,
+            Identity::Tdx(_) | Identity::Snp(_) => status != TcbStatus::UpToDate,
+        };
+        if !advisories_count || self.accepted_advisories.is_empty() {
             return Ok(());
         }
         let applying = enclave.advisories.as_ref().ok_or(TcbProblem::AdvisoriesUnknown)?;
@@ -60,11 +91,6 @@ impl Policy {
         let refused: Vec<String> = applying.iter().filter(|id| !accepted(id)).cloned().collect();
         if refused.is_empty() { Ok(()) } else { Err(TcbProblem::Advisories(refused)) }
     }
-}
-
-/// Whether an identity is the one that is asked, if one is.
-fn same_id(asked: &str, id: &[u8; 32]) -> bool {
-    asked.is_empty() || asked.eq_ignore_ascii_case(&hex::encode(id))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@ mod access;
 mod cluster;
 mod context;
 mod kubernetes;
+mod quote;
 mod recover;
 mod seal;
 mod sealed;
@@ -20,6 +21,7 @@ pub use access::{AccessCommand, ExplainArgs};
 pub use cluster::{ClusterCommand, KekCommand, RestoreCommand};
 pub use context::{AddContext, ContextCommand};
 pub use kubernetes::{CheckArgs, ClusterArgs, DryRun, InstallArgs, UninstallArgs};
+pub use quote::{QuoteCommand, QuoteExplainArgs};
 pub use recover::{RecoverArgs, RecoverWithSignatureArgs, RecoverWithSignatureCommand, RecoveryKey, TokenKey};
 pub use seal::{SealCommand, SlotCommand};
 pub use sealed::{
@@ -62,6 +64,9 @@ pub struct Global {
     /// Attestation policy (JSON): UniqueID, SignerID, SecurityVersion, ProductID, Debug [default: ./era-config.json if it exists]
     #[arg(long, global = true, value_name = "FILE")]
     pub era_config: Option<PathBuf>,
+    /// Collateral to verify evidence with: address of a PCCS or of Intel's service, or a file or folder [default: as /etc/sgx_default_qcnl.conf says, else Intel]
+    #[arg(long, global = true, env = "MARBLERUN_COLLATERAL", hide_env_values = true, value_name = "URL|FILE|DIR")]
+    pub collateral: Option<String>,
     /// Skip the verification of evidence. For test deployments only
     #[arg(short, long, global = true)]
     pub insecure: bool,
@@ -238,6 +243,9 @@ pub enum Command {
     /// Keep names, addresses, certificates and credentials of Coordinators
     #[command(subcommand, arg_required_else_help = true)]
     Context(ContextCommand),
+    /// Verify evidence that is at hand in a file, and tell what is in it
+    #[command(subcommand, arg_required_else_help = true)]
+    Quote(QuoteCommand),
     /// Print the identity of an enclave, as packages of manifests name it
     ///
     /// PATH is a signed EGo or Open Enclave program, a folder or file of Gramine, an Occlum image, or a signed SGX SDK enclave.

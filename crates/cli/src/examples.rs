@@ -207,6 +207,14 @@ const EXAMPLES: &[(&str, &[&str])] = &[
     ("context show", &["marblerun context show prod"]),
     ("context rm", &["marblerun context rm local --yes"]),
     (
+        "quote explain",
+        &[
+            "marblerun quote explain coordinator.quote --era-config coordinator-era.json",
+            "marblerun quote explain marble.quote --collateral ./collateral --package manifest.json#backend",
+            "marblerun quote explain guest.report --vek vcek.der --at 2026-01-31T12:00:00Z --output json",
+        ],
+    ),
+    (
         "package-info",
         &["marblerun package-info ./signed-program", "marblerun package-info ./occlum-instance --output json"],
     ),

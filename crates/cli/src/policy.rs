@@ -2,9 +2,11 @@
 //! what changes with time (statuses, advisories, nonce).
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow};
-use marblerun_client::{AttestError, ClientError, EnclaveClaims, EraConfig, Policy, TcbStatus};
+use marblerun_client::collateral::{Place, Qcnl, Settings};
+use marblerun_client::{AttestError, ClientError, CollateralSource, EnclaveClaims, EraConfig, Policy, TcbStatus};
 
 use crate::args::Global;
 use crate::failure::Failure;
@@ -13,6 +15,9 @@ use crate::output::{note, warn};
 
 /// The file that is looked for where none is named.
 const DEFAULT_FILE: &str = "era-config.json";
+
+/// Names AMD's key service, or a mirror of it, or `none`.
+const KDS_URL: &str = "MARBLERUN_KDS_URL";
 
 /// Reads the policy, so that a bad one is told before anything is sent. Never downloads one: what may be trusted would
 /// then be decided by whoever answers the download. `named`: the file, if flags or a context name one.
@@ -48,6 +53,14 @@ pub fn load(global: &Global, named: Option<PathBuf>) -> Result<Policy> {
         warn(&format!("--accepted-tcb-statuses: {name:?} is no TCB status (case matters)"));
     }
     Ok(Policy { accepted_tcb_statuses, accepted_advisories: names(&global.accepted_advisories), ..era.policy() })
+}
+
+/// Where collateral comes from, as the options and the machine say. Nothing is asked for yet.
+pub fn collateral(global: &Global) -> Result<Arc<dyn CollateralSource>> {
+    let named = global.collateral.as_deref().filter(|text| !text.is_empty());
+    let place = named.map(str::parse::<Place>).transpose()?;
+    let amd = std::env::var(KDS_URL).ok().filter(|url| !url.is_empty());
+    Ok(Settings::resolve(place, amd, Path::new(Qcnl::PATH))?.open()?)
 }
 
 /// The values of a flag that takes comma separated lists, already split: quotes as CSV has them go, and so do empty
@@ -95,6 +108,7 @@ fn platform_lines(claims: &EnclaveClaims) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;
+    use marblerun_client::{Measured, SgxIdentity};
 
     use super::*;
     use crate::args::Cli;
@@ -156,10 +170,12 @@ mod tests {
     fn a_platform_that_is_not_up_to_date_is_told_in_upstreams_words() {
         let with = |tcb_status, advisories: Option<&[&str]>| {
             platform_lines(&EnclaveClaims {
-                unique_id: [0; 32],
-                signer_id: [0; 32],
-                product_id: 3,
-                security_version: 3,
+                identity: Measured::Sgx(SgxIdentity {
+                    unique_id: [0; 32],
+                    signer_id: [0; 32],
+                    product_id: 3,
+                    security_version: 3,
+                }),
                 debug: false,
                 report_data: marblerun_client::ReportData([0; 64]),
                 tcb_status,

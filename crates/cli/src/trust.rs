@@ -61,7 +61,8 @@ impl Session {
             AttestOptions::insecure()
         } else {
             let policy = policy::load(global, global.policy_at(coordinator)?)?;
-            AttestOptions { policy: Some(policy), ..AttestOptions::default() }
+            let options = AttestOptions { policy: Some(policy), ..AttestOptions::default() };
+            options.with_collateral(policy::collateral(global)?)
         };
         let timeout = Duration::from_secs(global.timeout);
         let options = AttestOptions { nonce: global.nonce.clone().into_bytes(), timeout, ..expected };

@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use marblerun_api::bytes::Base64;
 use marblerun_api::v2;
 use marblerun_attestation::{
-    AnyTee, Claims, CoordinatorRefusal, EnclaveClaims, Evidence, Policy, ReportData, Verifier, VerifyError,
+    AnyTee, Claims, CollateralSource, CoordinatorRefusal, EnclaveClaims, Evidence, Policy, ReportData, Verifier,
+    VerifyError,
 };
 
 use crate::chain::{certificate_pem, chain_pem, check_issued_by, parse_chain};
@@ -29,7 +30,8 @@ pub struct AttestOptions {
     pub nonce: Vec<u8>,
     /// Time limit of the call.
     pub timeout: Duration,
-    /// Looks through the evidence.
+    /// Looks through the evidence. By default without collateral, which SGX and TDX need: see
+    /// [`AttestOptions::with_collateral`].
     pub verifier: Arc<dyn Verifier>,
 }
 
@@ -40,7 +42,7 @@ impl Default for AttestOptions {
             policy: None,
             nonce: Vec::new(),
             timeout: Duration::from_secs(30),
-            verifier: Arc::new(AnyTee),
+            verifier: Arc::new(AnyTee::default()),
         }
     }
 }
@@ -61,6 +63,23 @@ impl AttestOptions {
     #[must_use]
     pub fn expecting(era: &EraConfig) -> Self {
         Self { policy: Some(era.policy()), nonce: era.nonce.clone(), ..Self::default() }
+    }
+
+    /// Verifies evidence with collateral of that source, as [`crate::collateral::Settings::open`] gives it.
+    ///
+    /// ```no_run
+    /// use marblerun_client::collateral::{Place, Settings};
+    /// use marblerun_client::{AttestOptions, EraConfig};
+    ///
+    /// # fn example(era: &EraConfig) -> Result<AttestOptions, Box<dyn std::error::Error>> {
+    /// let place: Place = "https://pccs.example/sgx/certification/v4/".parse()?;
+    /// let source = Settings::resolve(Some(place), None, "/etc/sgx_default_qcnl.conf".as_ref())?.open()?;
+    /// Ok(AttestOptions::expecting(era).with_collateral(source))
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_collateral(self, source: Arc<dyn CollateralSource>) -> Self {
+        Self { verifier: Arc::new(AnyTee::new(source)), ..self }
     }
 
     /// Takes whoever answers: for tests, and for Coordinators in simulation, which prove nothing.

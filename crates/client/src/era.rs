@@ -5,6 +5,7 @@
 
 use marblerun_attestation::Policy;
 use marblerun_manifest::gojson::{self, NoteKind};
+use marblerun_manifest::vm::{SnpPackage, TdxPackage};
 
 /// Largest file that is read. Real ones have a few hundred bytes.
 const MAX_SIZE: usize = 1 << 20;
@@ -28,6 +29,10 @@ pub struct EraConfig {
     pub accepted_advisories: Vec<String>,
     /// Mixed into the evidence; empty = none.
     pub nonce: Vec<u8>,
+    /// The Coordinator is a VM in Intel TDX.
+    pub tdx: Option<TdxPackage>,
+    /// The Coordinator is a VM in AMD SEV-SNP.
+    pub snp: Option<SnpPackage>,
     /// Fields of the file that mean nothing here, each with the likely name if there is one.
     pub unknown_fields: Vec<String>,
 }
@@ -47,6 +52,14 @@ pub enum EraConfigError {
     /// A file that lies about must not switch verification off.
     #[error("it says InsecureSkipVerify: a file cannot skip verification, only the user can, and knowingly")]
     InsecureSkipVerify,
+    /// More than one family of hardware.
+    #[error(
+        "it names more than one of an SGX enclave (UniqueID, SignerID, ProductID), TDX and SNP; a Coordinator is one"
+    )]
+    SeveralFamilies,
+    /// What it says of a VM names none.
+    #[error("{0}: {1}")]
+    Vm(&'static str, String),
     /// Any enclave of anybody would pass.
     #[error("it contains neither UniqueID nor SignerID: any enclave of anybody would be accepted")]
     NoIdentity,
@@ -63,6 +76,8 @@ struct Fields {
     accepted_tcb_statuses: Vec<String>,
     accepted_advisories: Vec<String>,
     nonce: Vec<u8>,
+    tdx: Option<TdxPackage>,
+    snp: Option<SnpPackage>,
 }
 
 marblerun_manifest::decode_object!(Fields as "VerifyOptions" {
@@ -75,6 +90,8 @@ marblerun_manifest::decode_object!(Fields as "VerifyOptions" {
     "AcceptedTCBStatuses" => accepted_tcb_statuses,
     "AcceptedAdvisories" => accepted_advisories,
     "Nonce" => nonce,
+    "TDX" => tdx,
+    "SNP" => snp,
 });
 
 impl EraConfig {
@@ -110,8 +127,19 @@ impl EraConfig {
                 return Err(EraConfigError::Identity(name));
             }
         }
-        if fields.unique_id.is_empty() && fields.signer_id.is_empty() {
-            return Err(EraConfigError::NoIdentity);
+        let has_enclave = !(fields.unique_id.is_empty() && fields.signer_id.is_empty());
+        match [has_enclave || fields.product_id != 0, fields.tdx.is_some(), fields.snp.is_some()] {
+            [false, false, false] => return Err(EraConfigError::NoIdentity),
+            [true, false, false] if !has_enclave => return Err(EraConfigError::NoIdentity),
+            [true, false, false] | [false, true, false] | [false, false, true] => {}
+            _ => return Err(EraConfigError::SeveralFamilies),
+        }
+        if fields.tdx.is_some() && fields.security_version != 0 {
+            return Err(EraConfigError::Vm("SecurityVersion", "TDX VMs have none".to_owned()));
+        }
+        let problem = fields.tdx.as_ref().and_then(TdxPackage::problem);
+        if let Some((field, text)) = problem.or_else(|| fields.snp.as_ref().and_then(SnpPackage::problem)) {
+            return Err(EraConfigError::Vm(field, text));
         }
         let unknown_fields = decoded.notes.into_iter().filter_map(|note| match note.kind {
             NoteKind::UnknownField(Some(likely)) => Some(format!("{} (did you mean {likely}?)", note.path)),
@@ -128,6 +156,8 @@ impl EraConfig {
             accepted_tcb_statuses: fields.accepted_tcb_statuses,
             accepted_advisories: fields.accepted_advisories,
             nonce: fields.nonce,
+            tdx: fields.tdx,
+            snp: fields.snp,
         })
     }
 
@@ -142,6 +172,8 @@ impl EraConfig {
             security_version: Some(self.security_version).filter(|version| *version != 0),
             accepted_tcb_statuses: self.accepted_tcb_statuses.clone(),
             accepted_advisories: self.accepted_advisories.clone(),
+            tdx: self.tdx.clone(),
+            snp: self.snp.clone(),
         }
     }
 }
@@ -211,5 +243,26 @@ mod tests {
     fn a_misspelt_restriction_is_named() {
         let era = read(&format!(r#"{{"UniqueID":"{SIGNER}","SignerIDs":"x","TDX":{{}}}}"#)).unwrap();
         assert_eq!(era.unknown_fields, ["SignerIDs (did you mean SignerID?)", "TDX"]);
+    }
+
+    #[test]
+    fn a_coordinator_in_a_vm_is_named_by_one_family_and_completely() {
+        let digest = "ab".repeat(48);
+        let policy = read(&format!(r#"{{"TDX": {{"MRTD": "{digest}"}}}}"#)).unwrap().policy();
+        assert_eq!(policy.tdx.unwrap().mrtd, digest);
+        let policy =
+            read(&format!(r#"{{"SNP": {{"measurement": "{digest}"}}, "SecurityVersion": 2}}"#)).unwrap().policy();
+        assert_eq!((policy.snp.unwrap().measurement, policy.security_version), (digest.clone(), Some(2)));
+        for (json, part) in [
+            (r#"{"TDX": {}}"#.to_owned(), "MRTD: it is missing"),
+            (r#"{"SNP": {"HostData": "00"}}"#.to_owned(), "Measurement: it is missing"),
+            (format!(r#"{{"TDX": {{"MRTD": "{digest}"}}, "SecurityVersion": 1}}"#), "TDX VMs have none"),
+            (format!(r#"{{"TDX": {{"MRTD": "{digest}"}}, "SignerID": "{SIGNER}"}}"#), "more than one"),
+            (format!(r#"{{"TDX": {{"MRTD": "{digest}"}}, "SNP": {{"Measurement": "{digest}"}}}}"#), "more than one"),
+            (r#"{"ProductID": 3, "SecurityVersion": 3}"#.to_owned(), "neither UniqueID nor SignerID"),
+        ] {
+            let error = read(&json).unwrap_err();
+            assert!(error.contains(part), "{json}: {error}");
+        }
     }
 }

@@ -67,9 +67,14 @@ pub use error::{ClientError, NoAnswer, Refusal};
 pub use marble::MarbleCredentials;
 /// What goes over the wire: the types of answers and requests.
 pub use marblerun_api as wire;
+/// Evidence in detail: what is found when it is verified, and compared.
+pub use marblerun_attestation as attestation;
 pub use marblerun_attestation::{
-    Claims, CoordinatorRefusal, EnclaveClaims, Evidence, Policy, ReportData, TcbStatus, Verifier, VerifyError,
+    AnyTee, Claims, CollateralSource, CoordinatorRefusal, EnclaveClaims, Evidence, Identity as Measured, NoCollateral,
+    Policy, ReportData, SgxIdentity, TcbStatus, Verifier, VerifyError,
 };
+/// Where collateral comes from: [`collateral::Settings`] and what they open.
+pub use marblerun_collateral as collateral;
 pub use recovery::{RecoveryKey, RecoverySigner, encrypt_recovery_secret};
 pub use signed::verify_signed_quote;
 pub use tls::{Identity, Trust};

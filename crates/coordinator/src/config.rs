@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use clap::Parser;
 use jiff::SignedDuration;
 use marblerun_attestation::{SimulatedIdentity, TeeChoice};
+use marblerun_collateral::Place;
 use marblerun_store::RollbackPolicy;
 
 mod cluster;
@@ -162,6 +163,36 @@ pub struct Options {
         value_name = "LABEL"
     )]
     pub seal_pkcs11_key_label: String,
+    /// Where collateral comes from, which evidence of hardware is verified with: address of a PCCS or of Intel's service, or a file or folder. Default: `/etc/sgx_default_qcnl.conf`, else Intel.
+    #[arg(
+        long,
+        env = "MARBLERUN_COLLATERAL",
+        hide_env_values = true,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "URL|FILE|DIR"
+    )]
+    pub collateral: String,
+    /// Folder that keeps collateral over restarts. Not kept if empty.
+    #[arg(
+        long,
+        env = "MARBLERUN_COLLATERAL_CACHE",
+        hide_env_values = true,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "DIR"
+    )]
+    pub collateral_cache: String,
+    /// Address of AMD's key service or a mirror; `none`: never asked. Default: AMD.
+    #[arg(
+        long,
+        env = "MARBLERUN_KDS_URL",
+        hide_env_values = true,
+        default_value = "",
+        hide_default_value = true,
+        value_name = "URL"
+    )]
+    pub kds_url: String,
     /// Simulation only: file that plays the host's seal key, made if absent. Without it the state is sealed to nothing.
     #[arg(
         long,
@@ -432,6 +463,17 @@ pub enum LogFormat {
     Json,
 }
 
+/// Where collateral comes from, and where it is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct CollateralPlaces {
+    /// Intel's; `None`: what the machine is configured for.
+    pub intel: Option<Place>,
+    /// AMD's; `None`: AMD itself.
+    pub amd: Option<String>,
+    /// Kept here.
+    pub cache: Option<PathBuf>,
+}
+
 /// What the options mean.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -445,6 +487,8 @@ pub struct Config {
     pub dns_names: String,
     /// Directory of the sealed state.
     pub seal_dir: PathBuf,
+    /// Where collateral comes from.
+    pub collateral: CollateralPlaces,
     /// Manifest to set at start.
     pub startup_manifest: Option<PathBuf>,
     /// Where its recovery data go.
@@ -578,6 +622,11 @@ impl Config {
                 expected: "expected auto, simulation, sgx, tdx or snp",
             })?,
             seal: seal::settings(options)?,
+            collateral: CollateralPlaces {
+                intel: non_empty(&options.collateral).and_then(|text| text.parse().ok()),
+                amd: non_empty(&options.kds_url).map(str::to_owned),
+                cache: non_empty(&options.collateral_cache).map(PathBuf::from),
+            },
             deny_recovery_reset: choose(
                 "MARBLERUN_RECOVERY_RESET",
                 &options.recovery_reset,

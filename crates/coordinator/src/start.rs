@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::core::{Clock, Coordinator, DEFAULT_OFFLINE_GRACE, Settings};
 use crate::untrusted::lines_for_log;
 
+mod collateral;
 mod reached;
 mod sealing;
 mod shared;
@@ -52,6 +53,9 @@ pub enum StartError {
     /// It cannot join the others.
     #[error(transparent)]
     Shared(#[from] SharedError),
+    /// Where collateral should come from.
+    #[error(transparent)]
+    Collateral(#[from] marblerun_collateral::SettingsError),
     /// The start-up manifest is not in force.
     #[error(transparent)]
     Manifest(#[from] StartupManifestError),
@@ -91,6 +95,7 @@ pub async fn start_unless(
         opened = looking => opened.map_err(|_| StartError::Interrupted)??,
         () = &mut stop => return Err(StartError::Stopped),
     };
+    let backend = collateral::attach(backend, &config.collateral)?;
     let sealers = sealing::open(&config.seal, &backend.issuer, Path::new("/"))?;
     let seal_warning = sealing::warning(&sealers, config.cluster.is_some());
     // Read before anything is changed: a wrong path is found while nothing has happened yet.

@@ -13,6 +13,7 @@ mod path;
 pub mod pem;
 mod suggest;
 pub mod template;
+pub mod vm;
 pub mod yaml;
 
 pub use check::{CheckEnv, Finding, Report, Stage, check, review};

@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use crate::vm::{SnpPackage, TdxPackage};
+
 /// A decoded manifest.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Manifest {
@@ -61,6 +63,10 @@ pub struct Package {
     pub accepted_tcb_statuses: Vec<String>,
     /// Advisories accepted with status `SWHardeningNeeded`; empty = all.
     pub accepted_advisories: Vec<String>,
+    /// A VM in Intel TDX is meant, and no SGX enclave.
+    pub tdx: Option<TdxPackage>,
+    /// A VM in AMD SEV-SNP is meant, and no SGX enclave.
+    pub snp: Option<SnpPackage>,
     /// `None` where the JSON value was `null` or absent; upstream's stored form keeps the difference.
     pub tcb_statuses_given: bool,
     /// As above, for the advisories.

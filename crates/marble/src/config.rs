@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use marblerun_attestation::{AnyTee, Policy, TeeChoice};
+use marblerun_client::collateral::{Qcnl, Settings};
 use marblerun_client::{Endpoint, EraConfig};
 
 use crate::address::CoordinatorAddress;
@@ -27,7 +28,7 @@ pub struct Variable {
 }
 
 /// All variables the premain reads.
-pub const VARIABLES: [Variable; 12] = [
+pub const VARIABLES: [Variable; 14] = [
     Variable { name: MARBLE_TYPE, default: "none, must be set", help: "Marble type: a name in the manifest's Marbles" },
     Variable {
         name: COORDINATOR_ADDR,
@@ -56,6 +57,16 @@ pub const VARIABLES: [Variable; 12] = [
         help: "What the Coordinator must run: an era configuration file (coordinator-era.json), which its evidence must meet",
     },
     Variable {
+        name: COLLATERAL,
+        default: "/etc/sgx_default_qcnl.conf, else Intel",
+        help: "Where collateral comes from that the Coordinator's evidence is verified with: address, file or folder",
+    },
+    Variable {
+        name: KDS_URL,
+        default: "AMD's key service",
+        help: "Address of AMD's key service or a mirror; none: never asked",
+    },
+    Variable {
         name: MANIFEST,
         default: "none: any manifest",
         help: "SHA-256 in hex of the manifest that must be in force; needs one of the two above",
@@ -81,6 +92,8 @@ const UUID_FILE: &str = "EDG_MARBLE_UUID_FILE";
 const CWD: &str = "EDG_CWD";
 const ROOT_CA: &str = "MARBLERUN_COORDINATOR_ROOT_CA";
 const ERA: &str = "MARBLERUN_COORDINATOR_ERA";
+const COLLATERAL: &str = "MARBLERUN_COLLATERAL";
+const KDS_URL: &str = "MARBLERUN_KDS_URL";
 const MANIFEST: &str = "MARBLERUN_COORDINATOR_MANIFEST";
 const CLIENT_ADDR: &str = "MARBLERUN_COORDINATOR_CLIENT_ADDR";
 const TIMEOUT: &str = "MARBLERUN_PREMAIN_TIMEOUT";
@@ -162,7 +175,16 @@ impl Config {
         let client_api = text(CLIENT_ADDR)?.unwrap_or_else(|| client_api(&coordinator));
         let client_api = Endpoint::parse(&client_api).map_err(|error| bad(CLIENT_ADDR)(error.to_string()))?;
         let is_asked = policy.is_some() || manifest.is_some();
-        let expected = is_asked.then(|| Expected { client_api, policy, manifest, verifier: Arc::new(AnyTee) });
+        let expected = match is_asked {
+            true => {
+                let place = text(COLLATERAL)?.and_then(|given| given.parse().ok());
+                let collateral = Settings::resolve(place, text(KDS_URL)?, Path::new(Qcnl::PATH));
+                let collateral = collateral.and_then(|settings| settings.open());
+                let collateral = collateral.map_err(|error| bad(COLLATERAL)(error.to_string()))?;
+                Some(Expected { client_api, policy, manifest, verifier: Arc::new(AnyTee::new(collateral)) })
+            }
+            false => None,
+        };
         let timeout = match text(TIMEOUT)? {
             None => Duration::from_secs(600),
             Some(given) => duration(&given).map_err(bad(TIMEOUT))?,

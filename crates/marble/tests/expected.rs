@@ -11,7 +11,8 @@ use aws_lc_rs::digest::{SHA256, digest};
 use jiff::Timestamp;
 use marblerun_api::marble::Parameters as Answer;
 use marblerun_attestation::{
-    Claims, EnclaveClaims, Evidence, IssueError, Issuer, Policy, ReportData, TcbStatus, Tee, Verifier, VerifyError,
+    Claims, EnclaveClaims, Evidence, Identity, IssueError, Issuer, Policy, ReportData, SgxIdentity, TcbStatus, Tee,
+    Verifier, VerifyError,
 };
 use marblerun_client::Endpoint;
 use marblerun_marble::{Config, Expected, PremainError, Trust, activate};
@@ -24,10 +25,12 @@ impl Verifier for ReportDataAlone {
     fn verify(&self, evidence: &Evidence, _now: u64) -> Result<Claims, VerifyError> {
         let report_data = evidence.as_bytes().try_into().map_err(|_| VerifyError("not genuine".to_owned()))?;
         Ok(Claims::Enclave(EnclaveClaims {
-            unique_id: [1; 32],
-            signer_id: [2; 32],
-            product_id: 3,
-            security_version: 4,
+            identity: Identity::Sgx(SgxIdentity {
+                unique_id: [1; 32],
+                signer_id: [2; 32],
+                product_id: 3,
+                security_version: 4,
+            }),
             debug: false,
             report_data: ReportData(report_data),
             tcb_status: TcbStatus::UpToDate,

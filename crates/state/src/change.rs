@@ -170,6 +170,10 @@ impl Change {
                                 + package.signer_id.len()
                                 + list(&package.accepted_tcb_statuses)
                                 + list(&package.accepted_advisories)
+                                + package.tdx.as_ref().map_or(0, |vm| vm.fields().iter().map(|(_, v, _)| v.len()).sum())
+                                + package.snp.as_ref().map_or(0, |vm| {
+                                    vm.fields().iter().map(|(_, v, _)| v.len()).sum::<usize>() + list(&vm.products) + 64
+                                })
                         })
                 }
                 Self::Secret(name, value) | Self::PreviousSecret(name, value) => name.len() + secret(value),

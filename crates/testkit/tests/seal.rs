@@ -8,7 +8,9 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use marblerun_testkit::{Coordinator, CoordinatorBuilder, PIN, RecoveryKeyPair, SoftTokens, TestUser, binary, load};
+use marblerun_testkit::{
+    Coordinator, CoordinatorBuilder, PIN, RecoveryKeyPair, SoftTokens, SoftTpm, TestUser, binary, load,
+};
 use serde_json::{Value, json};
 
 /// A home folder with a token that has a key, a passphrase, and the owner of the deployment.
@@ -370,4 +372,52 @@ async fn a_configuration_that_cannot_be_meant_ends_the_start_with_what_to_do() {
         assert!(error.contains(message), "{seal}: {error}");
         assert!(!home.path().join("seal/sealed_data").exists());
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_state_sealed_to_a_tpm_survives_reboots_and_waits_where_the_machine_has_changed() {
+    let world = World::new();
+    let mut tpm = SoftTpm::start().unwrap();
+    let with = |tpm: &SoftTpm, seal: &str| world.builder(seal).env("MARBLERUN_TPM", tpm.tcti());
+    let coordinator = with(&tpm, "tpm").start().await.unwrap();
+    let root = world.set(&coordinator).await;
+    assert_eq!(labels(&world.sealed(&coordinator, &["slot", "test"])), ["tpm"]);
+    coordinator.terminate().await.unwrap();
+
+    tpm.reboot().unwrap();
+    let coordinator = with(&tpm, "tpm").start().await.unwrap();
+    serves(&coordinator, &root).await;
+    // Another slot beside it, online.
+    coordinator.terminate().await.unwrap();
+    let coordinator = with(&tpm, "tpm,passphrase").start().await.unwrap();
+    world.sealed(&coordinator, &["slot", "add", "passphrase"]);
+    assert_eq!(labels(&world.sealed(&coordinator, &["slot", "test"])), ["tpm", "passphrase"]);
+    coordinator.terminate().await.unwrap();
+
+    // Another boot state: recovery mode with what has changed, and no exit.
+    tpm.extend_pcr(7).unwrap();
+    let coordinator = with(&tpm, "tpm").start().await.unwrap();
+    let why = waits(&coordinator).await;
+    assert!(why.contains("PCR") && why.contains('7'), "{why}");
+    coordinator.terminate().await.unwrap();
+
+    // The other slot still opens it, and makes one for the machine as it is now.
+    let coordinator = with(&tpm, "tpm,passphrase").start().await.unwrap();
+    serves(&coordinator, &root).await;
+    world.sealed(&coordinator, &["slot", "rotate", "tpm"]);
+    coordinator.terminate().await.unwrap();
+    let coordinator = with(&tpm, "tpm").start().await.unwrap();
+    serves(&coordinator, &root).await;
+    coordinator.terminate().await.unwrap();
+
+    // Moved to another machine, or the TPM is lost: the holders of the recovery keys.
+    let other = SoftTpm::start().unwrap();
+    let coordinator = with(&other, "tpm").start().await.unwrap();
+    waits(&coordinator).await;
+    world.recover(&coordinator);
+    serves(&coordinator, &root).await;
+    coordinator.terminate().await.unwrap();
+    let coordinator = with(&other, "tpm").start().await.unwrap();
+    serves(&coordinator, &root).await;
+    tpm.stop();
 }

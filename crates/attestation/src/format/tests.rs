@@ -38,13 +38,42 @@ fn a_quote_is_found_in_every_frame_that_marbles_use() {
 
 #[test]
 fn other_hardware_is_known_by_name() {
-    for (start, kind) in [
-        (&[4, 0, 2, 0, 0x81, 0, 0, 0, 1][..], "Intel TDX"),
-        (&[5, 0, 2, 0, 0x81, 0, 0, 0, 1], "Intel TDX"),
-        (b"MREV\x01\0\0\0..", "AMD SEV-SNP, cloud VM or TPM"),
+    for (quote, kind) in [
+        (tdx4(40), "Intel TDX"),
+        (tdx5(648, 40), "Intel TDX"),
+        (b"MREV\x01\0\0\0..".to_vec(), "AMD SEV-SNP, cloud VM or TPM"),
     ] {
-        assert_eq!(Format::of(start).unwrap().kind(), kind);
+        assert_eq!(Format::of(&quote).unwrap().kind(), kind);
     }
+}
+
+fn tdx4(signature: usize) -> Vec<u8> {
+    let start = [4, 0, 2, 0, 0x81, 0, 0, 0];
+    let length = u32::try_from(signature).unwrap().to_le_bytes();
+    [&start[..], &[7; 624], &length, &vec![7; signature]].concat()
+}
+
+fn tdx5(body: usize, signature: usize) -> Vec<u8> {
+    let start = [5, 0, 2, 0, 0x81, 0, 0, 0];
+    let lengths = [body, signature].map(|length| u32::try_from(length).unwrap().to_le_bytes());
+    [&start[..], &[7; 40], &[3, 0], &lengths[0], &vec![7; body], &lengths[1], &vec![7; signature]].concat()
+}
+
+#[test]
+fn a_tdx_quote_ends_where_it_says_and_only_zeroes_may_follow() {
+    for quote in [tdx4(40), tdx5(584, 40), tdx5(648, 0)] {
+        assert_eq!(Format::of(&quote), Ok(Format::TdxQuote(&quote)));
+        let padded = [&quote[..], &[0; 5000]].concat();
+        assert_eq!(Format::of(&padded), Ok(Format::TdxQuote(&quote)));
+        let longer = [&quote[..], &[0, 0, 1]].concat();
+        assert_eq!(refusal(&longer), "damaged TDX quote: 3 bytes follow its end");
+        for length in 8..quote.len() {
+            assert!(refusal(&quote[..length]).starts_with("damaged TDX quote"), "{length}");
+        }
+    }
+    let mut liar = tdx5(648, 4);
+    liar[50..54].copy_from_slice(&u32::MAX.to_le_bytes());
+    assert!(refusal(&liar).starts_with("damaged TDX quote"));
 }
 
 #[test]
@@ -89,8 +118,16 @@ fn what_is_no_evidence_for_others_is_named() {
 
 proptest::proptest! {
     #[test]
-    fn foreign_bytes_never_panic(start in 0usize..5, bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..600)) {
-        let starts: [&[u8]; 5] = [&[], &[1, 0, 0, 0, 2, 0, 0, 0], &[3, 0, 0, 0], &[3, 0, 2, 0, 0, 0, 0, 0], b"MREV"];
+    fn foreign_bytes_never_panic(start in 0usize..7, bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..600)) {
+        let starts: [&[u8]; 7] = [
+            &[],
+            &[1, 0, 0, 0, 2, 0, 0, 0],
+            &[3, 0, 0, 0],
+            &[3, 0, 2, 0, 0, 0, 0, 0],
+            &[4, 0, 2, 0, 0x81, 0, 0, 0],
+            &[5, 0, 2, 0, 0x81, 0, 0, 0],
+            b"MREV",
+        ];
         let bytes = [starts[start], &bytes].concat();
         if let Ok(Format::SgxQuote(quote)) = Format::of(&bytes) {
             proptest::prop_assert!(quote.len() >= SGX_SIGNATURE_AT && quote.len() <= bytes.len());

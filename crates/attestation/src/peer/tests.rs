@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Devices, TcbStatus, VerifyError};
+use crate::{AnyTee, Devices, Identity, SgxIdentity, TcbStatus, VerifyError};
 
 const BINDING: ReportData = ReportData([7; 64]);
 
@@ -22,10 +22,7 @@ impl Issuer for Hardware {
 impl Verifier for Hardware {
     fn verify(&self, evidence: &Evidence, _now: u64) -> Result<Claims, VerifyError> {
         Ok(Claims::Enclave(EnclaveClaims {
-            unique_id: [0; 32],
-            signer_id: [0; 32],
-            product_id: 0,
-            security_version: 0,
+            identity: Identity::Sgx(SgxIdentity::default()),
             debug: false,
             report_data: ReportData(evidence.as_bytes()[368..432].try_into().unwrap()),
             tcb_status: TcbStatus::UpToDate,
@@ -72,16 +69,16 @@ fn a_verifier_that_believes_anything_is_not_believed() {
 
 #[test]
 fn what_this_build_cannot_judge_is_refused() {
-    let peer = PeerAttestation::hardware(Arc::new(Hardware), Arc::new(AnyTee));
+    let peer = PeerAttestation::hardware(Arc::new(Hardware), Arc::new(AnyTee::default()));
     let error = peer.own(0).unwrap_err().to_string();
-    assert!(error.starts_with("cannot verify SGX yet"), "{error}");
+    assert!(error.starts_with("damaged quote"), "{error}");
 }
 
 #[test]
 fn the_backend_decides_which_kind_it_is() {
     let backend = Backend::open(Tee::Simulation, &Devices::default()).unwrap();
     let identity: SimulatedIdentity = "svn=3".parse().unwrap();
-    assert_eq!(PeerAttestation::new(&backend, identity).own(0).unwrap().claims.security_version, 3);
+    assert_eq!(PeerAttestation::new(&backend, identity).own(0).unwrap().claims.identity.security_version(), 3);
     let backend = Backend { issuer: Arc::new(Hardware), verifier: Arc::new(Hardware) };
     assert_eq!(PeerAttestation::new(&backend, identity).tee(), Tee::Sgx);
 }

@@ -1,7 +1,8 @@
 //! Coordinators: somebody is about to trust one with secrets and knows of it only what the policy says.
 
-use super::{Policy, TcbProblem, same_id};
-use crate::{Claims, ReportData, TcbStatus};
+use super::compare::{Comparison, Judged, differences, names};
+use super::{Policy, TcbProblem};
+use crate::{Claims, EnclaveClaims, Identity, ReportData, TcbStatus, Tee};
 
 /// Why a Coordinator will not do. The texts are upstream's; [`Self::details`] has what they leave out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -58,6 +59,9 @@ pub enum CoordinatorRefusal {
         /// The Coordinator's.
         got: String,
     },
+    /// Another VM, or evidence of another family of hardware than the policy is for.
+    #[error("the Coordinator is not what the policy asks for: {}", names(.0))]
+    Vm(Vec<Comparison>),
     /// The policy would take any enclave of anybody. Upstream warns and goes on.
     #[error("configuration contains neither UniqueID nor SignerID: any enclave of anybody would be accepted")]
     NoIdentity,
@@ -102,6 +106,7 @@ impl CoordinatorRefusal {
             Self::SignerId { expected, got } => {
                 Some(format!("the Coordinator has SignerID {got}, the policy asks for {expected}"))
             }
+            Self::Vm(fields) => Some(differences(fields)),
             Self::Simulation
             | Self::NoIdentity
             | Self::TcbStatus(_)
@@ -127,6 +132,22 @@ impl Policy {
             let [expected, got] = [binding, &enclave.report_data].map(|data| hex::encode(data.0));
             return Err(CoordinatorRefusal::Binding { expected, got });
         }
+        self.check_identity(enclave)?;
+        let status = enclave.tcb_status;
+        self.check_tcb(enclave).map_err(|problem| match problem {
+            TcbProblem::Status => CoordinatorRefusal::TcbStatus(status),
+            TcbProblem::Advisories(advisories) => CoordinatorRefusal::Advisories { status, advisories },
+            TcbProblem::AdvisoriesUnknown => CoordinatorRefusal::AdvisoriesUnknown(status),
+        })?;
+        Ok(status)
+    }
+
+    fn check_identity(&self, enclave: &EnclaveClaims) -> Result<(), CoordinatorRefusal> {
+        let (Identity::Sgx(sgx), Tee::Sgx) = (&enclave.identity, self.tee()) else {
+            let fields = self.compare(enclave, Judged::Coordinator);
+            let fits = fields.iter().all(|field| field.fits);
+            return if fits { Ok(()) } else { Err(CoordinatorRefusal::Vm(fields)) };
+        };
         // Upstream's configuration cannot tell 0 from "not given".
         let given = |number: Option<u64>| number.filter(|number| *number != 0);
         let (security_version, product_id) = (given(self.security_version), given(self.product_id));
@@ -136,34 +157,33 @@ impl Policy {
         if self.unique_id.is_empty() && product_id.is_none() {
             return Err(CoordinatorRefusal::NoProductId);
         }
-        if let Some(least) = security_version.filter(|least| enclave.security_version < *least) {
-            return Err(CoordinatorRefusal::SecurityVersion { least, got: enclave.security_version });
+        if let Some(least) = security_version.filter(|least| sgx.security_version < *least) {
+            return Err(CoordinatorRefusal::SecurityVersion { least, got: sgx.security_version });
         }
-        if let Some(expected) = product_id.filter(|expected| enclave.product_id != *expected) {
-            return Err(CoordinatorRefusal::ProductId { expected, got: enclave.product_id });
+        if let Some(expected) = product_id.filter(|expected| sgx.product_id != *expected) {
+            return Err(CoordinatorRefusal::ProductId { expected, got: sgx.product_id });
         }
         if enclave.debug && !self.debug {
             return Err(CoordinatorRefusal::Debug);
         }
-        if !same_id(&self.unique_id, &enclave.unique_id) {
-            let (expected, got) = (self.unique_id.clone(), hex::encode(enclave.unique_id));
+        if !same_id(&self.unique_id, &sgx.unique_id) {
+            let (expected, got) = (self.unique_id.clone(), hex::encode(sgx.unique_id));
             return Err(CoordinatorRefusal::UniqueId { expected, got });
         }
-        if !same_id(&self.signer_id, &enclave.signer_id) {
-            let (expected, got) = (self.signer_id.clone(), hex::encode(enclave.signer_id));
+        if !same_id(&self.signer_id, &sgx.signer_id) {
+            let (expected, got) = (self.signer_id.clone(), hex::encode(sgx.signer_id));
             return Err(CoordinatorRefusal::SignerId { expected, got });
         }
         if self.unique_id.is_empty() && self.signer_id.is_empty() {
             return Err(CoordinatorRefusal::NoIdentity);
         }
-        let status = enclave.tcb_status;
-        self.check_tcb(enclave).map_err(|problem| match problem {
-            TcbProblem::Status => CoordinatorRefusal::TcbStatus(status),
-            TcbProblem::Advisories(advisories) => CoordinatorRefusal::Advisories { status, advisories },
-            TcbProblem::AdvisoriesUnknown => CoordinatorRefusal::AdvisoriesUnknown(status),
-        })?;
-        Ok(status)
+        Ok(())
     }
+}
+
+/// Whether an identity is the one that is asked, if one is.
+fn same_id(asked: &str, id: &[u8; 32]) -> bool {
+    asked.is_empty() || asked.eq_ignore_ascii_case(&hex::encode(id))
 }
 
 #[cfg(test)]

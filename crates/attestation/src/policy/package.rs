@@ -1,7 +1,8 @@
 //! Marbles: is this an enclave of the package, on a platform that the package accepts?
 
-use super::{Policy, TcbProblem, same_id};
-use crate::{Claims, EnclaveClaims, ReportData, TcbStatus};
+use super::compare::{Comparison, Judged, differences, names};
+use super::{Policy, TcbProblem};
+use crate::{Claims, EnclaveClaims, Identity, ReportData, TcbStatus, Tee};
 
 /// Claims that will do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +47,24 @@ pub enum Refusal {
         /// What the enclave is.
         got: String,
     },
+    /// Another package's VM, or evidence of another family of hardware than the package is for. Whoever shows it need
+    /// not know what the package asks; [`Self::details`] tells.
+    #[error("PackageProperties not compliant: {}", names(fields))]
+    Vm {
+        /// All that was compared.
+        fields: Vec<Comparison>,
+    },
+}
+
+impl Refusal {
+    /// What was asked and what was found, where the text does not say it: for logs.
+    #[must_use]
+    pub fn details(&self) -> Option<String> {
+        match self {
+            Self::Vm { fields } => Some(differences(fields)),
+            _ => None,
+        }
+    }
 }
 
 impl Policy {
@@ -59,29 +78,36 @@ impl Policy {
             Claims::Simulation => return Ok(Acceptance::Simulation),
             Claims::Enclave(enclave) => enclave,
         };
-        let status = enclave.tcb_status;
-        self.check_tcb(enclave).map_err(|problem| match problem {
-            TcbProblem::Status => Refusal::TcbStatus(status),
-            TcbProblem::Advisories(advisories) => Refusal::Advisories { status, advisories },
-            TcbProblem::AdvisoriesUnknown => Refusal::AdvisoriesUnknown(status),
-        })?;
+        self.accepts_platform(enclave)?;
         if enclave.report_data != *binding {
             let [expected, got] = [binding, &enclave.report_data].map(|data| hex::encode(data.0));
             return Err(Refusal::Binding { expected, got });
         }
         self.check_package(enclave)?;
-        Ok(Acceptance::Enclave(status))
+        Ok(Acceptance::Enclave(enclave.tcb_status))
+    }
+
+    /// Whether the state of a platform will do, whatever runs on it.
+    ///
+    /// # Errors
+    /// What does not fit.
+    pub fn accepts_platform(&self, enclave: &EnclaveClaims) -> Result<(), Refusal> {
+        let status = enclave.tcb_status;
+        self.check_tcb(enclave).map_err(|problem| match problem {
+            TcbProblem::Status => Refusal::TcbStatus(status),
+            TcbProblem::Advisories(advisories) => Refusal::Advisories { status, advisories },
+            TcbProblem::AdvisoriesUnknown => Refusal::AdvisoriesUnknown(status),
+        })
     }
 
     fn check_package(&self, enclave: &EnclaveClaims) -> Result<(), Refusal> {
-        let fits = self.debug == enclave.debug
-            && same_id(&self.unique_id, &enclave.unique_id)
-            && same_id(&self.signer_id, &enclave.signer_id)
-            && self.product_id.is_none_or(|asked| asked == enclave.product_id)
-            && self.security_version.is_none_or(|least| least <= enclave.security_version);
-        if fits {
+        let fields = self.compare(enclave, Judged::Marble);
+        if fields.iter().all(|field| field.fits) {
             return Ok(());
         }
+        let (Identity::Sgx(sgx), Tee::Sgx) = (&enclave.identity, self.tee()) else {
+            return Err(Refusal::Vm { fields });
+        };
         let number = |number: Option<u64>| number.map_or_else(|| "any".to_owned(), |number| number.to_string());
         let text = |debug, unique_id: &str, signer_id: &str, product_id, security_version| {
             format!(
@@ -94,10 +120,10 @@ impl Policy {
             expected: text(self.debug, &self.unique_id, &self.signer_id, self.product_id, self.security_version),
             got: text(
                 enclave.debug,
-                &hex::encode(enclave.unique_id),
-                &hex::encode(enclave.signer_id),
-                Some(enclave.product_id),
-                Some(enclave.security_version),
+                &hex::encode(sgx.unique_id),
+                &hex::encode(sgx.signer_id),
+                Some(sgx.product_id),
+                Some(sgx.security_version),
             ),
         })
     }

@@ -2,7 +2,7 @@
 //! what it is itself. Whoever *gives* asks for a version that is not older than his own; whoever *receives* accepts
 //! older givers down to a limit, so that a rolling upgrade finds somebody to ask (cluster protocol, section 6).
 
-use crate::{PeerIdentity, TcbStatus, Tee};
+use crate::{Identity, PeerIdentity, SgxIdentity, SnpIdentity, SnpProduct, SnpTcbVersion, TcbStatus, TdxIdentity, Tee};
 
 /// What a Coordinator asks of its peers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +59,32 @@ pub enum PeerRefusal {
         /// The peer's.
         got: String,
     },
+    /// Another VM.
+    #[error("the peer's VM differs in {field}: it has {got}, this Coordinator's has {own}")]
+    Vm {
+        /// In what.
+        field: &'static str,
+        /// This Coordinator's.
+        own: String,
+        /// The peer's.
+        got: String,
+    },
+    /// Its processor is of another family, so their firmware cannot be compared.
+    #[error("the peer runs on {got}, this Coordinator on {own}; Coordinators of one deployment need the same family")]
+    Processor {
+        /// This Coordinator's.
+        own: SnpProduct,
+        /// The peer's.
+        got: SnpProduct,
+    },
+    /// Its firmware is older than what this platform cannot go back to any more.
+    #[error("the peer's firmware is {got}; older than {least}, which this Coordinator's platform has committed to")]
+    Firmware {
+        /// The oldest that would do.
+        least: SnpTcbVersion,
+        /// The peer's.
+        got: SnpTcbVersion,
+    },
     /// Its platform is not up to date, and not in the same way as this one.
     #[error("the peer's platform has TCB status {got}, this Coordinator's has {own}; UpToDate or the same is accepted")]
     TcbStatus {
@@ -100,6 +126,19 @@ impl PeerPolicy {
         if own.debug != got.debug {
             return Err(PeerRefusal::Debug { got: got.debug });
         }
+        match (&own.identity, &got.identity) {
+            (Identity::Sgx(own), Identity::Sgx(got)) => self.accepts_enclave(own, got)?,
+            (Identity::Tdx(own), Identity::Tdx(got)) => accepts_tdx(own, got)?,
+            (Identity::Snp(own), Identity::Snp(got)) => self.accepts_snp(own, got)?,
+            (own, got) => return Err(PeerRefusal::Tee { own: own.tee(), got: got.tee() }),
+        }
+        if got.tcb_status != TcbStatus::UpToDate && got.tcb_status != own.tcb_status {
+            return Err(PeerRefusal::TcbStatus { own: own.tcb_status, got: got.tcb_status });
+        }
+        Ok(())
+    }
+
+    fn accepts_enclave(&self, own: &SgxIdentity, got: &SgxIdentity) -> Result<(), PeerRefusal> {
         if own.signer_id != got.signer_id {
             let [own, got] = [own.signer_id, got.signer_id].map(hex::encode);
             return Err(PeerRefusal::Signer { own, got });
@@ -111,8 +150,24 @@ impl PeerPolicy {
             let [own, got] = [own.unique_id, got.unique_id].map(hex::encode);
             return Err(PeerRefusal::Measurement { own, got });
         }
-        if got.tcb_status != TcbStatus::UpToDate && got.tcb_status != own.tcb_status {
-            return Err(PeerRefusal::TcbStatus { own: own.tcb_status, got: got.tcb_status });
+        Ok(())
+    }
+
+    /// What makes a product of a VM are the keys of its ID block, with family and image. Without keys there is none, and
+    /// the measurement must be the same.
+    fn accepts_snp(&self, own: &SnpIdentity, got: &SnpIdentity) -> Result<(), PeerRefusal> {
+        let has_product = own.id_key_digest != [0; 48] || own.author_key_digest != [0; 48];
+        for ((field, own), (_, got)) in own.fields().into_iter().zip(got.fields()) {
+            let is_free = field == "Measurement" && self.any_measurement && has_product;
+            same(field, own, got, is_free)?;
+        }
+        same("Policy", &own.policy.to_be_bytes(), &got.policy.to_be_bytes(), false)?;
+        same("VMPL", &own.vmpl.to_be_bytes(), &got.vmpl.to_be_bytes(), false)?;
+        if own.product != got.product {
+            return Err(PeerRefusal::Processor { own: own.product, got: got.product });
+        }
+        if !got.tcb.is_at_least(&own.committed_tcb) {
+            return Err(PeerRefusal::Firmware { least: own.committed_tcb, got: got.tcb });
         }
         Ok(())
     }
@@ -123,7 +178,7 @@ impl PeerPolicy {
     /// The first thing that does not fit.
     pub fn accepts_receiver(&self, peer: &PeerIdentity) -> Result<(), PeerRefusal> {
         self.accepts(peer)?;
-        let (least, got) = (self.own.claims.security_version, peer.claims.security_version);
+        let [least, got] = [&self.own, peer].map(|who| who.claims.identity.security_version());
         if got < least { Err(PeerRefusal::ReceiverTooOld { least, got }) } else { Ok(()) }
     }
 
@@ -133,10 +188,27 @@ impl PeerPolicy {
     /// The first thing that does not fit.
     pub fn accepts_giver(&self, peer: &PeerIdentity) -> Result<(), PeerRefusal> {
         self.accepts(peer)?;
-        let least = self.least_giver.unwrap_or(self.own.claims.security_version.saturating_sub(1));
-        let got = peer.claims.security_version;
+        let [own, got] = [&self.own, peer].map(|who| who.claims.identity.security_version());
+        let least = self.least_giver.unwrap_or(own.saturating_sub(1));
         if got < least { Err(PeerRefusal::GiverTooOld { least, got }) } else { Ok(()) }
     }
+}
+
+/// A TDX VM has no signer, so no product either: nothing but the same VM will do. The TDX module is the host's, and is
+/// judged with the platform.
+fn accepts_tdx(own: &TdxIdentity, got: &TdxIdentity) -> Result<(), PeerRefusal> {
+    own.fields()
+        .into_iter()
+        .zip(got.fields())
+        .try_for_each(|((field, own), (_, got))| same(field, own, got, field == "MRSEAM"))
+}
+
+fn same(field: &'static str, own: &[u8], got: &[u8], is_free: bool) -> Result<(), PeerRefusal> {
+    if is_free || own == got {
+        return Ok(());
+    }
+    let [own, got] = [own, got].map(hex::encode);
+    Err(PeerRefusal::Vm { field, own, got })
 }
 
 #[cfg(test)]

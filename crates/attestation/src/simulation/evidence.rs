@@ -2,8 +2,10 @@
 //! hardware makes. Nobody vouches for it. Anybody can make it, so only who simulates himself looks at it.
 
 use super::SimulatedIdentity;
-use crate::Claims;
-use crate::{EnclaveClaims, Evidence, IssueError, Issuer, ReportData, TcbStatus, Tee, Verifier, VerifyError};
+use crate::{
+    Claims, EnclaveClaims, Evidence, Identity, IssueError, Issuer, ReportData, SgxIdentity, TcbStatus, Tee, Verifier,
+    VerifyError,
+};
 
 /// First bytes, with the version of the form.
 const MAGIC: [u8; 8] = *b"MRSM\x01\0\0\0";
@@ -47,10 +49,12 @@ fn read(bytes: &[u8]) -> Option<EnclaveClaims> {
     let mut rest = bytes.strip_prefix(&MAGIC)?;
     let claims = EnclaveClaims {
         report_data: ReportData(take(&mut rest)?),
-        unique_id: take(&mut rest)?,
-        signer_id: take(&mut rest)?,
-        product_id: u64::from_le_bytes(take(&mut rest)?),
-        security_version: u64::from_le_bytes(take(&mut rest)?),
+        identity: Identity::Sgx(SgxIdentity {
+            unique_id: take(&mut rest)?,
+            signer_id: take(&mut rest)?,
+            product_id: u64::from_le_bytes(take(&mut rest)?),
+            security_version: u64::from_le_bytes(take(&mut rest)?),
+        }),
         debug: match take(&mut rest)? {
             [0] => false,
             [1] => true,
@@ -78,8 +82,9 @@ mod tests {
         let peer = SimulatedPeer(identity);
         let evidence = peer.issue(&ReportData([9; 64])).unwrap();
         let Ok(Claims::Enclave(claims)) = peer.verify(&evidence, 0) else { panic!("not read") };
-        assert_eq!((claims.unique_id[0], claims.signer_id[0], claims.product_id), (1, 2, 3));
-        assert_eq!((claims.security_version, claims.debug, claims.report_data), (4, true, ReportData([9; 64])));
+        let sgx = claims.identity.sgx().unwrap();
+        assert_eq!((sgx.unique_id[0], sgx.signer_id[0], sgx.product_id), (1, 2, 3));
+        assert_eq!((sgx.security_version, claims.debug, claims.report_data), (4, true, ReportData([9; 64])));
         let whole = evidence.into_bytes();
         for length in 0..whole.len() {
             assert!(peer.verify(&Evidence::from_wire(whole[..length].to_vec()).unwrap(), 0).is_err(), "{length}");

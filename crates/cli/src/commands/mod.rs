@@ -10,6 +10,7 @@ mod demo;
 mod kubernetes;
 mod manifest;
 mod package_info;
+mod quote;
 mod recover;
 mod reference;
 mod seal;
@@ -54,6 +55,7 @@ pub async fn run(global: &Global, output: &Output<'_>, command: Command) -> Resu
         Command::Demo(args) => demo::run(args).await,
         Command::Access(command) => access::run(global, output, command).await,
         Command::Context(command) => context::run(global, output, command).await,
+        Command::Quote(command) => quote::run(global, output, command).await,
         Command::PackageInfo { path } => package_info::run(output, &path),
         Command::Version { at } => version::run(global, output, &at).await,
         Command::Completion { shell } => reference::completion(shell),

@@ -1,18 +1,29 @@
 //! Whether to believe who answers.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
+use marblerun_client::attestation::{AnyTee, Roots};
+use marblerun_client::collateral;
+
 use marblerun_client::{
     AttestError, AttestOptions, Claims, ClientError, CoordinatorRefusal, EnclaveClaims, EraConfig, Evidence,
-    ExpectedManifest, ReportData, TcbStatus, Trust, Verifier, VerifyError, attest, verify_deployment,
+    ExpectedManifest, Measured, ReportData, SgxIdentity, TcbStatus, Trust, Verifier, VerifyError, attest,
+    verify_deployment,
 };
 use marblerun_pki::Authority;
+use rustls_pki_types::PrivateKeyDer;
+use rustls_pki_types::pem::PemObject as _;
 
 use crate::fake::{Fake, MANIFEST, Script, authority};
 
 /// A whole SGX quote, in the right form.
 const QUOTE: &[u8] = include_bytes!("../../../attestation/tests/fixtures/sgx.quote");
+/// Evidence and collateral made for tests.
+const SYNTHETIC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../attestation/tests/fixtures/quotes/synthetic");
 const NONCE: &[u8] = &[0xfb, 0xff, 0xfe, 0x00];
 
 /// Plays hardware whose evidence is its 64 bytes of report data.
@@ -23,10 +34,12 @@ impl Verifier for Hardware {
         assert!(now > 1_700_000_000, "the verifier is told the time");
         let report_data = evidence.as_bytes().try_into().map_err(|_| VerifyError("signature is bad".to_owned()))?;
         Ok(Claims::Enclave(EnclaveClaims {
-            unique_id: [1; 32],
-            signer_id: [2; 32],
-            product_id: 3,
-            security_version: 4,
+            identity: Measured::Sgx(SgxIdentity {
+                unique_id: [1; 32],
+                signer_id: [2; 32],
+                product_id: 3,
+                security_version: 4,
+            }),
             debug: false,
             report_data: ReportData(report_data),
             tcb_status: self.0,
@@ -148,16 +161,70 @@ async fn simulation_proves_nothing_and_says_so() {
 }
 
 #[tokio::test]
-async fn an_sgx_quote_is_recognised_and_refused_as_long_as_it_cannot_be_verified() {
+async fn an_sgx_quote_that_does_not_lead_to_intel_is_refused() {
     let fake = Fake::start(Script::v2().quote(QUOTE)).await;
     let error = attest(&fake.endpoint, &AttestOptions::expecting(&era(4))).await.unwrap_err();
-    assert!(error.to_string().starts_with("verifying Coordinator quote: cannot verify SGX yet"), "{error}");
+    assert!(
+        error.to_string().starts_with("verifying Coordinator quote: the platform is not certified by Intel"),
+        "{error}"
+    );
     let garbage = Fake::start(Script::v2().quote(b"garbage")).await;
     let error = attest(&garbage.endpoint, &AttestOptions::expecting(&era(4))).await.unwrap_err();
     assert!(error.to_string().contains("evidence of no known kind"), "{error}");
     let endless = Fake::start(Script::v2().quote(&[3; 70_000])).await;
     let error = attest(&endless.endpoint, &AttestOptions::expecting(&era(4))).await.unwrap_err();
     assert!(error.to_string().contains("longer than"), "{error}");
+}
+
+/// Verifies really, with keys and collateral made for tests, at a time when those are good.
+struct Made(AnyTee);
+
+impl Made {
+    fn new() -> Self {
+        let collateral = collateral::Files::open(Path::new(SYNTHETIC).join("collateral.json").as_path()).unwrap();
+        let root = std::fs::read(Path::new(SYNTHETIC).join("test_root.der")).unwrap();
+        Self(AnyTee::with_roots(Arc::new(collateral), Roots { intel: root, ..Roots::vendors() }))
+    }
+}
+
+impl Verifier for Made {
+    fn verify(&self, evidence: &Evidence, _now: u64) -> Result<Claims, VerifyError> {
+        self.0.verify(evidence, 1_767_225_600)
+    }
+}
+
+/// A quote over that data, as an enclave in SGX sends it.
+fn quote(report_data: &ReportData) -> Vec<u8> {
+    let mut quote = std::fs::read(Path::new(SYNTHETIC).join("sgx_SWHardeningNeeded.quote")).unwrap();
+    quote[368..432].copy_from_slice(&report_data.0);
+    let pem = std::fs::read(Path::new(SYNTHETIC).join("test_attestation_key.pem")).unwrap();
+    let PrivateKeyDer::Pkcs8(key) = PrivateKeyDer::from_pem_slice(&pem).unwrap() else { panic!("no PKCS#8") };
+    let key = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, key.secret_pkcs8_der()).unwrap();
+    let signature = key.sign(&SystemRandom::new(), &quote[..432]).unwrap();
+    quote[436..500].copy_from_slice(signature.as_ref());
+    [&[1, 0, 0, 0, 2, 0, 0, 0][..], &(quote.len() as u64).to_le_bytes(), &quote].concat()
+}
+
+#[tokio::test]
+async fn a_real_quote_over_the_root_and_nonce_is_believed_and_no_other() {
+    let json = format!(r#"{{"SignerID":"{}","ProductID":3,"SecurityVersion":3}}"#, "bb".repeat(32));
+    let era = EraConfig::from_json(json.as_bytes()).unwrap();
+    let options = AttestOptions { verifier: Arc::new(Made::new()), ..AttestOptions::expecting(&era) };
+    let authority = authority();
+    let answer = |over: &[u8]| Script::v2().quote(&quote(&ReportData::binding(&[over])));
+    let fake = Fake::with_authority(answer(&authority.root_certificate), authority.clone()).await;
+    let attested = attest(&fake.endpoint, &options).await.unwrap();
+    let claims = attested.claims.unwrap();
+    assert_eq!((claims.tcb_status, claims.identity.security_version()), (TcbStatus::SwHardeningNeeded, 3));
+    let relayed = Fake::with_authority(answer(b"another root"), authority.clone()).await;
+    let error = attest(&relayed.endpoint, &options).await.unwrap_err();
+    assert!(matches!(refusal(error), AttestError::Refused(CoordinatorRefusal::Binding { .. })));
+    let mut vm = options.clone();
+    vm.policy = Some(
+        EraConfig::from_json(format!(r#"{{"TDX":{{"MRTD":"{}"}}}}"#, "00".repeat(48)).as_bytes()).unwrap().policy(),
+    );
+    let error = attest(&fake.endpoint, &vm).await.unwrap_err();
+    assert!(matches!(refusal(error), AttestError::Refused(CoordinatorRefusal::Vm(_))));
 }
 
 #[tokio::test]

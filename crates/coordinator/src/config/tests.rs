@@ -241,6 +241,9 @@ fn help_names_every_variable_and_default() {
         "MARBLERUN_OFFLINE_GRACE",
         "MARBLERUN_STATE_INLINE_MAX",
         "MARBLERUN_TEE",
+        "MARBLERUN_COLLATERAL",
+        "MARBLERUN_COLLATERAL_CACHE",
+        "MARBLERUN_KDS_URL",
         "MARBLERUN_RECOVERY_RESET",
         "MARBLERUN_ROLLBACK",
         "MARBLERUN_SIMULATION_HOST_KEY",
@@ -257,6 +260,18 @@ fn help_names_every_variable_and_default() {
     ] {
         assert!(help.contains(name), "{name} is missing from:\n{help}");
     }
+}
+
+#[test]
+fn collateral_is_at_an_address_or_in_files() {
+    use marblerun_collateral::Place;
+    assert_eq!(config(&[]).unwrap().collateral, super::CollateralPlaces::default());
+    let flags = ["--collateral=https://pccs:8081/", "--kds-url=none", "--collateral-cache=/var/cache/c"];
+    let places = config(&flags).unwrap().collateral;
+    assert_eq!(places.intel, Some(Place::Url("https://pccs:8081/".to_owned())));
+    assert_eq!((places.amd.as_deref(), places.cache.as_deref()), (Some("none"), Some(Path::new("/var/cache/c"))));
+    let places = config(&["--collateral=/etc/collateral"]).unwrap().collateral;
+    assert_eq!(places.intel, Some(Place::Path("/etc/collateral".into())));
 }
 
 #[test]

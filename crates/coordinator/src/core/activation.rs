@@ -153,10 +153,11 @@ impl Coordinator {
         require_running(state)?;
         let compiled = self.compiled(state).map_err(from_error)?;
         let turn = self.turn(&compiled, &request.marble_type).await;
+        let place = self.verification().await;
         let (base, peer, request) = (Arc::clone(state), peer.cloned(), Arc::clone(request));
         let (backend, now) = (self.settings.backend.clone(), self.settings.clock.now());
         let provisioning = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
+            let _held = (turn, place);
             let admitted = admit(&base, peer.as_ref(), &request, &backend, now)?;
             provision(&base, &admitted, &request, &compiled, now)
         });

@@ -43,8 +43,8 @@ pub(super) fn admit<'s>(
         .ok_or_else(|| refuse("unknown marble type requested"))?;
     let package =
         state.package(&marble.package).ok_or_else(|| refuse(&format!("undefined package {:?}", marble.package)))?;
-    let acceptance = attest(package, peer, request, backend, now).map_err(|cause| {
-        tracing::warn!(marble_type, cause, "evidence of a Marble was refused");
+    let acceptance = attest(package, peer, request, backend, now).map_err(|Refused { cause, details }| {
+        tracing::warn!(marble_type, cause, details, "evidence of a Marble was refused");
         // Infrastructures are declared, not compared; but with some declared, Marbles know this text.
         let has_infrastructures = !manifest.manifest.infrastructures.is_empty();
         refuse(&if has_infrastructures {
@@ -75,6 +75,12 @@ fn refuse(cause: &str) -> ActivationError {
     ActivationError::Refused(format!("marble verification failed: {cause}"))
 }
 
+/// Why evidence is refused: what its Marble is told, and what only the log is.
+struct Refused {
+    cause: String,
+    details: Option<String>,
+}
+
 /// The evidence must be genuine, of the package in force, and made for this very certificate.
 fn attest(
     package: &Package,
@@ -82,12 +88,18 @@ fn attest(
     request: &ActivationRequest,
     backend: &Backend,
     now: Timestamp,
-) -> Result<Acceptance, String> {
-    let evidence = Evidence::from_wire(request.quote.clone()).map_err(|error| error.to_string())?;
+) -> Result<Acceptance, Refused> {
+    let evidence = Evidence::from_wire(request.quote.clone())
+        .map_err(|error| Refused { cause: error.to_string(), details: None })?;
     let now = u64::try_from(now.as_second()).unwrap_or_default();
-    let claims = backend.verifier.verify(&evidence, now).map_err(|error| error.to_string())?;
+    let claims = backend
+        .verifier
+        .verify(&evidence, now)
+        .map_err(|error| Refused { cause: error.for_peers().to_owned(), details: Some(error.0) })?;
     let binding = ReportData::binding(&[peer.0.as_slice()]);
-    policy(package).accepts_marble(&claims, &binding).map_err(|refusal| refusal.to_string())
+    Policy::from(package)
+        .accepts_marble(&claims, &binding)
+        .map_err(|refusal| Refused { cause: refusal.to_string(), details: refusal.details() })
 }
 
 /// A platform that is not up to date is for the operator to know, though the package accepts it.
@@ -100,17 +112,5 @@ fn log_platform(marble_type: &str, acceptance: Acceptance) {
         Acceptance::Enclave(status) => {
             tracing::warn!(marble_type, %status, "TCB level invalid, but accepted by configuration");
         }
-    }
-}
-
-fn policy(package: &Package) -> Policy {
-    Policy {
-        debug: package.debug,
-        unique_id: package.unique_id.clone(),
-        signer_id: package.signer_id.clone(),
-        product_id: package.product_id,
-        security_version: package.security_version,
-        accepted_tcb_statuses: package.accepted_tcb_statuses.clone(),
-        accepted_advisories: package.accepted_advisories.clone(),
     }
 }

@@ -169,6 +169,7 @@ fn is_same_program(old: &Package, new: &Package) -> bool {
     same_id(&old.unique_id, &new.unique_id)
         && same_id(&old.signer_id, &new.signer_id)
         && old.product_id == new.product_id
+        && (&old.tdx, &old.snp) == (&new.tdx, &new.snp)
         && (new.debug || !old.debug)
 }
 

@@ -78,6 +78,9 @@ pub use seal_slots::SlotHealth;
 pub use settings::{Clock, DEFAULT_MARBLE_GRACE, DEFAULT_OFFLINE_GRACE, Settings};
 pub(crate) use sharing::not_shared;
 
+/// Verifications of evidence at a time. Most find their collateral at hand and take a millisecond.
+const VERIFICATIONS: usize = 64;
+
 /// The Coordinator: everything the shells need. Cheap to clone.
 #[derive(Clone)]
 pub struct Coordinator {
@@ -100,6 +103,8 @@ pub struct Coordinator {
     checks: Arc<Semaphore>,
     /// As many activations that make RSA keys run at a time as there are cores.
     slow_activations: Arc<Semaphore>,
+    /// Verifications of hardware evidence: those that wait for collateral keep a thread each, and others need some too.
+    verifications: Arc<Semaphore>,
     /// What is refused, for the audit trail.
     keeper: Arc<audit::Keeper>,
     /// Backups that are being handed out.
@@ -134,6 +139,7 @@ impl Coordinator {
             checks: Arc::new(Semaphore::new(1)),
             slow_activations: Arc::new(Semaphore::new(cores)),
             slots_tried: seal_slots::SlotsTried::default(),
+            verifications: Arc::new(Semaphore::new(VERIFICATIONS)),
         };
         if coordinator.snapshot().phase() == Phase::Recovery {
             coordinator.recovery.prepare();
@@ -631,6 +637,15 @@ impl Coordinator {
             return None;
         }
         Arc::clone(&self.slow_activations).acquire_owned().await.ok()
+    }
+
+    /// A place among those who verify evidence; in simulation nobody does.
+    async fn verification(&self) -> Option<OwnedSemaphorePermit> {
+        if self.tee() == Tee::Simulation {
+            return None;
+        }
+        // The semaphore is never closed.
+        Arc::clone(&self.verifications).acquire_owned().await.ok()
     }
 
     /// Runs what keeps all cores busy: one at a time, off the threads that serve connections.

@@ -96,8 +96,13 @@ fn raised(state: &State, user: &User, candidate: &Candidate) -> Result<Vec<(Stri
                 || !update.unique_id.is_empty()
                 || !update.signer_id.is_empty()
                 || update.product_id.is_some()
+                || update.tdx.is_some()
+                || update.snp.is_some()
             {
                 return Err(refuse("update manifest contains unupdatable values"));
+            }
+            if current.tdx.is_some() {
+                return Err(refuse(&format!("package {name:?} is of a TDX VM, which has no SecurityVersion")));
             }
             let version = update
                 .security_version

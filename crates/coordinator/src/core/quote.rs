@@ -92,7 +92,11 @@ pub(super) async fn sign_current(coordinator: &Coordinator, quote: &[u8]) -> Res
     let mut state = coordinator.snapshot();
     for _ in 0..ATTEMPTS {
         let (base, settings, quote) = (Arc::clone(&state), Arc::clone(&coordinator.settings), quote.to_vec());
-        let signing = off_thread(move || sign(&base, &quote, &settings.backend, settings.clock.now()));
+        let place = coordinator.verification().await;
+        let signing = off_thread(move || {
+            let _place = place;
+            sign(&base, &quote, &settings.backend, settings.clock.now())
+        });
         let (proof, signed) = tokio::join!(currency.proof(), signing);
         match proof? {
             Proof::Current(newest) => {
@@ -130,7 +134,11 @@ pub(super) fn sign(state: &State, quote: &[u8], backend: &Backend, now: Timestam
     }
     let evidence = Evidence::from_wire(quote.to_vec()).map_err(|error| refuse(error.to_string()))?;
     let now = u64::try_from(now.as_second()).unwrap_or_default();
-    match backend.verifier.verify(&evidence, now).map_err(|error| refuse(error.to_string()))? {
+    let verified = backend.verifier.verify(&evidence, now).map_err(|error| {
+        tracing::warn!(%error, "a quote was not signed");
+        refuse(error.for_peers().to_owned())
+    });
+    match verified? {
         Claims::Simulation => Err(refuse("OE_UNSUPPORTED".to_owned())),
         Claims::Enclave(enclave) => {
             let status = enclave.tcb_status.as_str();

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use marblerun_attestation::{
-    Claims, EnclaveClaims, Evidence, IssueError, Issuer, PeerAttestation, ReportData, TcbStatus, Tee, Verifier,
-    VerifyError,
+    Claims, EnclaveClaims, Evidence, Identity, IssueError, Issuer, PeerAttestation, ReportData, SgxIdentity, TcbStatus,
+    Tee, Verifier, VerifyError,
 };
 use marblerun_coordinator::cluster::{Peers, PeersConfig, PeersError, Times};
 use marblerun_coordinator::config::ListenAddress;
@@ -215,10 +215,12 @@ impl Issuer for Hardware {
 impl Verifier for Hardware {
     fn verify(&self, evidence: &Evidence, _now: u64) -> Result<Claims, VerifyError> {
         Ok(Claims::Enclave(EnclaveClaims {
-            unique_id: [1; 32],
-            signer_id: [2; 32],
-            product_id: 3,
-            security_version: 4,
+            identity: Identity::Sgx(SgxIdentity {
+                unique_id: [1; 32],
+                signer_id: [2; 32],
+                product_id: 3,
+                security_version: 4,
+            }),
             debug: false,
             report_data: ReportData(evidence.as_bytes()[8..].try_into().unwrap()),
             tcb_status: TcbStatus::UpToDate,

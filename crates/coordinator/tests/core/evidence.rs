@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use aws_lc_rs::signature::{ECDSA_P384_SHA256_ASN1, UnparsedPublicKey};
 use marblerun_attestation::{
-    Backend, Claims, EnclaveClaims, Evidence, IssueError, Issuer, ReportData, TcbStatus, Tee, Verifier, VerifyError,
+    Backend, Claims, EnclaveClaims, Evidence, Identity, IssueError, Issuer, ReportData, SgxIdentity, TcbStatus, Tee,
+    Verifier, VerifyError,
 };
 use marblerun_coordinator::core::{ActivationError, ActivationRequest, Coordinator, PeerCertificate, Settings};
 use marblerun_coordinator::start::temporary_state;
@@ -42,10 +43,12 @@ impl Verifier for Hardware {
     fn verify(&self, evidence: &Evidence, _now: u64) -> Result<Claims, VerifyError> {
         let report_data = evidence.as_bytes().try_into().map_err(|_| VerifyError("empty report".to_owned()))?;
         Ok(Claims::Enclave(EnclaveClaims {
-            unique_id: [1; 32],
-            signer_id: [2; 32],
-            product_id: 7,
-            security_version: 3,
+            identity: Identity::Sgx(SgxIdentity {
+                unique_id: [1; 32],
+                signer_id: [2; 32],
+                product_id: 7,
+                security_version: 3,
+            }),
             debug: false,
             report_data: ReportData(report_data),
             tcb_status: TcbStatus::OutOfDate,

@@ -14,4 +14,5 @@ mod start;
 mod update_secrets;
 mod updates;
 mod vectors;
+mod verification;
 mod world;

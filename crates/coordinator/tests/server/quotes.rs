@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use aws_lc_rs::signature::{ECDSA_P384_SHA256_ASN1, UnparsedPublicKey};
 use marblerun_attestation::{
-    Backend, Claims, EnclaveClaims, Evidence, IssueError, Issuer, ReportData, TcbStatus, Tee, Verifier, VerifyError,
+    Backend, Claims, EnclaveClaims, Evidence, Identity, IssueError, Issuer, ReportData, SgxIdentity, TcbStatus, Tee,
+    Verifier, VerifyError,
 };
 use marblerun_coordinator::core::{Coordinator, Settings};
 use marblerun_coordinator::server::Limits;
@@ -46,10 +47,12 @@ impl Verifier for Hardware {
         let report_data: [u8; 64] =
             evidence.as_bytes().try_into().map_err(|_| VerifyError("malformed report".to_owned()))?;
         Ok(Claims::Enclave(EnclaveClaims {
-            unique_id: [1; 32],
-            signer_id: [2; 32],
-            product_id: 7,
-            security_version: 3,
+            identity: Identity::Sgx(SgxIdentity {
+                unique_id: [1; 32],
+                signer_id: [2; 32],
+                product_id: 7,
+                security_version: 3,
+            }),
             debug: false,
             tcb_status: STATUSES[usize::from(report_data[0]) % STATUSES.len()],
             report_data: ReportData(report_data),

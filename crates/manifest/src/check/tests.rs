@@ -209,6 +209,54 @@ fn a_previous_certificate_of_each_marble_is_a_fresh_one() {
 }
 
 #[test]
+fn a_package_of_a_vm_names_one_family_and_leaves_nothing_open() {
+    let digest = "ab".repeat(48);
+    let check = |package: serde_json::Value| {
+        let mut manifest = good();
+        put(&mut manifest, "/Packages/app", package);
+        review(manifest.to_string().as_bytes(), &env()).1
+    };
+    for package in [
+        json!({"TDX": {"MRTD": digest, "RTMR1": digest, "RTMR2": digest}, "AcceptedTCBStatuses": ["TDRelaunchAdvised"]}),
+        json!({"SNP": {"Measurement": digest}, "SecurityVersion": 70_000}),
+        json!({"SNP": {"IDKeyDigest": digest, "MinTCB": {"SNP": 8}, "Products": ["Genoa"]}}),
+    ] {
+        let report = check(package.clone());
+        assert_eq!((list(&report.errors), list(&report.warnings)), (vec![], vec![]), "{package}");
+    }
+    for (package, code, path) in [
+        (json!({"TDX": {}}), "bad-vm-identity", "Packages.app.TDX.MRTD"),
+        (json!({"TDX": {"MRTD": "ab"}}), "bad-vm-identity", "Packages.app.TDX.MRTD"),
+        (json!({"SNP": {"HostData": "ab".repeat(32)}}), "bad-vm-identity", "Packages.app.SNP.Measurement"),
+        (json!({"SNP": {}, "Debug": true}), "bad-vm-identity", "Packages.app.SNP.Measurement"),
+        (json!({"SNP": {"Measurement": digest}, "UniqueID": ID}), "several-families", "Packages.app"),
+        (json!({"SNP": {"Measurement": digest}, "ProductID": 0}), "several-families", "Packages.app"),
+        (json!({"SNP": {"Measurement": digest}, "TDX": {"MRTD": digest}}), "several-families", "Packages.app"),
+        (
+            json!({"TDX": {"MRTD": digest}, "SecurityVersion": 1}),
+            "no-tdx-security-version",
+            "Packages.app.SecurityVersion",
+        ),
+        (
+            json!({"TDX": {"MRTD": digest}, "AcceptedTCBStatuses": ["OutOfDate", "Revoked"]}),
+            "bad-tcb-status",
+            "Packages.app.AcceptedTCBStatuses[1]",
+        ),
+        (
+            json!({"TDX": {"MRTD": digest}, "AcceptedTCBStatuses": ["outofdate"]}),
+            "bad-tcb-status",
+            "Packages.app.AcceptedTCBStatuses[0]",
+        ),
+    ] {
+        assert_eq!(list(&check(package.clone()).errors), [(code, path)], "{package}");
+    }
+    let open = check(json!({"TDX": {"MRTD": digest}}));
+    assert_eq!(list(&open.warnings), [("open-vm", "Packages.app.TDX.RTMR1"), ("open-vm", "Packages.app.TDX.RTMR2")]);
+    let idle = check(json!({"SNP": {"Measurement": digest}, "AcceptedTCBStatuses": ["OutOfDate"]}));
+    assert_eq!(list(&idle.warnings), [("no-effect-on-snp", "Packages.app")]);
+}
+
+#[test]
 fn what_is_plainly_a_mistake_is_accepted_with_a_warning() {
     let with_spaces = ALICE.replace('\n', " \n");
     let twice = format!("{ALICE}{BOB}");

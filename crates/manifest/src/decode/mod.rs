@@ -56,6 +56,8 @@ impl Decode for Package {
             "SecurityVersion",
             "AcceptedTCBStatuses",
             "AcceptedAdvisories",
+            "TDX",
+            "SNP",
         ];
         context.fields(value, "Package", &known, |context, field, value| {
             let is_given = value.kind() != gojson::Kind::Null;
@@ -73,6 +75,8 @@ impl Decode for Package {
                     self.accepted_advisories.decode(value, context);
                     self.advisories_given = is_given;
                 }
+                "TDX" => self.tdx.decode(value, context),
+                "SNP" => self.snp.decode(value, context),
                 _ => {}
             }
         });

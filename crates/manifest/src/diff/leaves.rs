@@ -61,6 +61,28 @@ fn package(at: &mut Leaves, package: &Package) {
     at.value("SecurityVersion", &package.security_version);
     at.value("AcceptedTCBStatuses", &package.accepted_tcb_statuses);
     at.value("AcceptedAdvisories", &package.accepted_advisories);
+    if let Some(tdx) = &package.tdx {
+        at.at("TDX", |at| {
+            for (name, value, _) in tdx.fields() {
+                at.value(name, &value);
+            }
+        });
+    }
+    if let Some(snp) = &package.snp {
+        at.at("SNP", |at| {
+            for (name, value, _) in snp.fields() {
+                at.value(name, &value);
+            }
+            at.value("Policy", &snp.policy);
+            at.value("VMPL", &snp.vmpl);
+            at.value("Products", &snp.products);
+            at.at("MinTCB", |at| {
+                for (name, value) in snp.min_tcb.unwrap_or_default().components() {
+                    at.value(name, &value);
+                }
+            });
+        });
+    }
 }
 
 fn marble(at: &mut Leaves, marble: &Marble) {

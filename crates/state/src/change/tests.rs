@@ -46,6 +46,8 @@ fn package() -> impl Strategy<Value = Package> {
             security_version: number.map(|n| n / 2),
             accepted_tcb_statuses: list.clone(),
             accepted_advisories: list,
+            tdx: None,
+            snp: None,
             tcb_statuses_given: given,
             advisories_given: !given,
         },

@@ -18,6 +18,7 @@ use zeroize::Zeroizing;
 
 use super::export::{self, Map};
 use super::keys;
+use crate::wire::NO_ENCLAVE;
 use crate::{ActiveManifest, Change, ChangeError, Lineage, PendingUpdate, Phase, RecoveryEntry, RootSecret, State};
 
 pub(super) fn import(
@@ -140,7 +141,10 @@ fn changes(key: &str, value: &Zeroizing<Vec<u8>>) -> Result<Vec<Change>, String>
     let owned = name.to_owned();
     Ok(match kind {
         "package" => {
-            let package: Package = gojson::from_slice(value).map_err(|error| error.to_string())?.value;
+            let mut package: Package = gojson::from_slice(value).map_err(|error| error.to_string())?.value;
+            if package.unique_id == NO_ENCLAVE {
+                package.unique_id.clear();
+            }
             vec![Change::Package(owned, Some(Arc::new(package)))]
         }
         "secret" => vec![Change::Secret(owned, Some(Arc::new(secret(value)?)))],

@@ -7,6 +7,7 @@ use marblerun_pki::Secret;
 use zeroize::Zeroizing;
 
 use super::json::Json;
+use crate::wire::stored_unique_id;
 use crate::{PendingUpdate, User};
 
 /// Room for field names and numbers of one value.
@@ -15,7 +16,8 @@ const FRAME: usize = 512;
 pub(super) fn package(package: &Package) -> Zeroizing<Vec<u8>> {
     let mut json = Json::with_capacity(FRAME);
     json.field("Debug").bool(package.debug);
-    json.field("UniqueID").string(&package.unique_id);
+    // The original knows no VMs: what is one here must fit nothing there.
+    json.field("UniqueID").string(stored_unique_id(package));
     json.field("SignerID").string(&package.signer_id);
     json.field("ProductID").optional(package.product_id);
     json.field("SecurityVersion").optional(package.security_version);
@@ -23,8 +25,34 @@ pub(super) fn package(package: &Package) -> Zeroizing<Vec<u8>> {
     let (statuses, advisories) = (&package.accepted_tcb_statuses, &package.accepted_advisories);
     json.field("AcceptedTCBStatuses").strings(statuses, given(package.tcb_statuses_given, statuses));
     json.field("AcceptedAdvisories").strings(advisories, given(package.advisories_given, advisories));
+    vm(&mut json, package);
     json.end();
     json.finish()
+}
+
+/// What the original passes over, and an import here reads again.
+fn vm(json: &mut Json, package: &Package) {
+    if let Some(tdx) = &package.tdx {
+        json.field("TDX");
+        for (name, value, _) in tdx.fields() {
+            json.field(name).string(value);
+        }
+        json.end();
+    }
+    if let Some(snp) = &package.snp {
+        json.field("SNP");
+        for (name, value, _) in snp.fields() {
+            json.field(name).string(value);
+        }
+        json.field("Policy").optional(snp.policy);
+        json.field("VMPL").optional(snp.vmpl);
+        json.field("Products").strings(&snp.products, true);
+        json.field("MinTCB");
+        for (name, value) in snp.min_tcb.unwrap_or_default().components() {
+            json.field(name).optional(value);
+        }
+        json.end().end();
+    }
 }
 
 pub(super) fn infrastructure(infrastructure: &Infrastructure) -> Zeroizing<Vec<u8>> {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use marblerun_manifest::model::{self, SecretKind};
+use marblerun_manifest::model::SecretKind;
 use marblerun_recovery::{Party as RecoveryParty, RecoveryRoot, RecoverySet as PublicSet, Scheme};
 use zeroize::Zeroizing;
 
@@ -118,7 +118,9 @@ impl TryFrom<Change> for crate::Change {
                 Self::RootSecret { current, previous }
             }
             Kind::Manifest(manifest) => Self::Manifest { raw: manifest.raw, signature: manifest.signature },
-            Kind::Package(named) => Self::Package(named.name, named.package.map(|package| Arc::new(package.into()))),
+            Kind::Package(named) => {
+                Self::Package(named.name, named.package.map(TryInto::try_into).transpose()?.map(Arc::new))
+            }
             Kind::Secret(named) => {
                 Self::Secret(named.name, named.secret.map(TryInto::try_into).transpose()?.map(Arc::new))
             }
@@ -176,39 +178,6 @@ fn root_secret(bytes: &mut Vec<u8>) -> Result<parts::RootSecret, ChangeError> {
     match bytes.is_empty() {
         true => Err(ChangeError("the root secret is empty".to_owned())),
         false => Ok(parts::RootSecret(Zeroizing::new(std::mem::take(bytes)))),
-    }
-}
-
-impl From<&model::Package> for Package {
-    fn from(package: &model::Package) -> Self {
-        let package = package.clone();
-        Self {
-            debug: package.debug,
-            unique_id: package.unique_id,
-            signer_id: package.signer_id,
-            product_id: package.product_id,
-            security_version: package.security_version,
-            accepted_tcb_statuses: package.accepted_tcb_statuses,
-            accepted_advisories: package.accepted_advisories,
-            tcb_statuses_given: package.tcb_statuses_given,
-            advisories_given: package.advisories_given,
-        }
-    }
-}
-
-impl From<Package> for model::Package {
-    fn from(package: Package) -> Self {
-        Self {
-            debug: package.debug,
-            unique_id: package.unique_id,
-            signer_id: package.signer_id,
-            product_id: package.product_id,
-            security_version: package.security_version,
-            accepted_tcb_statuses: package.accepted_tcb_statuses,
-            accepted_advisories: package.accepted_advisories,
-            tcb_statuses_given: package.tcb_statuses_given,
-            advisories_given: package.advisories_given,
-        }
     }
 }
 

@@ -8,6 +8,9 @@ use bytes::Bytes;
 use zeroize::Zeroize;
 
 mod convert;
+mod package;
+
+pub(crate) use package::{NO_ENCLAVE, stored_unique_id};
 
 /// `message Change { oneof kind { .. } }`
 #[derive(Clone, PartialEq, prost::Message)]
@@ -162,6 +165,74 @@ struct Package {
     tcb_statuses_given: bool,
     #[prost(bool, tag = "9")]
     advisories_given: bool,
+    #[prost(message, optional, boxed, tag = "10")]
+    tdx: Option<Box<Tdx>>,
+    #[prost(message, optional, boxed, tag = "11")]
+    snp: Option<Box<Snp>>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Tdx {
+    #[prost(string, tag = "1")]
+    mrtd: String,
+    #[prost(string, tag = "2")]
+    rtmr0: String,
+    #[prost(string, tag = "3")]
+    rtmr1: String,
+    #[prost(string, tag = "4")]
+    rtmr2: String,
+    #[prost(string, tag = "5")]
+    rtmr3: String,
+    #[prost(string, tag = "6")]
+    mr_seam: String,
+    #[prost(string, tag = "7")]
+    mr_config_id: String,
+    #[prost(string, tag = "8")]
+    mr_owner: String,
+    #[prost(string, tag = "9")]
+    mr_owner_config: String,
+    #[prost(string, tag = "10")]
+    attributes: String,
+    #[prost(string, tag = "11")]
+    xfam: String,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Snp {
+    #[prost(string, tag = "1")]
+    measurement: String,
+    #[prost(string, tag = "2")]
+    id_key_digest: String,
+    #[prost(string, tag = "3")]
+    author_key_digest: String,
+    #[prost(string, tag = "4")]
+    family_id: String,
+    #[prost(string, tag = "5")]
+    image_id: String,
+    #[prost(string, tag = "6")]
+    host_data: String,
+    #[prost(uint64, optional, tag = "7")]
+    policy: Option<u64>,
+    #[prost(uint32, optional, tag = "8")]
+    vmpl: Option<u32>,
+    #[prost(message, optional, tag = "9")]
+    min_tcb: Option<SnpTcb>,
+    #[prost(string, repeated, tag = "10")]
+    products: Vec<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+struct SnpTcb {
+    #[prost(uint32, optional, tag = "1")]
+    bootloader: Option<u32>,
+    #[prost(uint32, optional, tag = "2")]
+    tee: Option<u32>,
+    #[prost(uint32, optional, tag = "3")]
+    snp: Option<u32>,
+    #[prost(uint32, optional, tag = "4")]
+    microcode: Option<u32>,
+    #[prost(uint32, optional, tag = "5")]
+    fmc: Option<u32>,
 }
 
 /// No `secret`: removed.

@@ -1,6 +1,6 @@
-use super::super::testing::{BINDING, enclave, signer, strings};
+use super::super::testing::{BINDING, SGX, enclave, sgx, signer, strings};
 use super::*;
-use crate::EnclaveClaims;
+use crate::{EnclaveClaims, SgxIdentity};
 
 fn decide(policy: &Policy, enclave: EnclaveClaims) -> Result<TcbStatus, String> {
     policy.accepts_coordinator(&Claims::Enclave(enclave), &BINDING).map_err(|refusal| refusal.to_string())
@@ -9,10 +9,17 @@ fn decide(policy: &Policy, enclave: EnclaveClaims) -> Result<TcbStatus, String> 
 #[test]
 fn the_coordinator_that_is_meant_is_accepted_by_signer_or_by_program() {
     assert_eq!(decide(&signer(), enclave()), Ok(TcbStatus::UpToDate));
-    decide(&signer(), EnclaveClaims { security_version: 8, ..enclave() }).unwrap();
+    decide(&signer(), sgx(|s| s.security_version = 8)).unwrap();
     let program = Policy { unique_id: "AB".repeat(32), ..Policy::default() };
     decide(&program, enclave()).unwrap();
-    decide(&program, EnclaveClaims { product_id: 0, security_version: 0, ..enclave() }).unwrap();
+    decide(
+        &program,
+        sgx(|s| {
+            s.product_id = 0;
+            s.security_version = 0;
+        }),
+    )
+    .unwrap();
     // Unlike of a package: debug enclaves are allowed, not demanded.
     let debug = Policy { debug: true, ..signer() };
     decide(&debug, enclave()).unwrap();
@@ -38,9 +45,9 @@ fn the_first_thing_that_does_not_fit_is_told_in_upstreams_order() {
     assert_eq!(told(&policy, &claims), "missing ProductID in config");
     policy.product_id = Some(4);
     assert_eq!(told(&policy, &claims), "invalid SecurityVersion");
-    claims.security_version = 8;
+    claims.identity = Identity::Sgx(SgxIdentity { security_version: 8, ..SGX });
     assert_eq!(told(&policy, &claims), "invalid ProductID");
-    claims.product_id = 4;
+    claims.identity = Identity::Sgx(SgxIdentity { security_version: 8, product_id: 4, ..SGX });
     assert_eq!(told(&policy, &claims), "debug enclave not allowed");
     claims.debug = false;
     policy.unique_id = "00".repeat(32);
@@ -77,7 +84,7 @@ fn zero_is_the_same_as_not_given() {
 }
 
 #[test]
-fn every_status_passes_exactly_if_it_is_listed_but_up_to_date_always() {
+fn every_status_passes_exactly_if_it_is_listed_but_up_to_date_always_and_revoked_never() {
     use TcbStatus::*;
     let all = [
         UpToDate,
@@ -89,12 +96,12 @@ fn every_status_passes_exactly_if_it_is_listed_but_up_to_date_always() {
         ConfigurationAndSwHardeningNeeded,
         Unknown,
     ];
-    let lists = [&[][..], &["UpToDate", "SWHardeningNeeded"], &["OutOfDate"], &["nonsense"]];
+    let lists = [&[][..], &["UpToDate", "SWHardeningNeeded"], &["OutOfDate"], &["Revoked"], &["nonsense"]];
     for status in all {
         for list in lists {
             let policy = Policy { accepted_tcb_statuses: strings(list), ..signer() };
             let passes = status == UpToDate
-                || list.contains(&status.as_str())
+                || (list.contains(&status.as_str()) && status != Revoked)
                 || (list.is_empty() && status == SwHardeningNeeded);
             let decided = decide(&policy, EnclaveClaims { tcb_status: status, ..enclave() });
             let expected = if passes { Ok(status) } else { Err(format!("invalid TCB status: {status}")) };
@@ -136,7 +143,7 @@ fn simulation_proves_no_coordinator() {
 
 #[test]
 fn details_tell_what_was_asked_and_found() {
-    let older = EnclaveClaims { security_version: 2, ..enclave() };
+    let older = sgx(|s| s.security_version = 2);
     let refusal = signer().accepts_coordinator(&Claims::Enclave(older), &BINDING).unwrap_err();
     let details = refusal.details().unwrap();
     assert_eq!(details, "the Coordinator has SecurityVersion 2, the policy asks for 7 or more");

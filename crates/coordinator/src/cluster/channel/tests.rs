@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use marblerun_attestation::{
-    Claims, EnclaveClaims, IssueError, Issuer, PeerAttestation, PeerEvidenceError, PeerRefusal, SimulatedIdentity,
-    TcbStatus, Tee, Verifier, VerifyError,
+    Claims, EnclaveClaims, Identity, IssueError, Issuer, PeerAttestation, PeerEvidenceError, PeerRefusal, SgxIdentity,
+    SimulatedIdentity, TcbStatus, Tee, Verifier, VerifyError,
 };
 use marblerun_state::BootId;
 use marblerun_store::cluster::{Kek, KekId, NotGiven, Peer, PeerGreeting};
@@ -104,8 +104,8 @@ fn refusal(error: &ChannelError) -> &PeerRefusal {
 async fn two_of_a_deployment_meet() {
     let (client, server) = (End::simulated(IDENTITY).await, End::simulated(IDENTITY).await);
     let (by_client, by_server) = meet(&client, &server).await;
-    assert_eq!(by_client.unwrap().claims.security_version, 4);
-    assert_eq!(by_server.unwrap().claims.signer_id[0], 2);
+    assert_eq!(by_client.unwrap().claims.identity.security_version(), 4);
+    assert_eq!(by_server.unwrap().claims.identity.sgx().unwrap().signer_id[0], 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -253,10 +253,12 @@ impl Verifier for Hardware {
     fn verify(&self, evidence: &Evidence, _now: u64) -> Result<Claims, VerifyError> {
         let SimulatedIdentity { measurement, signer, product, svn, debug } = IDENTITY.parse().unwrap();
         Ok(Claims::Enclave(EnclaveClaims {
-            unique_id: measurement,
-            signer_id: signer,
-            product_id: product,
-            security_version: svn,
+            identity: Identity::Sgx(SgxIdentity {
+                unique_id: measurement,
+                signer_id: signer,
+                product_id: product,
+                security_version: svn,
+            }),
             debug,
             report_data: ReportData(evidence.as_bytes()[8..].try_into().unwrap()),
             tcb_status: TcbStatus::UpToDate,

@@ -6,6 +6,8 @@ mod openapi;
 mod seal;
 mod update;
 
+use std::collections::BTreeMap;
+
 use http::StatusCode;
 use marblerun_api::bytes::Base64;
 use marblerun_api::v3;
@@ -203,10 +205,30 @@ pub(super) async fn packages(call: Call<()>) -> Result {
                     given => given.to_vec(),
                 },
                 accepted_advisories: package.accepted_advisories.clone(),
+                tdx: package.tdx.as_ref().map(|vm| given_fields(&vm.fields())),
+                snp: package.snp.as_ref().map(|vm| v3::SnpPackage {
+                    fields: given_fields(&vm.fields()),
+                    policy: vm.policy,
+                    vmpl: vm.vmpl.unwrap_or_default(),
+                    min_tcb: vm
+                        .min_tcb
+                        .unwrap_or_default()
+                        .components()
+                        .into_iter()
+                        .filter_map(|(name, version)| Some((name.to_owned(), version?)))
+                        .collect(),
+                    products: vm.products.clone(),
+                }),
             },
         )
     });
     Ok(envelope::json(StatusCode::OK, &v3::Packages { packages: packages.collect() }))
+}
+
+/// What is asked of a VM, by name.
+fn given_fields(fields: &[(&'static str, &str, usize)]) -> BTreeMap<String, String> {
+    let given = fields.iter().filter(|(_, value, _)| !value.is_empty());
+    given.map(|(name, value, _)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
 fn sha256(bytes: &[u8]) -> impl AsRef<[u8]> {

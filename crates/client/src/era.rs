@@ -241,8 +241,8 @@ mod tests {
 
     #[test]
     fn a_misspelt_restriction_is_named() {
-        let era = read(&format!(r#"{{"UniqueID":"{SIGNER}","SignerIDs":"x","TDX":{{}}}}"#)).unwrap();
-        assert_eq!(era.unknown_fields, ["SignerIDs (did you mean SignerID?)", "TDX"]);
+        let era = read(&format!(r#"{{"UniqueID":"{SIGNER}","SignerIDs":"x","TPM":{{}}}}"#)).unwrap();
+        assert_eq!(era.unknown_fields, ["SignerIDs (did you mean SignerID?)", "TPM"]);
     }
 
     #[test]

@@ -118,6 +118,10 @@ impl KeySealer for AzureHsm {
         SlotKind::Kms
     }
 
+    fn open_upstream(&self, sealed_key: &[u8]) -> Option<Result<Zeroizing<Vec<u8>>, SealError>> {
+        Some(Self::open_upstream(self, sealed_key))
+    }
+
     /// The vault releases the key to attested programs alone; its release policy says to which.
     fn proves_its_maker(&self) -> bool {
         true

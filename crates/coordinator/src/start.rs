@@ -133,6 +133,7 @@ pub async fn start_unless(
             marble_grace: config.marble_grace,
             offline_grace: config.cluster.as_ref().map_or(DEFAULT_OFFLINE_GRACE, |cluster| cluster.offline_grace),
             deny_recovery_reset: config.deny_recovery_reset,
+            hsm_sealing: config.seal.hsm_sealing(),
             warnings,
         },
     );

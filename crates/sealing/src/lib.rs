@@ -161,6 +161,12 @@ pub trait KeySealer: Send + Sync + std::fmt::Debug {
     fn caution(&self) -> Option<&'static str> {
         None
     }
+    /// What is inside a `sealed_key` that the original put into an HSM's envelope ([`upstream_hsm`]); `None` if this is
+    /// no such HSM. May block.
+    fn open_upstream(&self, sealed_key: &[u8]) -> Option<Result<Zeroizing<Vec<u8>>, SealError>> {
+        let _ = sealed_key;
+        None
+    }
     /// Public name of the host (device, token): whoever can reproduce slot secrets made here has the same. Zeros where
     /// nothing tells hosts apart.
     ///

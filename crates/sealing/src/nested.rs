@@ -63,6 +63,10 @@ impl KeySealer for Nested {
         self.parts.iter().any(|part| part.proves_its_maker())
     }
 
+    fn open_upstream(&self, sealed_key: &[u8]) -> Option<Result<Zeroizing<Vec<u8>>, SealError>> {
+        self.parts.iter().find_map(|part| part.open_upstream(sealed_key))
+    }
+
     fn caution(&self) -> Option<&'static str> {
         self.parts.iter().find_map(|part| part.caution())
     }

@@ -48,7 +48,9 @@ A variable that is set but empty counts as not set. `marblerun-coordinator --hel
 const TAIL: &str = "
 Addresses are written as `host:port`, `[address]:port`, or `:port` for every address of the machine, IPv4 and IPv6.
 
-Manifests with the feature gate `AzureHSMSealing` need `EDG_MAA_URL`, `EDG_AZURE_HSM_VAULT_URL`, `EDG_AZURE_HSM_KEY_NAME`, `EDG_AZURE_CLIENT_ID`,
-`EDG_AZURE_TENANT_ID`, and either `EDG_AZURE_CLIENT_SECRET` or both `EDG_AZURE_AUTHORITY_HOST` and `EDG_AZURE_FEDERATED_TOKEN_FILE`. Sealing with
-such a module is not in this build yet: a manifest that asks for it is refused rather than sealed with less.
+Single sealing backends have variables of their own, without flags: [TPM](../how-to/seal-tpm.md) (`MARBLERUN_TPM`, ..), [SEV-SNP](../how-to/seal-snp.md)
+(`MARBLERUN_SNP_PRODUCT_KEY`, `MARBLERUN_SNP_VMPL`), [Azure Managed HSM](../how-to/seal-azure-hsm.md) (`EDG_MAA_URL`, `EDG_AZURE_HSM_VAULT_URL`,
+`EDG_AZURE_HSM_KEY_NAME`, `EDG_AZURE_CLIENT_ID`, `EDG_AZURE_TENANT_ID`, and either `EDG_AZURE_CLIENT_SECRET` or both `EDG_AZURE_AUTHORITY_HOST` and
+`EDG_AZURE_FEDERATED_TOKEN_FILE`). A manifest with the feature gate `AzureHSMSealing` needs those and a Coordinator that seals nothing without the HSM
+(`MARBLERUN_SEAL=platform+azure-hsm`); it is refused rather than sealed with less.
 ";

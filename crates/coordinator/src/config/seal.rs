@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use marblerun_pkcs11::Selector;
 
 use super::{ConfigError, Options, non_empty};
+use crate::core::HsmSealing;
 
 /// A sealing backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,6 +65,15 @@ pub struct SealSettings {
     pub passphrase: Option<PathBuf>,
     /// The token.
     pub token: Option<TokenSettings>,
+}
+
+impl SealSettings {
+    /// Whether every slot needs the HSM.
+    #[must_use]
+    pub fn hsm_sealing(&self) -> HsmSealing {
+        let all = self.backends.iter().all(|parts| parts.contains(&SealBackend::AzureHsm));
+        if all && !self.backends.is_empty() { HsmSealing::On } else { HsmSealing::Off }
+    }
 }
 
 /// What the options mean.
@@ -165,6 +175,18 @@ mod tests {
         assert_eq!((settings.passphrase, settings.host_key), (Some("/p".into()), Some("/h".into())));
         let token = settings.token.unwrap();
         assert_eq!((token.config, token.key.id, token.key.label), ("/t.json".into(), Some(b"k1".to_vec()), None));
+    }
+
+    #[test]
+    fn the_hsm_is_needed_where_no_slot_goes_without_it() {
+        for (seal, expected) in [
+            ("auto", HsmSealing::Off),
+            ("azure-hsm", HsmSealing::On),
+            ("platform+azure-hsm,tpm+azure-hsm", HsmSealing::On),
+            ("platform,azure-hsm", HsmSealing::Off),
+        ] {
+            assert_eq!(of(&["--seal", seal]).unwrap().hsm_sealing(), expected, "{seal}");
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@ use jiff::Timestamp;
 use marblerun_manifest::Manifest;
 use marblerun_manifest::check::{self, CheckEnv, Finding, Report, Stage, check, notes_as_warnings};
 
+use crate::core::HsmSealing;
 use crate::error::{Error, ErrorKind};
 
 /// A decoded manifest with the bytes it came as.
@@ -40,14 +41,14 @@ impl Candidate {
     }
 
     /// Checks everything that can be checked without making secrets. Returns what is accepted but should be known.
-    pub(super) fn check(&self, purpose: Purpose, now: Timestamp) -> Result<Vec<String>, Error> {
+    pub(super) fn check(&self, purpose: Purpose, now: Timestamp, hsm: HsmSealing) -> Result<Vec<String>, Error> {
         let report = check(&self.manifest, &CheckEnv { now, variables: Some(variables()) });
         if let Some(refusal) = refusal(&report, purpose) {
             return Err(refusal);
         }
-        if let Some(missing) = missing_feature(&self.manifest) {
+        if let Some(missing) = missing_feature(&self.manifest, hsm) {
             let message = format!("{}{}", prefix(missing.stage, purpose), missing.text);
-            return Err(Error::new(ErrorKind::Refused, "feature_not_in_this_build", message));
+            return Err(Error::new(ErrorKind::Refused, "hsm_sealing_not_configured", message));
         }
         Ok(self.warnings(report))
     }
@@ -61,19 +62,22 @@ impl Candidate {
 }
 
 /// Everything there is to say about bytes that might become a manifest.
-pub(super) fn review(raw: &[u8], now: Timestamp) -> Report {
+pub(super) fn review(raw: &[u8], now: Timestamp, hsm: HsmSealing) -> Report {
     let (manifest, mut report) = check::review(raw, &CheckEnv { now, variables: Some(variables()) });
-    report.errors.extend(manifest.as_ref().and_then(missing_feature));
+    report.errors.extend(manifest.as_ref().and_then(|manifest| missing_feature(manifest, hsm)));
     report
 }
 
 /// A feature that is accepted must be there: a deployment that counts on it would be sealed with less.
-fn missing_feature(manifest: &Manifest) -> Option<Finding> {
-    manifest.config.has_feature("AzureHSMSealing").then(|| Finding {
+fn missing_feature(manifest: &Manifest, hsm: HsmSealing) -> Option<Finding> {
+    let lacks = manifest.config.has_feature("AzureHSMSealing") && hsm == HsmSealing::Off;
+    lacks.then(|| Finding {
         stage: Stage::Check,
         path: "Config.FeatureGates".to_owned(),
-        code: "feature-not-in-this-build",
-        text: "the feature AzureHSMSealing is not in this build yet".to_owned(),
+        code: "hsm-sealing-not-configured",
+        text: "the feature AzureHSMSealing needs a Coordinator that seals nothing without the HSM: start it with \
+               MARBLERUN_SEAL=platform+azure-hsm (in simulation: azure-hsm)"
+            .to_owned(),
     })
 }
 

@@ -11,6 +11,7 @@ use marblerun_pki::Authority;
 use marblerun_state::{AuditEvent, Change, ChangeError, Draft, PendingUpdate, Permission, State, User};
 use sha2::{Digest as _, Sha256};
 
+use crate::core::HsmSealing;
 use crate::core::answer::{PeerCertificate, UpdateAnswer};
 use crate::core::audit;
 use crate::core::candidate::{Candidate, Purpose};
@@ -47,12 +48,18 @@ fn announce(state: &State, candidate: &Candidate, user: &str) {
 }
 
 /// The first half of proposing an update.
-pub(super) fn prepare(state: &State, user: &User, candidate: Candidate, now: Timestamp) -> Result<Prepared, Error> {
+pub(super) fn prepare(
+    state: &State,
+    user: &User,
+    candidate: Candidate,
+    now: Timestamp,
+    hsm: HsmSealing,
+) -> Result<Prepared, Error> {
     let basis = Basis::of(state)?;
     if !may_update(user) {
         return Err(not_allowed(format!("user {} is not allowed to update the complete manifest", user.name)));
     }
-    candidate.check(Purpose::Update, now)?;
+    candidate.check(Purpose::Update, now, hsm)?;
     announce(state, &candidate, &user.name);
     prepare_checked(state, basis, candidate, now)
 }
@@ -97,6 +104,7 @@ pub(super) fn prepare_acknowledgement(
     peer: Option<&PeerCertificate>,
     raw: &[u8],
     now: Timestamp,
+    hsm: HsmSealing,
 ) -> Result<Acknowledgement, Error> {
     let user = identity::user(state, peer)?;
     let pending = pending(state)?;
@@ -106,7 +114,7 @@ pub(super) fn prepare_acknowledgement(
     }
     let application = Basis::of(state).and_then(|basis| {
         let candidate = Candidate::decode(pending.raw.clone(), Purpose::Update)?;
-        candidate.check(Purpose::Update, now)?;
+        candidate.check(Purpose::Update, now, hsm)?;
         prepare_checked(state, basis, candidate, now)
     });
     Ok(Acknowledgement { pending: Arc::clone(pending), application: Some(application), now })

@@ -75,7 +75,7 @@ pub use observer::{ActivationCounts, ActivationEvent, OTHER, Observer, OfflineCo
 pub use recovery::{Exchange, Others, Union};
 pub(crate) use sameness::same_authority;
 pub use seal_slots::SlotHealth;
-pub use settings::{Clock, DEFAULT_MARBLE_GRACE, DEFAULT_OFFLINE_GRACE, Settings};
+pub use settings::{Clock, DEFAULT_MARBLE_GRACE, DEFAULT_OFFLINE_GRACE, HsmSealing, Settings};
 pub(crate) use sharing::not_shared;
 
 /// Verifications of evidence at a time. Most find their collateral at hand and take a millisecond.
@@ -254,7 +254,8 @@ impl Coordinator {
         let raw = Bytes::from(raw);
         let prepare = |state: Arc<State>| {
             let (raw, now, shown) = (raw.clone(), self.settings.clock.now(), self.authority_beside(&state));
-            self.prepare(move || set_manifest::prepare(&state, shown, raw, actor, now))
+            let hsm = self.settings.hsm_sealing;
+            self.prepare(move || set_manifest::prepare(&state, shown, raw, actor, now, hsm))
         };
         let set = transaction::run(&self.currency, set_manifest::COMMIT_PREFIX, prepare, set_manifest::commit).await;
         let set = set.map_err(|error| self.because_of_a_peer(error));
@@ -399,10 +400,10 @@ impl Coordinator {
         let busy = "another manifest is being checked; try again";
         let permit = Arc::clone(&self.checks).try_acquire_owned();
         let permit = permit.map_err(|_| Error::new(ErrorKind::Unavailable, "busy", busy))?;
-        let now = self.settings.clock.now();
+        let (now, hsm) = (self.settings.clock.now(), self.settings.hsm_sealing);
         off_thread(move || {
             let _permit = permit;
-            Ok(candidate::review(&raw, now))
+            Ok(candidate::review(&raw, now, hsm))
         })
         .await
     }
@@ -479,7 +480,8 @@ impl Coordinator {
         let raw = Bytes::from(raw);
         let prepare = |state: Arc<State>| {
             let (user, raw, now) = (user.cloned(), raw.clone(), self.settings.clock.now());
-            self.prepare(move || update::prepare(&state, user.as_ref(), &raw, now))
+            let hsm = self.settings.hsm_sealing;
+            self.prepare(move || update::prepare(&state, user.as_ref(), &raw, now, hsm))
         };
         let (peer, grace, clock) = (user.cloned(), self.grace.clone(), self.settings.clock.clone());
         let commit = move |draft: &mut Draft, prepared: &update::Prepared| {
@@ -517,7 +519,8 @@ impl Coordinator {
         let raw = Bytes::from(raw);
         let prepare = |state: Arc<State>| {
             let (user, raw, now) = (user.cloned(), raw.clone(), self.settings.clock.now());
-            self.prepare(move || full_update::prepare_acknowledgement(&state, user.as_ref(), &raw, now))
+            let hsm = self.settings.hsm_sealing;
+            self.prepare(move || full_update::prepare_acknowledgement(&state, user.as_ref(), &raw, now, hsm))
         };
         let (peer, grace, clock) = (user.cloned(), self.grace.clone(), self.settings.clock.clone());
         let commit = move |draft: &mut Draft, prepared: &full_update::Acknowledgement| {

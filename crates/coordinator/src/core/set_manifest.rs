@@ -9,6 +9,7 @@ use marblerun_pki::Authority;
 use marblerun_state::{AuditEvent, Change, Draft, Phase, State};
 use sha2::{Digest as _, Sha256};
 
+use crate::core::HsmSealing;
 use crate::core::answer::ManifestSetAnswer;
 use crate::core::audit;
 use crate::core::candidate::{Candidate, Purpose};
@@ -50,10 +51,11 @@ pub(super) fn prepare(
     raw: Bytes,
     actor: &'static str,
     now: Timestamp,
+    hsm: HsmSealing,
 ) -> Result<Prepared, Error> {
     require_acceptance(state)?;
     let candidate = Candidate::decode(raw, Purpose::Set)?;
-    let warnings = candidate.check(Purpose::Set, now)?;
+    let warnings = candidate.check(Purpose::Set, now, hsm)?;
     let base = Arc::clone(state.authority());
     let installation = installation::prepare(&candidate, None, &shown, now)?;
     let fingerprint = hex::encode(Sha256::digest(&candidate.raw));

@@ -56,8 +56,20 @@ pub struct Settings {
     pub offline_grace: Duration,
     /// Forbid a manifest over a state that waits for recovery.
     pub deny_recovery_reset: bool,
+    /// Whether what is sealed opens with the HSM alone, as manifests may ask for.
+    pub hsm_sealing: HsmSealing,
     /// What an operator should know, besides what manifest and store say.
     pub warnings: Vec<String>,
+}
+
+/// Whether every slot of the state's key needs a cloud HSM (feature gate `AzureHSMSealing`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum HsmSealing {
+    /// There is a slot that does not.
+    #[default]
+    Off,
+    /// Nothing opens without it but the recovery keys.
+    On,
 }
 
 impl Settings {
@@ -70,6 +82,7 @@ impl Settings {
             marble_grace: DEFAULT_MARBLE_GRACE,
             offline_grace: DEFAULT_OFFLINE_GRACE,
             deny_recovery_reset: false,
+            hsm_sealing: HsmSealing::Off,
             warnings: Vec::new(),
         }
     }

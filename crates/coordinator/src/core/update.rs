@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use marblerun_pki::Authority;
 use marblerun_state::{ActiveManifest, Draft, Phase, State};
 
+use crate::core::HsmSealing;
 use crate::core::answer::{PeerCertificate, UpdateAnswer};
 use crate::core::candidate::{Candidate, Purpose};
 use crate::core::sameness::{same_authority, same_manifest};
@@ -31,6 +32,7 @@ pub(super) fn prepare(
     peer: Option<&PeerCertificate>,
     raw: &Bytes,
     now: Timestamp,
+    hsm: HsmSealing,
 ) -> Result<Prepared, Error> {
     let user = identity::user(state, peer)?;
     let candidate = Candidate::decode(raw.clone(), Purpose::Update)?;
@@ -38,7 +40,7 @@ pub(super) fn prepare(
     if candidate.manifest.is_package_update() {
         package_update::prepare(state, user, &candidate, now).map(Prepared::Packages)
     } else {
-        full_update::prepare(state, user, candidate, now).map(Prepared::Full)
+        full_update::prepare(state, user, candidate, now, hsm).map(Prepared::Full)
     }
 }
 

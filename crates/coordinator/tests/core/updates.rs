@@ -275,7 +275,7 @@ async fn a_user_whom_the_update_removes_is_a_stranger_afterwards() {
 }
 
 #[tokio::test]
-async fn a_manifest_that_asks_for_hardware_this_build_lacks_is_refused() {
+async fn a_manifest_that_asks_for_sealing_that_is_not_configured_is_refused() {
     let world = World::new();
     let manifest = json!({
         "Packages": {"app": {"Debug": true}},

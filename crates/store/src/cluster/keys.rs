@@ -91,7 +91,9 @@ pub(super) fn slots_of(sealed_key: Option<&[u8]>, dek_id: DekId) -> SlotsOf {
             Some(entry) => SlotsOf { slots: entry.slots.clone(), problem: None },
             None => none("the sealed_key beside it is for another data encryption key"),
         },
-        Ok(KeyFile::UpstreamKey(_) | KeyFile::UpstreamSealed(_)) => none("the sealed_key beside it is upstream's"),
+        Ok(KeyFile::UpstreamKey(_) | KeyFile::UpstreamHsm(_) | KeyFile::UpstreamSealed(_)) => {
+            none("the sealed_key beside it is upstream's")
+        }
         Err(refusal) => none(&refusal.to_string()),
     }
 }

@@ -141,7 +141,10 @@ impl FileBackend {
         }
         // An import that was interrupted has archived all already, and `sealed_key` may be ours by now.
         if reason == Reason::Imported {
-            let key_too = matches!(KeyOnDisk::read(fs, SEALED_KEY), KeyOnDisk::Upstream(_) | KeyOnDisk::Unusable(_));
+            let key_too = matches!(
+                KeyOnDisk::read(fs, SEALED_KEY),
+                KeyOnDisk::Upstream(_) | KeyOnDisk::UpstreamHsm(_) | KeyOnDisk::Unusable(_)
+            );
             if is_archived(fs, reason, key_too)? {
                 return Ok(Archived::default());
             }

@@ -166,6 +166,8 @@ pub(super) enum KeyOnDisk {
     Ours(SealedKey),
     /// Upstream's bare key.
     Upstream(Zeroizing<Vec<u8>>),
+    /// Upstream's, in the envelope of an HSM.
+    UpstreamHsm(Vec<u8>),
     /// Nothing that can be used here, and why.
     Unusable(String),
 }
@@ -185,6 +187,7 @@ impl KeyOnDisk {
         match KeyFile::decode(&bytes) {
             Ok(KeyFile::Ours(key)) => Self::Ours(key),
             Ok(KeyFile::UpstreamKey(dek)) => Self::Upstream(dek),
+            Ok(KeyFile::UpstreamHsm(envelope)) => Self::UpstreamHsm(envelope),
             Ok(KeyFile::UpstreamSealed(how)) => Self::Unusable(format!("{name} is sealed by {how} of another program")),
             Err(Refusal::NoKey { reason }) => Self::Unusable(reason),
             Err(other) => Self::Unusable(other.to_string()),

@@ -24,6 +24,7 @@ pub(crate) fn upstream_key(dir: &Path) -> Result<Zeroizing<Vec<u8>>, Refusal> {
         KeyOnDisk::Upstream(key) => return Ok(key),
         KeyOnDisk::Missing => "there is no sealed_key".to_owned(),
         KeyOnDisk::Ours(_) => "sealed_key is of this program, sealed_data is not".to_owned(),
+        KeyOnDisk::UpstreamHsm(_) => "sealed_key is in the envelope of an HSM".to_owned(),
         KeyOnDisk::Unusable(why) => why,
     };
     Err(Refusal::NoKey { reason })
@@ -39,6 +40,7 @@ pub(crate) fn describe_key(dir: &Path) -> (&'static str, Vec<String>) {
         KeyOnDisk::Upstream(key) => {
             ("upstream_bare", vec![format!("the data encryption key itself ({} bytes)", key.len())])
         }
+        KeyOnDisk::UpstreamHsm(_) => ("unusable", vec!["sealed_key is sealed by an HSM of another program".to_owned()]),
         KeyOnDisk::Unusable(why) => ("unusable", vec![why]),
     }
 }

@@ -34,7 +34,7 @@ impl Unlocked {
                 tried.push("there is no sealed_key".to_owned());
                 &[]
             }
-            KeyOnDisk::Upstream(_) => {
+            KeyOnDisk::Upstream(_) | KeyOnDisk::UpstreamHsm(_) => {
                 tried.push("sealed_key is one of upstream's".to_owned());
                 &[]
             }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use marblerun_sealing::SealMode;
+use marblerun_sealing::{SealMode, Sealers};
 use marblerun_state::State;
 use zeroize::Zeroizing;
 
@@ -15,14 +15,14 @@ use super::new_file::NotPlaced;
 use super::{FileBackend, Mode, Waiting, seal_mode};
 use crate::disk::{DiskFile, FileSystem, Readable};
 use crate::format::upstream::UpstreamFront;
-use crate::format::{Refusal, SEALED_KEY};
+use crate::format::{KeyFile, Refusal, SEALED_KEY};
 use crate::lives;
 use crate::upstream::NotImported;
 
 impl FileBackend {
     /// Imports at start, with the key that lies beside the file.
     pub(super) fn import_at_start(&mut self, file: &dyn DiskFile, front: &UpstreamFront, on_disk: &KeyOnDisk) {
-        let result = find_state(&*self.ports.fs, self.config.sealers.in_simulation(), file, front, on_disk)
+        let result = find_state(&*self.ports.fs, &self.config.sealers, file, front, on_disk)
             .and_then(|state| {
                 lives::imported(state, self.ports.clock.now_ms())
                     .map_err(|message| NotImported { code: "not_imported", message })
@@ -66,21 +66,26 @@ impl FileBackend {
 
 fn find_state(
     fs: &dyn FileSystem,
-    simulated: bool,
+    sealers: &Sealers,
     file: &dyn DiskFile,
     front: &UpstreamFront,
     on_disk: &KeyOnDisk,
 ) -> Result<State, NotImported> {
     let no_key = |reason: &str| NotImported::from(Refusal::NoKey { reason: reason.to_owned() });
+    let simulated = sealers.in_simulation();
     match on_disk {
         // A bare key proves nothing about who wrote the state; only simulation takes it.
         KeyOnDisk::Upstream(_) if !simulated => {
             Err(no_key("upstream's sealed_key is a bare key, and anyone can make one"))
         }
         KeyOnDisk::Upstream(key) => read(file, front, key),
-        KeyOnDisk::Ours(_) if on_disk.is_pending() && simulated => {
+        KeyOnDisk::UpstreamHsm(envelope) => {
+            let key = from_envelope(sealers, envelope).map_err(|why| no_key(&why))?;
+            read(file, front, &key)
+        }
+        KeyOnDisk::Ours(_) if on_disk.is_pending() => {
             // A crash in the middle of an import: upstream's key was archived before ours was written.
-            let archived = archived_keys(fs);
+            let archived = archived_keys(fs, sealers);
             let opened = archived.iter().find_map(|key| read(file, front, key).ok());
             opened.ok_or_else(|| no_key("an import was interrupted, and no archived sealed_key opens upstream's file"))
         }
@@ -95,13 +100,26 @@ fn find_state(
     }
 }
 
-fn archived_keys(fs: &dyn FileSystem) -> Vec<Zeroizing<Vec<u8>>> {
+/// The key in an HSM's envelope. What an HSM of the configuration released proves as much as that HSM does.
+fn from_envelope(sealers: &Sealers, envelope: &[u8]) -> Result<Zeroizing<Vec<u8>>, String> {
+    let believed = sealers.iter().filter(|sealer| sealers.in_simulation() || sealer.proves_its_maker());
+    let inner = believed.filter_map(|sealer| sealer.open_upstream(envelope)).next().ok_or(
+        "sealed_key is sealed by an HSM of another program, and none is configured that opens it (MARBLERUN_SEAL=azure-hsm)",
+    )?;
+    match KeyFile::decode(&inner.map_err(|error| error.to_string())?) {
+        Ok(KeyFile::UpstreamKey(key)) => Ok(key),
+        _ => Err("sealed_key opens with the HSM, and holds what only the enclave that sealed it opens".to_owned()),
+    }
+}
+
+fn archived_keys(fs: &dyn FileSystem, sealers: &Sealers) -> Vec<Zeroizing<Vec<u8>>> {
     let names = fs.list().unwrap_or_default();
     let archives = names.iter().filter_map(|name| ArchiveName::parse(name));
     archives
         .filter(|archive| archive.reason == Reason::Imported && archive.base == SEALED_KEY)
         .filter_map(|archive| match KeyOnDisk::read(fs, &archive.to_string()) {
-            KeyOnDisk::Upstream(key) => Some(key),
+            KeyOnDisk::Upstream(key) if sealers.in_simulation() => Some(key),
+            KeyOnDisk::UpstreamHsm(envelope) => from_envelope(sealers, &envelope).ok(),
             _ => None,
         })
         .collect()

@@ -1,5 +1,6 @@
 //! `sealed_key`: host-bound slots and the witness.
 
+use marblerun_sealing::upstream_hsm;
 use prost::Message;
 use zeroize::Zeroizing;
 
@@ -15,7 +16,6 @@ const PREFIX: usize = 16;
 const MAX_MESSAGE: usize = 8 << 20;
 const MAX_ENTRIES: usize = 2;
 const MAX_HEADS: usize = 2;
-const HSM_PREFIX: &[u8] = b"HSM_SEALED";
 
 /// What a `sealed_key` file is.
 #[derive(Debug)]
@@ -24,6 +24,8 @@ pub enum KeyFile {
     Ours(SealedKey),
     /// Upstream, no enclave: the bare data encryption key (16, 24 or 32 bytes).
     UpstreamKey(Zeroizing<Vec<u8>>),
+    /// Upstream, in the envelope of an HSM (`HSM_SEALED`).
+    UpstreamHsm(Vec<u8>),
     /// Upstream, sealed by what is named: cannot be opened here.
     UpstreamSealed(&'static str),
 }
@@ -60,8 +62,8 @@ impl KeyFile {
         if matches!(bytes.len(), 16 | 24 | 32) {
             return Ok(Self::UpstreamKey(Zeroizing::new(bytes.to_vec())));
         }
-        if bytes.starts_with(HSM_PREFIX) {
-            return Ok(Self::UpstreamSealed("an HSM"));
+        if upstream_hsm::is_envelope(bytes) {
+            return Ok(Self::UpstreamHsm(bytes.to_vec()));
         }
         if is_enclave_blob(bytes) {
             return Ok(Self::UpstreamSealed("an SGX enclave of the Go Coordinator"));

@@ -68,7 +68,7 @@ fn what_upstream_writes_is_recognised() {
         assert!(matches!(KeyFile::decode(&vec![3; length]), Err(Refusal::NoKey { .. })));
     }
     let hsm = [b"HSM_SEALED".as_slice(), &[1; 60]].concat();
-    assert!(matches!(KeyFile::decode(&hsm), Ok(KeyFile::UpstreamSealed("an HSM"))));
+    assert!(matches!(KeyFile::decode(&hsm), Ok(KeyFile::UpstreamHsm(_))));
     for info in [512_usize, 1024] {
         let blob = [(info as u32).to_le_bytes().as_slice(), &vec![1; info + 12 + 32 + 16]].concat();
         assert!(matches!(KeyFile::decode(&blob), Ok(KeyFile::UpstreamSealed(_))));

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::core::answer::PeerCertificate;
 use crate::core::transaction::Step;
-use crate::core::{Clock, set_manifest, update};
+use crate::core::{Clock, HsmSealing, set_manifest, update};
 
 const ALICE: &str = include_str!("../../../tests/fixtures/users/alice.crt.pem");
 
@@ -34,8 +34,15 @@ fn raw(manifest: &Value) -> Bytes {
 fn running() -> Arc<State> {
     let clock = Clock::system();
     let state = crate::start::temporary_state(Phase::AcceptingManifest, "localhost", &clock).unwrap();
-    let prepared =
-        set_manifest::prepare(&state, Arc::clone(state.authority()), raw(&manifest()), "anyone", clock.now()).unwrap();
+    let prepared = set_manifest::prepare(
+        &state,
+        Arc::clone(state.authority()),
+        raw(&manifest()),
+        "anyone",
+        clock.now(),
+        HsmSealing::Off,
+    )
+    .unwrap();
     let mut draft = Draft::new(&Arc::new(state));
     set_manifest::commit(&mut draft, &prepared).unwrap();
     Arc::new(draft.into_parts().0)
@@ -56,8 +63,9 @@ fn a_value_that_is_uploaded_while_an_update_is_prepared_is_not_lost() {
     changed["Secrets"]["plain"]["Size"] = json!(8);
     let before = running();
     let later = with_upload(&before);
-    let prepare =
-        |state: &State| update::prepare(state, Some(&alice()), &raw(&changed), Clock::system().now()).unwrap();
+    let prepare = |state: &State| {
+        update::prepare(state, Some(&alice()), &raw(&changed), Clock::system().now(), HsmSealing::Off).unwrap()
+    };
 
     let prepared = prepare(&before);
     let stale = update::commit(&mut Draft::new(&later), &prepared, Some(&alice()));
@@ -72,7 +80,8 @@ fn a_value_that_is_uploaded_while_an_update_is_prepared_is_not_lost() {
 #[test]
 fn an_upload_that_an_update_keeps_does_not_hold_it_up() {
     let before = running();
-    let prepared = update::prepare(&before, Some(&alice()), &raw(&manifest()), Clock::system().now()).unwrap();
+    let prepared =
+        update::prepare(&before, Some(&alice()), &raw(&manifest()), Clock::system().now(), HsmSealing::Off).unwrap();
     let mut draft = Draft::new(&with_upload(&before));
     update::commit(&mut draft, &prepared, Some(&alice())).unwrap();
     assert_eq!(draft.state().secret("plain").unwrap().private.as_ref().unwrap().as_slice(), b"new");

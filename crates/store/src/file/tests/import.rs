@@ -4,6 +4,9 @@ use marblerun_recovery::RecoveryRoot;
 use marblerun_state::{AuditEvent, AuditKind, State};
 use zeroize::Zeroizing;
 
+use marblerun_sealing::SlotKind;
+
+use super::device::Device;
 use super::rig::Rig;
 use crate::backend::Backend;
 use crate::format::upstream;
@@ -100,6 +103,29 @@ fn the_wrong_key_damage_and_a_key_sealed_elsewhere_are_told() {
     // It opens, and is no state.
     let rig = with([&upstream::seal(b"null", b"[]", SINGLE[1]).unwrap(), SINGLE[1]]);
     assert_eq!(rig.open().code(), "not_imported");
+}
+
+#[test]
+fn a_key_in_an_hsms_envelope_opens_with_that_hsm_and_is_taken_over() {
+    let files: [&[u8]; 2] = [
+        include_bytes!("../../../../sealing/tests/fixtures/upstream-hsm-fake/sealed_data"),
+        include_bytes!("../../../../sealing/tests/fixtures/upstream-hsm-fake/sealed_key"),
+    ];
+    // Without one it is told which would help.
+    let session = with(files).open();
+    let StoreMode::Recovery { code: "no_key", message } = session.mode() else { panic!("{:?}", session.mode()) };
+    assert!(message.contains("MARBLERUN_SEAL=azure-hsm"), "{message}");
+    drop(session);
+    let hsm = Device::new(SlotKind::Kms, "hsm");
+    hsm.plug(None);
+    let rig = with(files).with_sealers(vec![hsm.sealer()]);
+    assert_eq!(rig.open().code(), "no_key");
+    hsm.plug(Some(1));
+    let session = rig.after_kill().open();
+    assert_eq!(session.mode(), StoreMode::Durable);
+    assert_eq!(rig.disk.peek("sealed_key.0.imported").unwrap(), files[1]);
+    session.close();
+    assert_eq!(rig.after_kill().open().mode(), StoreMode::Durable, "by a slot of the HSM");
 }
 
 #[test]

@@ -129,7 +129,7 @@ fn the_derivation_never_changes() {
     let sealer = HostKeyFile::new(&path);
     let id = key_id(&sealer.read().unwrap()).unwrap();
     assert_eq!(hex::encode(id), KEY_ID);
-    let params = Params { version: 1, mode: 0, key_id: id, salt: [0x40; KEY] };
+    let params = Params { version: 1, mode: 0, key_id: id, salt: [0x40; SECRET] };
     assert_eq!(hex::encode(&*sealer.slot_secret(&params.encode()).unwrap()), SLOT_SECRET);
 }
 

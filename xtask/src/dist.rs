@@ -66,7 +66,7 @@ pub fn run(options: &Options) -> Result<()> {
     let folder = match (&options.programs, options.profile) {
         (Some(folder), _) => folder.clone(),
         (None, Profile::Release) => programs::build(&root, &release)?,
-        (None, Profile::Dev) => crate::build_programs(false)?,
+        (None, Profile::Dev) => crate::build_programs(&crate::SELF_CONTAINED)?,
     };
     let built = Programs::read(&folder)?;
     if options.profile == Profile::Release {

@@ -90,18 +90,15 @@ fn run(command: &mut Command) -> Result<()> {
 
 /// What default builds leave out, and tests do not.
 const OPTIONAL: [&str; 2] = ["--features", "marblerun-coordinator/etcd,marblerun-coordinator/tpm"];
+const RELEASE: &str = "--release";
+/// Of that, what needs no library of the system.
+const SELF_CONTAINED: [&str; 2] = ["--features", "marblerun-coordinator/etcd"];
 
-fn build_programs(release: bool) -> Result<PathBuf> {
+fn build_programs(arguments: &[&str]) -> Result<PathBuf> {
     let root = root()?;
     let mut command = cargo();
-    command.current_dir(&root).args(["build", "--locked", "--workspace", "--bins"]);
-    if release {
-        command.arg("--release");
-    } else {
-        command.args(OPTIONAL);
-    }
-    run(&mut command)?;
-    Ok(target_dir()?.join(if release { "release" } else { "debug" }))
+    run(command.current_dir(&root).args(["build", "--locked", "--workspace", "--bins"]).args(arguments))?;
+    Ok(target_dir()?.join(if arguments.contains(&RELEASE) { "release" } else { "debug" }))
 }
 
 fn target_dir() -> Result<PathBuf> {
@@ -112,7 +109,7 @@ fn test(args: &[String]) -> Result<()> {
     install_test_tools()?;
     let kube = kube::install_binaries()?;
     // Stories start the real programs; cargo builds those only for tests of their own package.
-    build_programs(false)?;
+    build_programs(&OPTIONAL)?;
     let mut command = cargo();
     command.current_dir(root()?).args(["test", "--locked", "--workspace"]).args(OPTIONAL).args(args);
     run(command.env(kube::BINARIES_VARIABLE, kube))
@@ -172,13 +169,13 @@ fn install_packages(packages: &[&str]) -> Result<()> {
 }
 
 fn demo(args: &[String]) -> Result<()> {
-    let dir = build_programs(false)?;
+    let dir = build_programs(&SELF_CONTAINED)?;
     run(Command::new(dir.join("marblerun")).arg("demo").arg("--bin-dir").arg(&dir).args(args))
 }
 
 #[cfg(not(feature = "bench"))]
 fn bench(seconds: u64, clients: usize) -> Result<()> {
-    build_programs(true)?;
+    build_programs(&[RELEASE])?;
     let kube = kube::install_binaries()?;
     let (seconds, clients) = (seconds.to_string(), clients.to_string());
     let mut command = cargo();

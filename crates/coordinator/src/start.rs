@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use marblerun_attestation::Devices;
 use marblerun_pki::{Authority, SubjectAltNames};
-use marblerun_sealing::Sealers;
+use marblerun_sealing::{CounterDevice, Sealers};
 use marblerun_state::{Lineage, Phase, RootSecret, State};
 use marblerun_store::{RollbackPolicy, Store, StoreConfig};
 use zeroize::Zeroizing;
@@ -107,7 +107,10 @@ pub async fn start_unless(
 
     let opening = async {
         match &config.cluster {
-            None => Ok::<_, StartError>((open_store(config, sealers, clock.clone()).await?, None)),
+            None => {
+                let counter = sealing::counter(&config.seal)?;
+                Ok::<_, StartError>((open_store(config, sealers, counter, clock.clone()).await?, None))
+            }
             Some(settings) => {
                 let (store, joined) = shared::join(config, settings, sealers, &backend, &clock).await?;
                 Ok((store, Some(joined)))
@@ -157,12 +160,18 @@ pub async fn start_unless(
     Ok(Running { coordinator, joined })
 }
 
-async fn open_store(config: &Config, sealers: Sealers, clock: Clock) -> Result<Store, StartError> {
+async fn open_store(
+    config: &Config,
+    sealers: Sealers,
+    counter: Option<Arc<dyn CounterDevice>>,
+    clock: Clock,
+) -> Result<Store, StartError> {
     let fitting = if sealers.in_simulation() { RollbackPolicy::Warn } else { RollbackPolicy::Refuse };
     let rollback = config.rollback.unwrap_or(fitting);
     let store_config = StoreConfig {
         dir: config.seal_dir.clone(),
         sealers,
+        counter,
         // In simulation there is nobody to keep an older state from.
         rollback,
         writer: WRITER.to_owned(),

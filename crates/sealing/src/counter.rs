@@ -5,10 +5,30 @@
 //! `value + 1`, make it durable, then [`increment`](MonotonicCounter::increment). A crash in between leaves a witness
 //! that is one ahead, which [`judge`] lets pass and the next start makes good; every older witness is behind, for ever.
 
+use zeroize::Zeroizing;
+
+/// A device that has counters: one for each key. What the key opens belongs to who has the key alone.
+pub trait CounterDevice: Send + Sync + std::fmt::Debug {
+    /// One word for logs and status, such as `tpm`.
+    fn name(&self) -> &'static str;
+
+    /// The counter of that key. Nothing is asked of the device yet.
+    ///
+    /// # Errors
+    /// [`CounterError::Unavailable`] if there can be none of the settings given.
+    fn counter(&self, key: Zeroizing<[u8; 32]>) -> Result<Box<dyn MonotonicCounter>, CounterError>;
+}
+
 /// A counter that only goes up. May block; not for async threads.
 pub trait MonotonicCounter: Send + Sync + std::fmt::Debug {
     /// One word for logs and status, such as `tpm`.
     fn name(&self) -> &'static str;
+
+    /// Makes it if there is none; its value. One that is made anew begins above all values it ever had.
+    ///
+    /// # Errors
+    /// [`CounterError::Foreign`], [`CounterError::Unavailable`].
+    fn ensure(&self) -> Result<u64, CounterError>;
 
     /// Public name of this very counter: another device has another one. It stands beside the value, so that a value
     /// of another counter is not compared.
@@ -99,6 +119,9 @@ mod tests {
     impl MonotonicCounter for InMemory {
         fn name(&self) -> &'static str {
             "memory"
+        }
+        fn ensure(&self) -> Result<u64, CounterError> {
+            self.read()
         }
         fn id(&self) -> Result<[u8; 16], CounterError> {
             Ok([1; 16])

@@ -17,7 +17,7 @@ pub mod snp;
 mod software;
 pub mod upstream_hsm;
 
-pub use counter::{CounterError, MonotonicCounter};
+pub use counter::{CounterDevice, CounterError, Freshness, MonotonicCounter};
 pub use gramine::GramineKeys;
 pub use nested::Nested;
 pub use passphrase::Passphrase;

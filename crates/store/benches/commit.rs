@@ -21,6 +21,7 @@ fn config(dir: &Path) -> StoreConfig {
     StoreConfig {
         dir: dir.to_path_buf(),
         sealers: Sealers::simulation(Plain),
+        counter: None,
         rollback: RollbackPolicy::Warn,
         writer: "bench".to_owned(),
         recovery_in_header: true,

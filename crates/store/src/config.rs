@@ -1,9 +1,10 @@
 //! Where and how a state is kept.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use marblerun_sealing::Sealers;
+use marblerun_sealing::{CounterDevice, Sealers};
 
 /// What to do about a state older than the one this host vouches for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub struct StoreConfig {
     pub dir: PathBuf,
     /// Sources of slot secrets, in the order in which their slots are tried. Each gets a slot of every new key.
     pub sealers: Sealers,
+    /// Where a monotonic counter is that tells the newest files from older ones, if there is one.
+    pub counter: Option<Arc<dyn CounterDevice>>,
     /// What to do about an older state.
     pub rollback: RollbackPolicy,
     /// Program and version, for the header.

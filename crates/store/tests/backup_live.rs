@@ -36,6 +36,7 @@ fn start(home: &Path) -> Store {
     let config = StoreConfig {
         dir: home.join("seal"),
         sealers: Sealers::simulation(HostKeyFile::new(&home.join("host-key"))),
+        counter: None,
         rollback: RollbackPolicy::Warn,
         writer: "test".into(),
         recovery_in_header: true,

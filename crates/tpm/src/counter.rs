@@ -9,7 +9,7 @@
 //! Memory of TPMs wears out, typically after some hundred thousand writes, and some answer `TPM_RC_NV_RATE` to more than
 //! a few in a row. So count at events (a start, a change of manifest or users, a clean stop), never for each write.
 
-use marblerun_sealing::{CounterError, MonotonicCounter};
+use marblerun_sealing::{CounterDevice, CounterError, MonotonicCounter};
 use tss_esapi::Error;
 use tss_esapi::attributes::{NvIndexAttributes, NvIndexAttributesBuilder};
 use tss_esapi::constants::NvIndexType;
@@ -20,14 +20,48 @@ use tss_esapi::interface_types::resource_handles::{NvAuth, Provision};
 use tss_esapi::structures::{Auth, NvPublic};
 use zeroize::Zeroizing;
 
-use crate::Config;
 use crate::device::{BACKEND, Device, Encrypt, Failure, Stop, doing, patiently};
 use crate::pcrs::sha256;
+use crate::{Config, ConfigError};
 
 /// Index of the counter if none is configured, in the range that the owner gives away.
 pub const COUNTER_INDEX: u32 = 0x0180_4d52;
 /// The range of indices that an owner gives away.
 const OWNER_INDICES: std::ops::RangeInclusive<u32> = 0x0180_0000..=0x01bf_ffff;
+
+/// Counters of one TPM at one index: at a time there is one there, and other keys do not open it.
+#[derive(Debug, Clone)]
+pub struct TpmCounters {
+    config: Config,
+    index: u32,
+}
+
+impl TpmCounters {
+    /// Those of that TPM at that index. Nothing is asked of the TPM yet.
+    ///
+    /// # Errors
+    /// If the index is outside 0x01800000 to 0x01bfffff.
+    pub fn new(config: Config, index: u32) -> Result<Self, ConfigError> {
+        match TpmCounter::new(config.clone(), index, Zeroizing::default()) {
+            Ok(_) => Ok(Self { config, index }),
+            Err(
+                CounterError::Unavailable { reason, .. }
+                | CounterError::Missing(reason)
+                | CounterError::Foreign(reason),
+            ) => Err(ConfigError { variable: Config::COUNTER, reason }),
+        }
+    }
+}
+
+impl CounterDevice for TpmCounters {
+    fn name(&self) -> &'static str {
+        BACKEND
+    }
+
+    fn counter(&self, key: Zeroizing<[u8; 32]>) -> Result<Box<dyn MonotonicCounter>, CounterError> {
+        Ok(Box::new(TpmCounter::new(self.config.clone(), self.index, key)?))
+    }
+}
 
 /// A counter of a TPM.
 pub struct TpmCounter {
@@ -191,6 +225,10 @@ impl TpmCounter {
 impl MonotonicCounter for TpmCounter {
     fn name(&self) -> &'static str {
         BACKEND
+    }
+
+    fn ensure(&self) -> Result<u64, CounterError> {
+        self.define().map(|(Defined::New(value) | Defined::Already(value))| value)
     }
 
     fn id(&self) -> Result<[u8; 16], CounterError> {

@@ -34,7 +34,7 @@ mod pcrs;
 mod sealer;
 
 pub use config::{Config, ConfigError, Tcti, TctiError};
-pub use counter::{COUNTER_INDEX, Defined, TpmCounter};
+pub use counter::{COUNTER_INDEX, Defined, TpmCounter, TpmCounters};
 pub use params::Params;
 pub use pcrs::{BootState, PcrListError, PcrSet, PcrValue};
 pub use sealer::TpmSealer;

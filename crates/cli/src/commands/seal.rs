@@ -78,7 +78,8 @@ fn text(slots: &SealSlots) -> String {
     for slot in &slots.slots {
         let opens = match (slot.opens, &slot.problem) {
             (Some(true), _) => "yes".to_owned(),
-            (Some(false), why) => format!("no: {}", shown(why.as_deref().unwrap_or_default())),
+            // One line, whatever a module said.
+            (Some(false), why) => format!("no: {}", shown(why.as_deref().unwrap_or_default()).replace('\n', " ")),
             (None, _) => "not tried".to_owned(),
         };
         let kind = slot.kind.as_deref().unwrap_or("unknown");
@@ -133,7 +134,7 @@ mod tests {
             "configured without slot passphrase",
             "SLOT KIND IN BACKUPS OPENS",
             "platform platform no yes",
-            "pkcs11 pkcs11 yes no: gone\u{fffd}yes",
+            "pkcs11 pkcs11 yes no: gone yes",
             "tpm tpm no not tried",
         ] {
             let line: Vec<&str> = line.split_whitespace().collect();

@@ -8,7 +8,8 @@ use marblerun_azure_hsm::{Attest, AzureHsm};
 use marblerun_pkcs11::{PIN_VARIABLE, TokenSealer};
 use marblerun_sealing::snp::{self, ProductKey, SevGuest, SnpDerivedKey};
 use marblerun_sealing::{
-    GramineKeys, HostKeyFile, KeySealer, Nested, Passphrase, Plain, Sealers, SealersError, SlotKind, Surroundings,
+    CounterDevice, GramineKeys, HostKeyFile, KeySealer, Nested, Passphrase, Plain, Sealers, SealersError, SlotKind,
+    Surroundings,
 };
 
 use crate::config::{SealBackend, SealSettings};
@@ -52,6 +53,15 @@ pub(super) fn open(settings: &SealSettings, issuer: &Arc<dyn Issuer>, root: &Pat
         chosen => chosen.iter().map(|parts| joined(parts, settings, issuer, root)).collect::<Result<Vec<_>, _>>()?,
     };
     Ok(Sealers::new(surroundings, sealers)?)
+}
+
+/// The device with a monotonic counter among the backends that are configured. Nothing is asked of it yet.
+pub(super) fn counter(settings: &SealSettings) -> Result<Option<Arc<dyn CounterDevice>>, SealingError> {
+    if settings.backends.iter().flatten().any(|backend| *backend == SealBackend::Tpm) {
+        tpm_counter()
+    } else {
+        Ok(None)
+    }
 }
 
 /// What an operator should know about the choice.
@@ -161,6 +171,19 @@ const SNP_VMPL: &str = "MARBLERUN_SNP_VMPL";
 fn tpm() -> Result<Arc<dyn KeySealer>, SealingError> {
     let config = marblerun_tpm::Config::read(variable).map_err(|error| unusable(SealBackend::Tpm, &error))?;
     Ok(Arc::new(marblerun_tpm::TpmSealer::new(config)))
+}
+
+#[cfg(feature = "tpm")]
+fn tpm_counter() -> Result<Option<Arc<dyn CounterDevice>>, SealingError> {
+    let bad = |error: marblerun_tpm::ConfigError| unusable(SealBackend::Tpm, &error);
+    let config = marblerun_tpm::Config::read(variable).map_err(bad)?;
+    let index = marblerun_tpm::Config::read_counter_index(variable).map_err(bad)?;
+    Ok(Some(Arc::new(marblerun_tpm::TpmCounters::new(config, index).map_err(bad)?)))
+}
+
+#[cfg(not(feature = "tpm"))]
+fn tpm_counter() -> Result<Option<Arc<dyn CounterDevice>>, SealingError> {
+    Err(SealingError::NotBuilt(SealBackend::Tpm.as_str()))
 }
 
 #[cfg(not(feature = "tpm"))]

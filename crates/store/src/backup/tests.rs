@@ -80,7 +80,8 @@ impl Deployment {
         let tail = self.write(&dir.join(SEALED_DATA), &self.spec(sequence));
         let dek_id = DekId([8; 16]);
         let slot = Slot::wrap(SlotKind::Plain, &[1; 32], &self.dek, dek_id, "plain", &[1; 32]).unwrap();
-        let witness = Witness { incarnation: 1, incarnation_id: [2; 16], sequence, heads: vec![tail.head] };
+        let witness =
+            Witness { incarnation: 1, incarnation_id: [2; 16], sequence, heads: vec![tail.head], counter: None };
         let entry = KeyEntry::new(dek_id, vec![slot], false, Some(witness), &self.dek);
         fs::write(dir.join(SEALED_KEY), SealedKey { entries: vec![entry] }.encode().unwrap()).unwrap();
         Seal { home, dir, tail }

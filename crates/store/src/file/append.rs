@@ -1,5 +1,6 @@
 //! The ordinary commit: one record behind the last one, one sync, one mark.
 
+use super::counting::is_event;
 use super::footprint::{Footprint, Found};
 use super::{FileBackend, Mode, SUPERSEDED};
 use crate::backend::{Failure, Group};
@@ -54,6 +55,7 @@ impl FileBackend {
         }
         live.vouched.due = true;
         live.vouched.urgent |= group.changes.iter().any(|change| matches!(change, Change::Manifest { .. }));
+        self.counting.note(group.changes.iter().any(is_event));
         live.looked_at = self.ports.clock.elapsed();
         self.accept(&group.next, record.sequence, time_ms);
         Counters::add(&self.counters.bytes_appended, size);

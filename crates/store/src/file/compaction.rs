@@ -121,7 +121,8 @@ impl FileBackend {
             let why = format!("the new file ends at {}, not at {}", built.tail.sequence, self.sequence);
             return self.put_off_compaction(why);
         }
-        let key = live.sealed_key(&self.state, self.sequence, vec![live.tail.head, built.tail.head]);
+        let key =
+            live.sealed_key(&self.state, self.sequence, vec![live.tail.head, built.tail.head], self.counting.mark());
         let expected = [Footprint::of_tail(&live.tail)];
         match place(&*self.ports.fs, &built, &key, Expected::OneOf(&expected)) {
             Ok(()) => {

@@ -80,6 +80,7 @@ impl FileBackend {
     /// Writes a state as a new file with a new key. On success the backend keeps it from then on.
     pub(super) fn found(&mut self, state: &Arc<State>, foundation: &Foundation) -> Result<(), NotPlaced> {
         let now = self.ports.clock.elapsed();
+        self.counting.found(state);
         let fs = &*self.ports.fs;
         let key =
             self.new_key(seal_mode(state)).map_err(|why| NotPlaced::Failed(format!("no key can be made: {why}")))?;
@@ -96,7 +97,9 @@ impl FileBackend {
             abandon(fs);
             NotPlaced::Failed(format!("what would be replaced cannot be archived, so it is not: {error}"))
         })?;
-        let entry = |pending| key.entry(pending, witness(state, foundation.sequence, vec![built.tail.head]));
+        let entry = |pending| {
+            key.entry(pending, witness(state, foundation.sequence, vec![built.tail.head], self.counting.mark()))
+        };
         let old = KeyOnDisk::read(fs, SEALED_KEY).entry_to_keep(foundation.old_key);
         let both = SealedKey { entries: old.into_iter().chain([entry(true)]).collect() };
         let expected = foundation

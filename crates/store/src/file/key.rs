@@ -13,8 +13,8 @@ use super::archive::sync_directory;
 use super::names::NEW_KEY;
 use crate::disk::{Access, FileSystem, Readable, read_all, write_all};
 use crate::format::{
-    Dek, DekId, Head, KeyEntry, KeyFile, Layout, Refusal, SEALED_KEY, SealedKey, Slot, Witness, describe_slot,
-    portable_slots, read_front,
+    CounterMark, Dek, DekId, Head, KeyEntry, KeyFile, Layout, Refusal, SEALED_KEY, SealedKey, Slot, Witness,
+    describe_slot, portable_slots, read_front,
 };
 
 /// More than the largest `sealed_key` the format allows.
@@ -152,9 +152,9 @@ fn no_slot(name: &str, why: &str) -> String {
 }
 
 /// The statement "this host has seen that state".
-pub(super) fn witness(state: &State, sequence: u64, heads: Vec<Head>) -> Witness {
+pub(super) fn witness(state: &State, sequence: u64, heads: Vec<Head>, counter: Option<CounterMark>) -> Witness {
     let lineage = state.lineage();
-    Witness { incarnation: lineage.incarnation, incarnation_id: lineage.incarnation_id, sequence, heads }
+    Witness { incarnation: lineage.incarnation, incarnation_id: lineage.incarnation_id, sequence, heads, counter }
 }
 
 /// What lies under the name `sealed_key`.

@@ -13,7 +13,7 @@ use super::new_file::{Built, Content, Expected, NotPlaced, build, place};
 use super::{FileBackend, Mode};
 use crate::disk::{Access, DiskFile};
 use crate::facts::Counters;
-use crate::format::{Head, KeyEntry, SealedKey, Tail, describe_set};
+use crate::format::{CounterMark, Head, KeyEntry, SealedKey, Tail, describe_set};
 
 /// Longest wait between two attempts to write a new file.
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
@@ -126,8 +126,14 @@ impl Live {
     }
 
     /// The content of `sealed_key` for a state that may have any of these heads.
-    pub(super) fn sealed_key(&self, state: &State, sequence: u64, heads: Vec<Head>) -> SealedKey {
-        let own = self.key.entry(false, witness(state, sequence, heads));
+    pub(super) fn sealed_key(
+        &self,
+        state: &State,
+        sequence: u64,
+        heads: Vec<Head>,
+        counter: Option<CounterMark>,
+    ) -> SealedKey {
+        let own = self.key.entry(false, witness(state, sequence, heads, counter));
         SealedKey { entries: std::iter::once(own).chain(self.others.iter().cloned()).collect() }
     }
 
@@ -156,7 +162,8 @@ impl FileBackend {
         let looks = (live.looked_at + self.tuning.look_every).saturating_sub(now);
         let vouches = (live.vouched.at + self.tuning.witness_every).saturating_sub(now);
         let repairs = live.fault.as_ref().map(|fault| fault.next_try.saturating_sub(now));
-        let next = [Some(looks), live.vouched.due.then_some(vouches), repairs].into_iter().flatten().min();
+        let counts = self.counting.next().filter(|_| live.fault.is_none()).map(|time| time.saturating_sub(now));
+        let next = [Some(looks), live.vouched.due.then_some(vouches), repairs, counts].into_iter().flatten().min();
         // Never spin, whatever the intervals are.
         next.unwrap_or(LONGEST_RETRY).max(Duration::from_millis(5))
     }
@@ -166,6 +173,7 @@ impl FileBackend {
         self.cancel_compaction();
         let Mode::Durable(live) = &mut self.mode else { return };
         live.vouched.urgent = live.vouched.due;
+        self.counting.stop();
         self.vouch_if_due();
     }
 
@@ -233,7 +241,7 @@ impl FileBackend {
         let built = build(fs, &self.style, &content)?;
         // The head before is that of the old file and of any that continues it from this very sequence.
         let heads = vec![live.tail.head, head_of_also.unwrap_or(built.tail.head)];
-        let key = live.sealed_key(&self.state, self.sequence, heads);
+        let key = live.sealed_key(&self.state, self.sequence, heads, self.counting.mark());
         match place(fs, &built, &key, Expected::OneOfOrNothing(&expected)) {
             Ok(()) => {
                 live.switch_to(built, now);
@@ -303,11 +311,12 @@ impl FileBackend {
         let now = self.ports.clock.elapsed();
         let Mode::Durable(live) = &self.mode else { return };
         let due = live.vouched.urgent || now >= live.vouched.at + self.tuning.witness_every;
-        if live.fault.is_some() || !live.vouched.due || !due {
+        let counts = self.counting.next().is_some_and(|time| now >= time);
+        if live.fault.is_some() || !(counts || live.vouched.due && due) {
             return;
         }
         let result = match self.look() {
-            Ok(Found::Same) => self.vouch().map_err(|error| format!("sealed_key cannot be written: {error}")),
+            Ok(Found::Same) => self.vouch(now).map_err(|error| format!("sealed_key cannot be written: {error}")),
             Ok(Found::Other) => return,
             Ok(Found::Missing) => Err("sealed_data is missing".to_owned()),
             Err(error) => Err(format!("sealed_data cannot be looked at: {error}")),
@@ -316,11 +325,21 @@ impl FileBackend {
         live.vouched.at = now;
         live.vouched.urgent = false;
         live.vouched.due = result.is_err();
+        if result.is_err() {
+            self.counting.put_off(now);
+        }
         live.vouched.problem = result.err().inspect(|why| tracing::warn!(why, "the witness was not written"));
     }
 
-    fn vouch(&self) -> std::io::Result<()> {
+    fn vouch(&mut self, now: Duration) -> std::io::Result<()> {
         let Mode::Durable(live) = &self.mode else { return Ok(()) };
-        key::write(&*self.ports.fs, &live.sealed_key(&self.state, self.sequence, vec![live.tail.head]))
+        // The counter counts after the witness with its next value is durable, never before.
+        let count = self.counting.begin(&self.state, now);
+        let key = live.sealed_key(&self.state, self.sequence, vec![live.tail.head], self.counting.mark());
+        key::write(&*self.ports.fs, &key)?;
+        if let Some(count) = count {
+            self.counting.finish(&count);
+        }
+        Ok(())
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use marblerun_state::{Phase, State};
 
 use super::archive::{discard_everything, sync_directory};
+use super::counting::Counting;
 use super::key::{KeyOnDisk, remove_if_there};
 use super::live::Live;
 use super::names::{LOCK, NEW_DATA, NEW_KEY, Reason, is_trace};
@@ -75,6 +76,7 @@ impl FileBackend {
             mode: Mode::Volatile { beneath: None },
             unused: BTreeSet::new(),
             notes: Vec::new(),
+            counting: Counting::new(config.counter.clone()),
             _lock: lock,
             ports,
             config,
@@ -135,6 +137,16 @@ impl FileBackend {
             // Two lives of one deployment must be told apart. A lost witness alone says nothing about that.
             repair.new_incarnation = (verdict != Verdict::NoWitness).then(|| refusal.code());
         }
+        if let Err(refusal) = self.counting.examine(&opened.state, unlocked.witness.as_ref()) {
+            if self.config.rollback == RollbackPolicy::Refuse {
+                return Err(refusal);
+            }
+            self.notes.push(format!("served all the same (MARBLERUN_ROLLBACK=warn): {refusal}"));
+            // What is not told says nothing about lives.
+            if matches!(&refusal, Refusal::Counter { finding, .. } if finding.is_contradiction()) {
+                repair.new_incarnation.get_or_insert(refusal.code());
+            }
+        }
         if loss_accepted {
             repair.because(format!(
                 "sealed_data was damaged and is continued from sequence {}; what came after it is lost",
@@ -190,6 +202,7 @@ impl FileBackend {
             live.retire(repair.reasons.join("; "), repair.keep, self.tuning.retry_after);
         }
         self.mode = Mode::Durable(Box::new(live));
+        self.counting.note(true);
         // What a process before this one did not finish only takes room.
         for leftover in [NEW_DATA, NEW_KEY] {
             let _ = remove_if_there(&*self.ports.fs, leftover);

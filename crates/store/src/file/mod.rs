@@ -7,6 +7,7 @@
 mod append;
 mod archive;
 mod compaction;
+mod counting;
 mod establish;
 mod footprint;
 mod key;
@@ -37,6 +38,7 @@ use crate::backend::{Backend, Failure, Group, Tended};
 use crate::facts::{Counters, Facts};
 use crate::slots::{SlotChange, SlotError};
 use crate::{RecoverError, RecoveryCheck, StoreConfig, StoreMode, StoreTuning};
+use counting::Counting;
 use footprint::Footprint;
 pub(crate) use key::HostKey;
 pub use keyring::Keyring;
@@ -69,6 +71,8 @@ pub(crate) struct FileBackend {
     unused: BTreeSet<String>,
     /// What was found at the start and an operator should know.
     notes: Vec<String>,
+    /// The counter that the host cannot put back.
+    counting: Counting,
     /// Given back when the backend is dropped.
     _lock: Box<dyn Send>,
 }
@@ -144,7 +148,7 @@ impl Backend for FileBackend {
         let (mode, slots, head, file_bytes) = match &self.mode {
             Mode::Volatile { .. } => (StoreMode::Volatile, Vec::new(), None, 0),
             Mode::Durable(live) => {
-                warnings.extend(live.problems());
+                warnings.extend(live.problems().chain(self.counting.problems()));
                 let mode = match live.fault_reason() {
                     Some(reason) => StoreMode::ReadOnly { reason: reason.to_owned() },
                     None => StoreMode::Durable,

@@ -47,9 +47,9 @@ impl FileBackend {
         let Mode::Durable(live) = &mut self.mode else { return Err(Failure::Unavailable(SUPERSEDED.to_owned())) };
         let content = Content { state: &group.next, sequence, time_ms, previous_head: live.tail.head, key: &key };
         let built = build(fs, &self.style, &content).map_err(Failure::NotStored)?;
-        let new_entry = key.entry(false, witness(&group.next, sequence, vec![built.tail.head]));
+        let new_entry = key.entry(false, witness(&group.next, sequence, vec![built.tail.head], self.counting.mark()));
         live.others = vec![new_entry.clone()];
-        let both = live.sealed_key(&self.state, self.sequence, vec![live.tail.head]);
+        let both = live.sealed_key(&self.state, self.sequence, vec![live.tail.head], self.counting.mark());
         let expected = [Footprint::of_tail(&live.tail)];
         // The old slots go only after the new ones were read back and fit the new file.
         let verify = || key.verify(fs, NEW_DATA);
@@ -62,6 +62,7 @@ impl FileBackend {
                     Err(error) => tracing::warn!(%error, "the old key could not be removed from sealed_key yet"),
                 }
                 self.accept(&group.next, sequence, time_ms);
+                self.counting.note(true);
                 Ok(())
             }
             Err(NotPlaced::Failed(why)) => {
@@ -104,7 +105,8 @@ impl FileBackend {
         let Mode::Durable(live) = &mut self.mode else { return Err(Failure::Unavailable(SUPERSEDED.to_owned())) };
         live.vouched.due = true;
         live.vouched.urgent = true;
-        let pending = live.key.entry(true, witness(&self.state, self.sequence, vec![live.tail.head]));
+        let pending =
+            live.key.entry(true, witness(&self.state, self.sequence, vec![live.tail.head], self.counting.mark()));
         discard_archives(fs)
             .and_then(|()| key::write(fs, &SealedKey { entries: vec![pending] }))
             .and_then(|()| discard(fs, SEALED_DATA))

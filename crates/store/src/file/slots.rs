@@ -110,7 +110,8 @@ impl FileBackend {
         let content = Content { state, sequence, time_ms: self.time_ms, previous_head, key: &key };
         let built = build(fs, &self.style, &content).map_err(Failure::NotStored)?;
         let heads = vec![live.tail.head, built.tail.head];
-        let sealed_key = SealedKey { entries: vec![key.entry(false, witness(state, sequence, heads))] };
+        let sealed_key =
+            SealedKey { entries: vec![key.entry(false, witness(state, sequence, heads, self.counting.mark()))] };
         let expected = [Footprint::of_tail(&live.tail)];
         let verify = || key.verify(fs, NEW_DATA);
         match place_after(fs, &built, &sealed_key, Expected::OneOf(&expected), &verify) {

@@ -40,11 +40,11 @@ pub use marks::{MarkWrite, Marks};
 pub(crate) use read::read_on;
 pub use read::{Body, Inspected, OpenOptions, Opened, TornTail, inspect, lacks_snapshot, open};
 pub use record::SealedRecord;
-pub use refusal::{Intact, Refusal};
+pub use refusal::{CounterFinding, Intact, Refusal};
 pub use sealed_key::{KeyEntry, KeyFile, SealedKey};
 pub use slot::Slot;
 pub use source::Source;
-pub use witness::{Verdict, Witness, WitnessRecord, check_witness};
+pub use witness::{CounterMark, Verdict, Witness, WitnessRecord, check_witness};
 pub use write::{FileSpec, FileWriter, Tail, WriteError};
 
 /// Name of the sealed state in its directory.

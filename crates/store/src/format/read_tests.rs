@@ -225,7 +225,8 @@ mod witness {
     }
 
     fn verdict(story: &Story, sequence: u64, heads: &[Head]) -> Verdict {
-        let witness = Witness { incarnation: 1, incarnation_id: [2; 16], sequence, heads: heads.to_vec() };
+        let witness =
+            Witness { incarnation: 1, incarnation_id: [2; 16], sequence, heads: heads.to_vec(), counter: None };
         let entry = KeyEntry::new(DekId([8; 16]), Vec::new(), false, Some(witness), &story.dek);
         let witness = entry.verified_witness(&story.dek);
         let options = OpenOptions { head_at: witness.map(|witness| witness.sequence), stop_after: None };

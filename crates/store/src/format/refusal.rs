@@ -50,6 +50,13 @@ pub enum Refusal {
         /// Sequence of the witness.
         sequence: u64,
     },
+    /// The monotonic counter outside of the files says that they are not the newest, or cannot say that they are.
+    Counter {
+        /// Its device, as `tpm`.
+        device: &'static str,
+        /// What it says.
+        finding: CounterFinding,
+    },
     /// The state asked for by sequence is not in the file.
     NoSuchSequence {
         /// Asked for.
@@ -61,6 +68,40 @@ pub enum Refusal {
     },
     /// The file could not be read.
     Unreadable(io::Error),
+}
+
+/// Why a monotonic counter does not vouch for a pair of files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CounterFinding {
+    /// It has counted since they were written.
+    Older {
+        /// How often.
+        by: u64,
+    },
+    /// They name no value of it, but their state has used it.
+    Unmarked,
+    /// It is not the counter that they name, or never had the value that they name: why.
+    Another(String),
+    /// It cannot be asked: why.
+    Unavailable(String),
+}
+
+impl CounterFinding {
+    /// Stable code.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Older { .. } | Self::Unmarked => "older_than_counter",
+            Self::Another(_) => "wrong_counter",
+            Self::Unavailable(_) => "no_counter",
+        }
+    }
+
+    /// Whether it speaks against the files, rather than not at all.
+    #[must_use]
+    pub fn is_contradiction(&self) -> bool {
+        !matches!(self, Self::Unavailable(_))
+    }
 }
 
 /// The records before a damage.
@@ -85,6 +126,7 @@ impl Refusal {
             Self::NoWitness => "no_witness",
             Self::OlderThanWitness { .. } => "older_than_witness",
             Self::Forked { .. } => "forked",
+            Self::Counter { finding, .. } => finding.code(),
             Self::NoSuchSequence { .. } => "no_such_sequence",
             Self::Unreadable(_) => "unreadable",
         }
@@ -105,7 +147,11 @@ impl Refusal {
                  host) and restart, or restore a backup that has recovery keys.",
                 Cause(self)
             ),
-            Self::NoWitness | Self::OlderThanWitness { .. } | Self::Forked { .. } => format!(
+            Self::Counter { finding: CounterFinding::Unavailable(_), .. } => format!(
+                "{} Make it available as before and restart. The state names no recovery keys whose holders could consent.",
+                Cause(self)
+            ),
+            Self::NoWitness | Self::OlderThanWitness { .. } | Self::Forked { .. } | Self::Counter { .. } => format!(
                 "{} The state names no recovery keys whose holders could consent: put this host's own files back and restart.",
                 Cause(self)
             ),
@@ -151,6 +197,24 @@ impl Refusal {
                 f,
                 "sealed_data does not continue the state this host vouches for at sequence {sequence}: it was changed elsewhere."
             ),
+            Self::Counter { device, finding: CounterFinding::Older { by } } => write!(
+                f,
+                "The monotonic counter of {device} has counted on since these files were written (by {by}): sealed_data and \
+                 sealed_key are an older copy."
+            ),
+            Self::Counter { device, finding: CounterFinding::Unmarked } => write!(
+                f,
+                "sealed_key names no value of the monotonic counter of {device}, but this state has one: these files are an older \
+                 copy, from before it was used, or were written while it was not configured or did not answer."
+            ),
+            Self::Counter { device, finding: CounterFinding::Another(why) } => {
+                write!(f, "The monotonic counter of {device} is not the one that sealed_key names: {why}.")
+            }
+            Self::Counter { device, finding: CounterFinding::Unavailable(why) } => write!(
+                f,
+                "Whether sealed_data and sealed_key are the newest is told by the monotonic counter of {device}, which cannot be \
+                 asked: {why}."
+            ),
             Self::NoSuchSequence { asked, first, last } => {
                 write!(f, "sealed_data holds no state of sequence {asked}: it goes from {first} to {last}.")
             }
@@ -181,6 +245,14 @@ impl Refusal {
             Self::NoWitness => f.write_str(" Recover with the recovery keys of the manifest, which consents to this state."),
             Self::OlderThanWitness { .. } | Self::Forked { .. } => f.write_str(
                 " Recover with the recovery keys of the manifest to accept it, or put this host's own file back.",
+            ),
+            Self::Counter { finding: CounterFinding::Unavailable(_), .. } => f.write_str(
+                " Make it available as before and restart, or recover with the recovery keys of the manifest, which goes on \
+                 with this state.",
+            ),
+            Self::Counter { .. } => f.write_str(
+                " Recover with the recovery keys of the manifest to accept this state, or put this host's own newest files back, \
+                 both of them.",
             ),
             Self::NoSuchSequence { .. } => f.write_str(" Choose one of these."),
             Self::Unreadable(_) => f.write_str(" Check the volume, and owner and permissions of the file."),
@@ -238,5 +310,23 @@ mod tests {
         assert!(older.without_recovery_keys().contains("put this host's own files back"));
         assert_eq!(older.code(), "older_than_witness");
         assert!(older.to_string().contains("Recover with the recovery keys"));
+    }
+
+    #[test]
+    fn what_a_counter_says_names_it_and_what_to_do() {
+        let cases = [
+            (CounterFinding::Older { by: 3 }, "older_than_counter", "(by 3)"),
+            (CounterFinding::Unmarked, "older_than_counter", "names no value"),
+            (CounterFinding::Another("it was removed".into()), "wrong_counter", "it was removed."),
+            (CounterFinding::Unavailable("no device".into()), "no_counter", "no device."),
+        ];
+        for (finding, code, text) in cases {
+            let refusal = Refusal::Counter { device: "tpm", finding };
+            let message = refusal.to_string();
+            assert_eq!(refusal.code(), code);
+            assert!(message.contains("counter of tpm") && message.contains(text), "{message}");
+            assert!(message.to_lowercase().contains("recover with the recovery keys"), "{message}");
+            assert!(!refusal.without_recovery_keys().to_lowercase().contains("recover with"));
+        }
     }
 }

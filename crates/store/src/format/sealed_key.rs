@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 use super::header::MAX_SLOTS;
 use super::limits::{self, Count, exactly};
 use super::slot::SlotMessage;
-use super::{Dek, DekId, Head, Refusal, Slot, Witness, WitnessRecord, WriteError};
+use super::{CounterMark, Dek, DekId, Head, Refusal, Slot, Witness, WitnessRecord, WriteError};
 
 const MAGIC: &[u8; 8] = b"MRSKEY\r\n";
 /// Magic, version, reserved, length.
@@ -179,6 +179,10 @@ struct EntryMessage {
     heads: Vec<Vec<u8>>,
     #[prost(bytes = "vec", tag = "8")]
     mac: Vec<u8>,
+    #[prost(bytes = "vec", tag = "9")]
+    counter_id: Vec<u8>,
+    #[prost(uint64, tag = "10")]
+    counter: u64,
 }
 
 impl From<&KeyEntry> for EntryMessage {
@@ -195,6 +199,10 @@ impl From<&KeyEntry> for EntryMessage {
             message.sequence = claim.sequence;
             message.heads = claim.heads.iter().map(|head| head.to_vec()).collect();
             message.mac = mac.clone();
+            if let Some(CounterMark { id, value }) = &claim.counter {
+                message.counter_id = id.to_vec();
+                message.counter = *value;
+            }
         }
         message
     }
@@ -204,14 +212,20 @@ impl TryFrom<EntryMessage> for KeyEntry {
     type Error = &'static str;
 
     fn try_from(message: EntryMessage) -> Result<Self, &'static str> {
-        let EntryMessage { dek_id, slots, pending, incarnation, incarnation_id, sequence, heads, mac } = message;
+        let EntryMessage { dek_id, slots, pending, .. } = message;
+        let EntryMessage { incarnation, incarnation_id, sequence, heads, mac, counter_id, counter: value, .. } =
+            message;
         let witness = if incarnation_id.is_empty() && mac.is_empty() {
             None
         } else {
             let incarnation_id = exactly(&incarnation_id, "has a malformed witness")?;
             let head = |bytes: &Vec<u8>| exactly::<{ size_of::<Head>() }>(bytes, "has a malformed witness");
             let heads = heads.iter().map(head).collect::<Result<_, _>>()?;
-            Some(WitnessRecord { claim: Witness { incarnation, incarnation_id, sequence, heads }, mac })
+            let counter = match (counter_id.as_slice(), value) {
+                ([], 0) => None,
+                (id, value) => Some(CounterMark { id: exactly(id, "has a malformed witness")?, value }),
+            };
+            Some(WitnessRecord { claim: Witness { incarnation, incarnation_id, sequence, heads, counter }, mac })
         };
         Ok(Self {
             dek_id: DekId(exactly(&dek_id, "has a malformed key id")?),

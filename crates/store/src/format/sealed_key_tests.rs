@@ -6,7 +6,8 @@ use super::*;
 fn entry(pending: bool) -> KeyEntry {
     let dek_id = DekId(counting(0xa0));
     let slot = Slot::wrap(SlotKind::Plain, &[5; 32], &dek(), dek_id, "plain", &[5; 32]).unwrap();
-    let witness = Witness { incarnation: 1, incarnation_id: [2; 16], sequence: 9, heads: vec![[7; 32], [8; 32]] };
+    let heads = vec![[7; 32], [8; 32]];
+    let witness = Witness { incarnation: 1, incarnation_id: [2; 16], sequence: 9, heads, counter: None };
     KeyEntry::new(dek_id, vec![slot], pending, Some(witness), &dek())
 }
 
@@ -27,6 +28,18 @@ fn a_sealed_key_comes_back_as_it_was_written() {
             [b"MRSKEY\r\n".as_slice(), &[1, 0, 0, 0], &(bytes.len() as u32 - 20).to_le_bytes()].concat()
         );
         assert_eq!(ours(&bytes).unwrap(), key);
+    }
+}
+
+#[test]
+fn a_counter_in_the_witness_comes_back_and_a_malformed_one_gives_no_key() {
+    let mut counted = entry(false);
+    counted.witness.as_mut().unwrap().claim.counter = Some(CounterMark { id: [6; 16], value: 1 << 40 });
+    let key = SealedKey { entries: vec![counted] };
+    assert_eq!(ours(&key.encode().unwrap()).unwrap(), key);
+    for counter_id in [Vec::new(), vec![6; 15], vec![6; 17]] {
+        let message = EntryMessage { counter_id, ..EntryMessage::from(&key.entries[0]) };
+        assert_eq!(KeyEntry::try_from(message), Err("has a malformed witness"));
     }
 }
 

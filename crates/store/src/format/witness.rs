@@ -20,6 +20,17 @@ pub struct Witness {
     pub sequence: u64,
     /// Heads it may have at that sequence: one, or two while a file is being replaced.
     pub heads: Vec<Head>,
+    /// The monotonic counter that tells the newest witness from all before it, if there is one.
+    pub counter: Option<CounterMark>,
+}
+
+/// The value that a counter outside of the files has, or is about to have, where a witness is the newest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CounterMark {
+    /// Public name of the counter.
+    pub id: [u8; 16],
+    /// Its value.
+    pub value: u64,
 }
 
 /// A witness as it stands in the file, not yet checked.
@@ -88,6 +99,11 @@ fn authenticated(claim: &Witness, pending: bool) -> Vec<u8> {
     bytes.extend_from_slice(&claim.incarnation_id);
     bytes.extend_from_slice(&claim.sequence.to_le_bytes());
     claim.heads.iter().for_each(|head| bytes.extend_from_slice(head));
+    // 24 bytes, which no number of heads has: with and without a counter are never the same bytes.
+    if let Some(CounterMark { id, value }) = &claim.counter {
+        bytes.extend_from_slice(id);
+        bytes.extend_from_slice(&value.to_le_bytes());
+    }
     bytes
 }
 
@@ -100,7 +116,13 @@ mod tests {
 
     fn vector() -> (WitnessRecord, Dek, DekId) {
         let (dek, dek_id) = (Dek::from_bytes(Zeroizing::new(counting(0))), DekId(counting(0xa0)));
-        let claim = Witness { incarnation: 3, incarnation_id: counting(0), sequence: 7, heads: vec![counting(0)] };
+        let claim = Witness {
+            incarnation: 3,
+            incarnation_id: counting(0),
+            sequence: 7,
+            heads: vec![counting(0)],
+            counter: None,
+        };
         (WitnessRecord::new(claim, false, &dek, dek_id), dek, dek_id)
     }
 
@@ -109,6 +131,24 @@ mod tests {
         let (record, dek, dek_id) = vector();
         assert_eq!(hex::encode(&record.mac), "3ae9ed3af52e2868b490e67600137c6dda88529dcbf9810c0917ec37e0179142");
         assert_eq!(record.verify(false, &dek, dek_id), Some(&record.claim));
+    }
+
+    #[test]
+    fn the_counter_is_authenticated() {
+        let (record, dek, dek_id) = vector();
+        let claim = Witness { counter: Some(CounterMark { id: counting(0x40), value: 5 }), ..record.claim };
+        let record = WitnessRecord::new(claim, false, &dek, dek_id);
+        assert_eq!(hex::encode(&record.mac), "1dc4ab3de6f501f02f075de8ab4ac198cf692937a823c82e48d1db891935eb85");
+        assert!(record.verify(false, &dek, dek_id).is_some());
+        let others = [
+            None,
+            Some(CounterMark { id: counting(0x40), value: 6 }),
+            Some(CounterMark { id: counting(0x41), value: 5 }),
+        ];
+        for counter in others {
+            let claim = Witness { counter, ..record.claim.clone() };
+            assert!(WitnessRecord { claim, ..record.clone() }.verify(false, &dek, dek_id).is_none(), "{counter:?}");
+        }
     }
 
     #[test]
@@ -127,6 +167,7 @@ mod tests {
         assert!(refused(&|r| r.claim.sequence = 6));
         assert!(refused(&|r| r.claim.heads.clear()));
         assert!(refused(&|r| r.claim.heads.push([0; 32])));
+        assert!(refused(&|r| r.claim.counter = Some(CounterMark { id: [0; 16], value: 0 })));
         assert!(refused(&|r| r.mac[0] ^= 1));
         assert!(refused(&|r| r.mac.truncate(16)));
         assert!(refused(&|r| r.mac.clear()));

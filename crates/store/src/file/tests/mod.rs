@@ -1,5 +1,6 @@
 //! Stories of one directory on a hostile disk, driven call by call.
 
+mod counter;
 mod damage;
 mod device;
 mod faults;

@@ -73,6 +73,7 @@ impl Rig {
         let config = StoreConfig {
             dir: "unused".into(),
             sealers: Sealers::simulation(Plain),
+            counter: None,
             rollback: RollbackPolicy::Warn,
             writer: "test 1".to_owned(),
             recovery_in_header: true,

@@ -176,7 +176,7 @@ async fn where_no_state_is_stored_there_are_no_key_slots_and_what_cannot_be_mean
         ("POST", "/api/v3/seal/slots", "", 400, "bad_json"),
         ("POST", "/api/v3/seal/slots", r#"{"backends":"plain"}"#, 400, "bad_json"),
         ("POST", "/api/v3/seal/slots/rotate", r#"{"forced":true}"#, 400, "bad_json"),
-        ("PUT", "/api/v3/seal/slots", "", 405, "method_not_allowed"),
+        ("PUT", "/api/v3/seal/slots", "", 405, "no_such_method"),
     ] {
         let reply = server.call(Some(&admin), method, path, body.as_bytes()).await;
         assert_eq!((reply.status, &reply.json()["code"]), (status, &json!(code)), "{method} {path} {body}");

@@ -152,6 +152,7 @@ impl Counting {
         match (count.0.increment(), self.mark) {
             (Ok(value), Some(mark)) if value == mark.value => {
                 (self.due, self.stored, self.problem) = (false, false, None);
+                self.next_try = Duration::ZERO;
             }
             (Ok(_), _) => self.failed(&"somebody else counts, too: another Coordinator has this state"),
             (Err(error), _) => self.failed(&error),
@@ -162,7 +163,7 @@ impl Counting {
     fn advance(&mut self, counter: Box<dyn MonotonicCounter>) -> Result<Count, CounterError> {
         let read = match counter.read() {
             Err(CounterError::Missing(why)) => {
-                if self.mark.is_some() {
+                if self.mark.take().is_some() {
                     self.tell(format!("the monotonic counter was removed, and is made anew: {why}"));
                 }
                 counter.ensure()

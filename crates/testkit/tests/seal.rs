@@ -378,46 +378,50 @@ async fn a_configuration_that_cannot_be_meant_ends_the_start_with_what_to_do() {
 async fn a_state_sealed_to_a_tpm_survives_reboots_and_waits_where_the_machine_has_changed() {
     let world = World::new();
     let mut tpm = SoftTpm::start().unwrap();
-    let with = |tpm: &SoftTpm, seal: &str| world.builder(seal).env("MARBLERUN_TPM", tpm.tcti());
-    let coordinator = with(&tpm, "tpm").start().await.unwrap();
+    // The machine boots, with another boot loader if it was changed. (What a program that ended in the middle of a command
+    // left in the TPM is gone then; on a host the kernel's resource manager sees to that.)
+    let boot = async |tpm: &mut SoftTpm, is_changed: bool, seal: &str| {
+        tpm.reboot().unwrap();
+        if is_changed {
+            tpm.extend_pcr(7).unwrap();
+        }
+        world.builder(seal).env("MARBLERUN_TPM", tpm.tcti()).start().await.unwrap()
+    };
+    let coordinator = boot(&mut tpm, false, "tpm").await;
     let root = world.set(&coordinator).await;
     assert_eq!(labels(&world.sealed(&coordinator, &["slot", "test"])), ["tpm"]);
     coordinator.terminate().await.unwrap();
 
-    tpm.reboot().unwrap();
-    let coordinator = with(&tpm, "tpm").start().await.unwrap();
+    let coordinator = boot(&mut tpm, false, "tpm").await;
     serves(&coordinator, &root).await;
-    // Another slot beside it, online.
     coordinator.terminate().await.unwrap();
-    let coordinator = with(&tpm, "tpm,passphrase").start().await.unwrap();
-    world.sealed(&coordinator, &["slot", "add", "passphrase"]);
+    // Another slot beside it.
+    let coordinator = boot(&mut tpm, false, "tpm,passphrase").await;
     assert_eq!(labels(&world.sealed(&coordinator, &["slot", "test"])), ["tpm", "passphrase"]);
     coordinator.terminate().await.unwrap();
 
     // Another boot state: recovery mode with what has changed, and no exit.
-    tpm.extend_pcr(7).unwrap();
-    let coordinator = with(&tpm, "tpm").start().await.unwrap();
+    let coordinator = boot(&mut tpm, true, "tpm").await;
     let why = waits(&coordinator).await;
-    assert!(why.contains("PCR") && why.contains('7'), "{why}");
+    assert!(why.contains("PCR 7"), "{why}");
     coordinator.terminate().await.unwrap();
 
     // The other slot still opens it, and makes one for the machine as it is now.
-    let coordinator = with(&tpm, "tpm,passphrase").start().await.unwrap();
+    let coordinator = boot(&mut tpm, true, "tpm,passphrase").await;
     serves(&coordinator, &root).await;
     world.sealed(&coordinator, &["slot", "rotate", "tpm"]);
     coordinator.terminate().await.unwrap();
-    let coordinator = with(&tpm, "tpm").start().await.unwrap();
+    let coordinator = boot(&mut tpm, true, "tpm").await;
     serves(&coordinator, &root).await;
     coordinator.terminate().await.unwrap();
 
     // Moved to another machine, or the TPM is lost: the holders of the recovery keys.
-    let other = SoftTpm::start().unwrap();
-    let coordinator = with(&other, "tpm").start().await.unwrap();
-    waits(&coordinator).await;
+    let mut other = SoftTpm::start().unwrap();
+    let coordinator = boot(&mut other, false, "tpm").await;
+    assert_eq!(coordinator.status().await.unwrap(), 1, "{}", coordinator.log());
     world.recover(&coordinator);
     serves(&coordinator, &root).await;
     coordinator.terminate().await.unwrap();
-    let coordinator = with(&other, "tpm").start().await.unwrap();
+    let coordinator = boot(&mut other, false, "tpm").await;
     serves(&coordinator, &root).await;
-    tpm.stop();
 }

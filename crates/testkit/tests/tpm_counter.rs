@@ -33,7 +33,10 @@ impl World {
         self.home.path().join(name)
     }
 
-    async fn start(&self, policy: &str) -> Coordinator {
+    /// The host boots, and starts it: what the TPM keeps over that is kept. (What a program that ended in the middle of a
+    /// command left loaded is gone; on a host the kernel's resource manager sees to that.)
+    async fn start(&mut self, policy: &str) -> Coordinator {
+        self.tpm.reboot().unwrap();
         Coordinator::builder(&self.path("seal"))
             .env("MARBLERUN_SEAL", "tpm")
             .env("MARBLERUN_TPM", self.tpm.tcti())
@@ -118,8 +121,6 @@ async fn the_whole_directory_put_back_is_not_served_until_the_holders_consent() 
     coordinator.terminate().await.unwrap();
     copy(&world.path("seal"), &world.path("copy"));
 
-    // The host boots again: nothing of the TPM's memory is lost.
-    world.tpm.reboot().unwrap();
     let coordinator = world.start("refuse").await;
     serves(&coordinator, &root).await;
     world.write(&coordinator, "new");

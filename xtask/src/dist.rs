@@ -57,6 +57,11 @@ pub struct Options {
     programs: Option<PathBuf>,
 }
 
+/// Names of all programs that are packaged.
+pub fn program_names() -> impl Iterator<Item = &'static str> {
+    contents::PROGRAMS.iter().map(|program| program.name)
+}
+
 /// Makes everything.
 pub fn run(options: &Options) -> Result<()> {
     let root = crate::root()?;

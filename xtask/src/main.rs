@@ -108,6 +108,13 @@ fn target_dir() -> Result<PathBuf> {
 fn test(args: &[String]) -> Result<()> {
     install_test_tools()?;
     let kube = kube::install_binaries()?;
+    // Packages hold programs that need no library of the system; their tests find them beside the others.
+    let programs = build_programs(&SELF_CONTAINED)?;
+    let packaged = programs.join("packaged");
+    std::fs::create_dir_all(&packaged)?;
+    for name in dist::program_names() {
+        std::fs::copy(programs.join(name), packaged.join(name)).with_context(|| format!("copying {name}"))?;
+    }
     // Stories start the real programs; cargo builds those only for tests of their own package.
     build_programs(&OPTIONAL)?;
     let mut command = cargo();

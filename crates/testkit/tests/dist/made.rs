@@ -23,9 +23,16 @@ fn programs() -> PathBuf {
     binary("xtask").parent().unwrap().to_path_buf()
 }
 
+/// Those that packages hold: without what needs a library of the system. `cargo xtask test` puts them there.
+fn packaged() -> PathBuf {
+    let programs = programs().join("packaged");
+    assert!(programs.is_dir(), "{} is made by `cargo xtask test`", programs.display());
+    programs
+}
+
 fn make(out: &Path) {
     let mut command = Command::new(binary("xtask"));
-    command.args(["dist", "--profile", "dev", "--programs"]).arg(programs()).arg("--out").arg(out);
+    command.args(["dist", "--profile", "dev", "--programs"]).arg(packaged()).arg("--out").arg(out);
     // A work tree need not be under version control.
     run(command.env("SOURCE_DATE_EPOCH", "1700000000"));
 }

@@ -28,6 +28,8 @@ fn main() -> ExitCode {
     let outcome = runtime.block_on(run(&config));
     // A thread that still waits for the seal directory of another Coordinator must not hold up the end.
     runtime.shutdown_background();
+    #[cfg(feature = "tpm")]
+    marblerun_tpm::leave();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -156,7 +156,8 @@ async fn a_newcomer_types_getting_started_and_all_how_tos() {
     let here = [("=web", "=hello"), ("coordinator:2001", &user.mesh), ("./server --listen :8443", "/bin/sh")];
     let again = user.types(&typed, &here);
     assert!(again.starts_with(key), "the same Marble has the same key, also after all that: {again}");
-    let pin = block(MARBLE, "MARBLERUN_COORDINATOR_ROOT_CA") + "\nEDG_MARBLE_TYPE=hello marblerun-premain /bin/sh";
+    let pin = block(MARBLE, "marblerun certificate root")
+        + "\nexport MARBLERUN_COORDINATOR_ROOT_CA=root.pem\nEDG_MARBLE_TYPE=hello marblerun-premain /bin/sh";
     let pinned = user.types(&pin, &[("coordinator:4433", insecure.1)]);
     assert!(pinned.contains(key), "{pinned}");
     coordinator.terminate().await.unwrap();

@@ -35,6 +35,7 @@ mod sealer;
 
 pub use config::{Config, ConfigError, Tcti, TctiError};
 pub use counter::{COUNTER_INDEX, Defined, TpmCounter, TpmCounters};
+pub use device::leave;
 pub use params::Params;
 pub use pcrs::{BootState, PcrListError, PcrSet, PcrValue};
 pub use sealer::TpmSealer;

@@ -378,7 +378,7 @@ async fn a_configuration_that_cannot_be_meant_ends_the_start_with_what_to_do() {
 async fn a_state_sealed_to_a_tpm_survives_reboots_and_waits_where_the_machine_has_changed() {
     let world = World::new();
     let mut tpm = SoftTpm::start().unwrap();
-    // The machine boots, with another boot loader if it was changed. (What a program that ended in the middle of a command
+    // The machine loses power, and boots, with another boot loader if it was changed. (What a program that ended in the middle of a command
     // left in the TPM is gone then; on a host the kernel's resource manager sees to that.)
     let boot = async |tpm: &mut SoftTpm, is_changed: bool, seal: &str| {
         tpm.reboot().unwrap();
@@ -390,30 +390,30 @@ async fn a_state_sealed_to_a_tpm_survives_reboots_and_waits_where_the_machine_ha
     let coordinator = boot(&mut tpm, false, "tpm").await;
     let root = world.set(&coordinator).await;
     assert_eq!(labels(&world.sealed(&coordinator, &["slot", "test"])), ["tpm"]);
-    coordinator.terminate().await.unwrap();
+    coordinator.kill().unwrap();
 
     let coordinator = boot(&mut tpm, false, "tpm").await;
     serves(&coordinator, &root).await;
-    coordinator.terminate().await.unwrap();
+    coordinator.kill().unwrap();
     // Another slot beside it.
     let coordinator = boot(&mut tpm, false, "tpm,passphrase").await;
     assert_eq!(labels(&world.sealed(&coordinator, &["slot", "test"])), ["tpm", "passphrase"]);
-    coordinator.terminate().await.unwrap();
+    coordinator.kill().unwrap();
 
     // Another boot state: recovery mode with what has changed, and no exit.
     let coordinator = boot(&mut tpm, true, "tpm").await;
     let why = waits(&coordinator).await;
     assert!(why.contains("PCR 7"), "{why}");
-    coordinator.terminate().await.unwrap();
+    coordinator.kill().unwrap();
 
     // The other slot still opens it, and makes one for the machine as it is now.
     let coordinator = boot(&mut tpm, true, "tpm,passphrase").await;
     serves(&coordinator, &root).await;
     world.sealed(&coordinator, &["slot", "rotate", "tpm"]);
-    coordinator.terminate().await.unwrap();
+    coordinator.kill().unwrap();
     let coordinator = boot(&mut tpm, true, "tpm").await;
     serves(&coordinator, &root).await;
-    coordinator.terminate().await.unwrap();
+    coordinator.kill().unwrap();
 
     // Moved to another machine, or the TPM is lost: the holders of the recovery keys.
     let mut other = SoftTpm::start().unwrap();
@@ -421,7 +421,7 @@ async fn a_state_sealed_to_a_tpm_survives_reboots_and_waits_where_the_machine_ha
     assert_eq!(coordinator.status().await.unwrap(), 1, "{}", coordinator.log());
     world.recover(&coordinator);
     serves(&coordinator, &root).await;
-    coordinator.terminate().await.unwrap();
+    coordinator.kill().unwrap();
     let coordinator = boot(&mut other, false, "tpm").await;
     serves(&coordinator, &root).await;
 }

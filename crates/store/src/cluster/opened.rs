@@ -9,7 +9,7 @@ use super::keys::{KeySet, slots_of};
 use super::parts::{Split, Whole};
 use super::{Kek, KekId, Object};
 use crate::format::upstream::UpstreamFront;
-use crate::format::{Dek, DekId, Front, Head, Layout, OpenOptions, Refusal, open, portable_slots, read_front, read_on};
+use crate::format::{Dek, DekId, Front, Head, Layout, Refusal, portable_slots, read_front, read_on};
 
 /// A state that authenticated, from front to end.
 #[derive(Debug)]
@@ -89,10 +89,7 @@ pub(super) fn open_object(
         });
         return Err(Unopened::NoKey { wanted, reason, front });
     };
-    if let Some(why) = &whole.lacking {
-        return Err(Unopened::Refused(Refusal::damaged(why.clone())));
-    }
-    let opened = open(whole, &dek, OpenOptions::default()).map_err(Unopened::Refused)?;
+    let opened = whole.open(&dek).map_err(Unopened::Refused)?;
     let portable = portable_slots(&opened.header);
     // What was altered is written anew, snapshot and all.
     let split = whole.split(&opened.tail).filter(|_| !opened.header_altered);

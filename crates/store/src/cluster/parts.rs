@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Object, Part};
 use crate::digest::sha256;
-use crate::format::{Layout, Source, Tail, read_front};
+use crate::format::{Dek, Layout, OpenOptions, Opened, Refusal, Source, Tail, lacks_snapshot, open, read_front};
 
 /// How many banks of parts there are, and how many parts in each.
 const BANKS: u8 = 3;
@@ -122,7 +122,7 @@ pub(super) struct Whole {
     /// Where the snapshot is; `None`: in the object.
     pub(super) list: Option<PartList>,
     /// Why the snapshot is not here.
-    pub(super) lacking: Option<String>,
+    lacking: Option<String>,
 }
 
 impl Whole {
@@ -140,6 +140,14 @@ impl Whole {
     /// The snapshot should be elsewhere, and is not.
     pub(super) fn lacking(object: Vec<u8>, why: String) -> Self {
         Self { lacking: Some(why), ..Self::inline(object) }
+    }
+
+    /// Opens it with its key.
+    pub(super) fn open(&self, dek: &Dek) -> Result<Opened, Refusal> {
+        match &self.lacking {
+            Some(why) => Err(Refusal::damaged(why.clone())),
+            None => open(self, dek, OpenOptions::default()),
+        }
     }
 
     /// To go on from, if the snapshot lies in parts.
@@ -204,7 +212,7 @@ pub(super) fn records_at(object: &Vec<u8>) -> Option<usize> {
 pub(super) fn elsewhere(object: &Object) -> Option<PartList> {
     let list = PartIndex::read(object.parts.as_deref()?).snapshot?;
     let data = object.sealed_data.as_ref()?;
-    crate::format::lacks_snapshot(data).then_some(list)
+    lacks_snapshot(data).then_some(list)
 }
 
 #[cfg(test)]

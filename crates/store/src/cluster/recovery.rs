@@ -14,7 +14,7 @@ use super::write::NotSent;
 use super::{ArchiveReason, Kek, Object};
 use crate::error::decide;
 use crate::format::upstream::{self, UpstreamFront};
-use crate::format::{Layout, OpenOptions, Refusal, open, portable_slots, read_front};
+use crate::format::{Layout, Refusal, portable_slots, read_front};
 use crate::upstream::NotImported;
 use crate::{RecoverError, RecoveryCheck, lives};
 
@@ -42,10 +42,7 @@ impl ClusterBackend {
         let dek = front.dek_from_recovery_root(root.expose()).ok_or_else(|| {
             RecoverError::CannotOpen("these recovery secrets do not open the shared state".to_owned())
         })?;
-        if let Some(why) = whole.lacking {
-            return Err(cannot_open(Refusal::damaged(why)));
-        }
-        let opened = open(&whole, &dek, OpenOptions::default()).map_err(cannot_open)?;
+        let opened = whole.open(&dek).map_err(cannot_open)?;
         let parties = decide(check, &opened.state)?;
         let not_stored = |why: String| RecoverError::NotStored(format!("the recovered state cannot be stored: {why}"));
         let next = life::recovered(opened.state, &parties, Self::now_ms()).map_err(not_stored)?;

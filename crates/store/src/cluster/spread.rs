@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use marblerun_state::{Change, CommitId, Home, State, WriterMark};
+use marblerun_state::{Change, State};
 
 use super::backend::{ClusterBackend, Live};
 use super::keys::KeySet;
@@ -14,7 +14,7 @@ use super::parts::{MOST_DELTAS, PartIndex, PartList, Split, Whole, elsewhere, ne
 use super::write::{Attempt, NotSent, notes};
 use super::{Content, Object, PlaceError, WriteFailure};
 use crate::backend::Failure;
-use crate::format::{Tail, random_name};
+use crate::format::Tail;
 
 /// How long others wait for a snapshot that somebody is about to write, so that it is not in vain.
 const RESERVED: Duration = Duration::from_secs(5);
@@ -80,17 +80,9 @@ impl ClusterBackend {
         if live.next_life.is_some() || !same_key || changes.iter().any(stands_in_header) {
             return None;
         }
-        let (boot, commit, sequence) = (self.boot, CommitId(random_name().ok()?), live.sequence.checked_add(1)?);
-        let home =
-            Home { backend: self.config.backend.to_owned(), place: self.place.name(), uid: live.version.uid.clone() };
-        let mut own = vec![Change::Writers(vec![WriterMark { boot, sequence, commit }])];
-        if next.home() != Some(&home) {
-            own.push(Change::Home(home));
-        }
+        let sequence = live.sequence.checked_add(1)?;
         let mut state = next.clone();
-        for change in &own {
-            state.apply(change).ok()?;
-        }
+        let (commit, own) = self.sign(&mut state, Some(&live.version), sequence).ok()?;
         let record = split.tail.seal_delta(Self::now_ms(), changes.iter().chain(&own)).ok()?;
         let mut tail = split.tail.clone();
         let mut object = split.object.clone();
@@ -109,7 +101,7 @@ impl ClusterBackend {
             content,
             state: Arc::new(state),
             keys: keys.clone(),
-            boot,
+            boot: self.boot,
             commit,
             sequence,
             head,

@@ -94,19 +94,8 @@ impl ClusterBackend {
         sequence: u64,
         previous: Head,
     ) -> Result<Attempt, String> {
-        let boot = self.boot;
-        let commit = CommitId(random_name()?);
         let sequence = sequence.checked_add(1).ok_or("the last sequence number is used up")?;
-        let apply = |state: &mut State, change: &Change| state.apply(change).map_err(|error| error.to_string());
-        let home = Home {
-            backend: self.config.backend.to_owned(),
-            place: self.place.name(),
-            uid: base.as_ref().map(|version| version.uid.clone()).unwrap_or_default(),
-        };
-        if state.home() != Some(&home) {
-            apply(&mut state, &Change::Home(home))?;
-        }
-        apply(&mut state, &Change::Writers(vec![WriterMark { boot, sequence, commit }]))?;
+        let (commit, _) = self.sign(&mut state, base.as_ref(), sequence)?;
         let mut spec = FileSpec {
             state: &state,
             sequence,
@@ -135,7 +124,29 @@ impl ClusterBackend {
         let content =
             Content { sealed_data, sealed_key: Some(sealed_key), parts: None, notes: notes(&state, sequence) };
         let (state, head, begun) = (Arc::new(state), tail.head, Instant::now());
-        Ok(Attempt { base, content, state, keys, boot, commit, sequence, head, split, spread, begun })
+        Ok(Attempt { base, content, state, keys, boot: self.boot, commit, sequence, head, split, spread, begun })
+    }
+
+    /// Notes in a state which commit this is and where it lies. Answers the commit, and what was noted.
+    pub(super) fn sign(
+        &self,
+        state: &mut State,
+        base: Option<&Version>,
+        sequence: u64,
+    ) -> Result<(CommitId, Vec<Change>), String> {
+        let (boot, commit) = (self.boot, CommitId(random_name()?));
+        let home = Home {
+            backend: self.config.backend.to_owned(),
+            place: self.place.name(),
+            uid: base.map(|version| version.uid.clone()).unwrap_or_default(),
+        };
+        let moved = (state.home() != Some(&home)).then_some(Change::Home(home));
+        let noted: Vec<_> =
+            moved.into_iter().chain([Change::Writers(vec![WriterMark { boot, sequence, commit }])]).collect();
+        for change in &noted {
+            state.apply(change).map_err(|error| error.to_string())?;
+        }
+        Ok((commit, noted))
     }
 
     /// Sends an attempt until its outcome is known, or its callers have waited long enough.

@@ -3,6 +3,7 @@
 //!
 //! A sealer never sees the data encryption key. It hands out 32-byte *slot secrets*, addressed by
 //! public `params` that are stored beside the wrapped key.
+#![forbid(unsafe_code)]
 
 use zeroize::Zeroizing;
 
@@ -100,6 +101,16 @@ pub enum SealMode {
 }
 
 impl SealMode {
+    /// As a manifest names it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ProductKey => "ProductKey",
+            Self::UniqueKey => "UniqueKey",
+            Self::Disabled => "Disabled",
+        }
+    }
+
     /// The mode a manifest names; `""` is [`SealMode::ProductKey`]. `None` if unknown.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {

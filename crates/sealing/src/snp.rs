@@ -21,6 +21,8 @@ use crate::derivation::{SECRET, expand, random, slot_secret};
 use crate::{KeySealer, NewSlot, SealError, SealMode, SlotKind};
 
 pub use device::{PATH, SevGuest};
+/// What is asked of the firmware. The root is always the key of the chip (VCEK).
+pub use marblerun_tee_device::KeyFields as KeyRequest;
 
 const BACKEND: &str = "sev-snp";
 
@@ -30,17 +32,6 @@ const IMAGE_ID: u64 = 1 << 1;
 const FAMILY_ID: u64 = 1 << 2;
 const MEASUREMENT: u64 = 1 << 3;
 const GUEST_SVN: u64 = 1 << 4;
-
-/// What is asked of the firmware. The root is always the key of the chip (VCEK).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct KeyRequest {
-    /// What is mixed in.
-    pub fields: u64,
-    /// Privilege level, mixed in always; not below the caller's own.
-    pub vmpl: u32,
-    /// Security version mixed in, if selected; at most the guest's own.
-    pub guest_svn: u32,
-}
 
 /// What the firmware says of this guest, from an attestation report.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! The kernel's `/dev/sev-guest` (`linux/sev-guest.h`): an attestation report over report data of the caller, with the
-//! certificates that the host has for it.
+//! certificates that the host has for it or without, and keys that the firmware derives (SEV-SNP firmware ABI,
+//! MSG_REPORT_REQ and MSG_KEY_REQ).
 #![allow(unsafe_code, reason = "ioctl")]
 
 use std::fs::File;
@@ -7,7 +8,10 @@ use std::io::{Error, ErrorKind, Result};
 use std::ptr::from_mut;
 
 use rustix::ioctl::{Opcode, Updater, ioctl, opcode};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
+const GET_REPORT: Opcode = opcode::read_write::<GuestRequest>(b'S', 0);
+const GET_DERIVED_KEY: Opcode = opcode::read_write::<GuestRequest>(b'S', 1);
 const GET_EXTENDED_REPORT: Opcode = opcode::read_write::<GuestRequest>(b'S', 2);
 /// The version of messages to the firmware.
 const MESSAGE_VERSION: u8 = 1;
@@ -39,6 +43,46 @@ struct ExtendedRequest {
     certificates_length: u32,
 }
 
+/// `struct snp_report_req`.
+#[repr(C)]
+struct ReportRequest {
+    report_data: [u8; 64],
+    vmpl: u32,
+    reserved: [u8; 28],
+}
+
+/// `struct snp_derived_key_req`.
+#[repr(C)]
+struct DerivedKeyRequest {
+    /// 0: the key of the chip (VCEK).
+    root_key: u32,
+    reserved: u32,
+    fields: u64,
+    vmpl: u32,
+    guest_svn: u32,
+    tcb: u64,
+}
+
+/// `struct snp_derived_key_resp`, as the firmware fills it.
+#[repr(C)]
+#[derive(Zeroize, ZeroizeOnDrop)]
+struct DerivedKeyResponse {
+    status: u32,
+    reserved: [u8; 28],
+    key: [u8; 32],
+}
+
+/// What a key is derived from, besides the key of the chip.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyFields {
+    /// Bits that select what is mixed in (GUEST_FIELD_SELECT).
+    pub fields: u64,
+    /// Privilege level, mixed in always; not below the caller's own.
+    pub vmpl: u32,
+    /// Security version mixed in, if selected; at most the guest's own.
+    pub guest_svn: u32,
+}
+
 /// A report, and what the host put beside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExtendedReport {
@@ -62,18 +106,57 @@ pub fn extended_report(device: &File, report_data: &[u8; 64]) -> Result<Extended
         certificates: address(certificates.as_mut_ptr()),
         certificates_length: u32::try_from(CERTIFICATES).unwrap_or_default(),
     };
+    // The buffer of the certificates has the length that the request names.
+    call::<GET_EXTENDED_REPORT, _, _>(device, &mut request, &mut response)?;
+    Ok(ExtendedReport { report: report(&response)?, certificates })
+}
+
+/// Asks an open `/dev/sev-guest` for a report at a privilege level, without certificates.
+///
+/// # Errors
+/// As [`extended_report`].
+pub fn report_at(device: &File, report_data: &[u8; 64], vmpl: u32) -> Result<Vec<u8>> {
+    let mut request = ReportRequest { report_data: *report_data, vmpl, reserved: [0; 28] };
+    let mut response = [0u8; RESPONSE];
+    call::<GET_REPORT, _, _>(device, &mut request, &mut response)?;
+    report(&response)
+}
+
+/// Asks an open `/dev/sev-guest` for a key that the firmware derives for this guest.
+///
+/// # Errors
+/// The device's, with the firmware's and the host's numbers; the firmware's status.
+pub fn derived_key(device: &File, wanted: &KeyFields) -> Result<Zeroizing<[u8; 32]>> {
+    let KeyFields { fields, vmpl, guest_svn } = *wanted;
+    let mut request = DerivedKeyRequest { root_key: 0, reserved: 0, fields, vmpl, guest_svn, tcb: 0 };
+    let mut response = DerivedKeyResponse { status: 0, reserved: [0; 28], key: [0; 32] };
+    call::<GET_DERIVED_KEY, _, _>(device, &mut request, &mut response)?;
+    match response.status {
+        0 => Ok(Zeroizing::new(response.key)),
+        0x16 => Err(Error::other("the firmware refuses the request: invalid parameters (SVN or VMPL too high?)")),
+        other => Err(Error::other(format!("the firmware refuses the request: status {other:#x}"))),
+    }
+}
+
+/// One request of the device. Opcode, request and response belong together: the callers above pass `snp_ext_report_req`
+/// and `snp_report_resp`, `snp_report_req` and `snp_report_resp`, `snp_derived_key_req` and `snp_derived_key_resp`.
+fn call<const OPCODE: Opcode, Request, Response>(
+    device: &File,
+    request: &mut Request,
+    response: &mut Response,
+) -> Result<()> {
     let mut guest = GuestRequest {
         version: MESSAGE_VERSION,
-        request: address(from_mut(&mut request)),
-        response: address(from_mut(&mut response)),
+        request: address(from_mut(request)),
+        response: address(from_mut(response)),
         exit_info: 0,
     };
-    // SAFETY: the kernel reads and writes `guest` and `request`, writes at most `RESPONSE` bytes at `response` and at most
-    // `certificates_length` bytes at `certificates`, which have that many. All of them outlive the call and are used by
-    // nobody else during it.
-    let called = unsafe { ioctl(device, Updater::<GET_EXTENDED_REPORT, GuestRequest>::new(&mut guest)) };
-    called.map_err(|errno| failure(errno.into(), guest.exit_info))?;
-    Ok(ExtendedReport { report: report(&response)?, certificates })
+    // SAFETY: the kernel reads and writes `guest` and `request`, and writes `response`, each at most as long as the type that
+    // belongs to the opcode (a test compares the sizes); behind a pointer inside the request there are as many bytes as the
+    // request says. All are plain integers, outlive the call, and are used by nobody else during it. A driver that does
+    // not know the opcode answers ENOTTY and touches nothing.
+    let called = unsafe { ioctl(device, Updater::<OPCODE, GuestRequest>::new(&mut guest)) };
+    called.map_err(|errno| failure(errno.into(), guest.exit_info))
 }
 
 fn address<T>(pointer: *const T) -> u64 {
@@ -113,7 +196,9 @@ mod tests {
 
     #[test]
     fn requests_have_the_form_that_the_kernel_knows() {
-        assert_eq!(GET_EXTENDED_REPORT, 0xc020_5302);
+        assert_eq!([GET_REPORT, GET_DERIVED_KEY, GET_EXTENDED_REPORT], [0xc020_5300, 0xc020_5301, 0xc020_5302]);
+        assert_eq!((size_of::<ReportRequest>(), RESPONSE), (96, 4000));
+        assert_eq!((size_of::<DerivedKeyRequest>(), size_of::<DerivedKeyResponse>()), (32, 64));
         assert_eq!((size_of::<GuestRequest>(), size_of::<ExtendedRequest>()), (32, 112));
         assert_eq!(std::mem::offset_of!(ExtendedRequest, certificates), 96);
         assert_eq!(std::mem::offset_of!(ExtendedRequest, certificates_length), 104);
@@ -125,6 +210,9 @@ mod tests {
         let device = File::open("/dev/null").unwrap();
         // ENOTTY.
         assert_eq!(extended_report(&device, &[1; 64]).unwrap_err().raw_os_error(), Some(25));
+        assert_eq!(report_at(&device, &[1; 64], 0).unwrap_err().raw_os_error(), Some(25));
+        let wanted = KeyFields { fields: 1, vmpl: 0, guest_svn: 0 };
+        assert_eq!(derived_key(&device, &wanted).unwrap_err().raw_os_error(), Some(25));
     }
 
     #[test]

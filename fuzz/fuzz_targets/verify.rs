@@ -6,8 +6,7 @@ use std::sync::{Arc, LazyLock};
 
 use libfuzzer_sys::fuzz_target;
 use marblerun_attestation::{
-    AnyTee, Bundle, CollateralError, CollateralSource, Evidence, IntelCollateral, IntelPlatform, Roots, SnpProduct,
-    Unverified, VcekRequest,
+    AnyTee, Bundle, Evidence, IntelCollateral, Roots, Unverified,
 };
 
 const QUOTE: &[u8] = include_bytes!("../../crates/attestation/tests/fixtures/quotes/synthetic/sgx_UpToDate.quote");
@@ -15,25 +14,9 @@ const COLLATERAL: &[u8] = include_bytes!("../../crates/attestation/tests/fixture
 const ROOT: &[u8] = include_bytes!("../../crates/attestation/tests/fixtures/quotes/synthetic/test_root.der");
 const NOW: u64 = 1_767_225_600;
 
-struct Only(Arc<IntelCollateral>);
-
-impl CollateralSource for Only {
-    fn intel(&self, _: &IntelPlatform, _: u64) -> Result<Arc<IntelCollateral>, CollateralError> {
-        Ok(self.0.clone())
-    }
-
-    fn vcek(&self, _: &VcekRequest, _: u64) -> Result<Arc<[u8]>, CollateralError> {
-        Err(CollateralError("none".to_owned()))
-    }
-
-    fn amd_crl(&self, _: SnpProduct, _: u64) -> Result<Option<Arc<[u8]>>, CollateralError> {
-        Ok(None)
-    }
-}
-
 fn verifier(collateral: IntelCollateral) -> AnyTee {
     let roots = Roots { intel: ROOT.to_vec(), ..Roots::vendors() };
-    AnyTee::with_roots(Arc::new(Only(Arc::new(collateral))), roots)
+    AnyTee::with_roots(Arc::new(Arc::new(collateral)), roots)
 }
 
 static GOOD: LazyLock<AnyTee> = LazyLock::new(|| verifier(IntelCollateral::from_json(COLLATERAL).unwrap()));

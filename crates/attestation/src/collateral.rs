@@ -58,6 +58,21 @@ impl CollateralSource for NoCollateral {
     }
 }
 
+/// The same for every platform, and nothing of AMD's: for who has just one. It is checked as any other.
+impl CollateralSource for Arc<IntelCollateral> {
+    fn intel(&self, _platform: &IntelPlatform, _now: u64) -> Result<Arc<IntelCollateral>, CollateralError> {
+        Ok(Self::clone(self))
+    }
+
+    fn vcek(&self, request: &VcekRequest, now: u64) -> Result<Arc<[u8]>, CollateralError> {
+        NoCollateral.vcek(request, now)
+    }
+
+    fn amd_crl(&self, product: SnpProduct, now: u64) -> Result<Option<Arc<[u8]>>, CollateralError> {
+        NoCollateral.amd_crl(product, now)
+    }
+}
+
 /// Which of Intel's authorities certified a platform.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PckCa {

@@ -17,25 +17,8 @@ fn fixture(name: &str) -> Option<Vec<u8>> {
     paths.iter().find_map(|path| std::fs::read(path).ok())
 }
 
-/// The same for all platforms.
-struct Only(Arc<IntelCollateral>);
-
-impl CollateralSource for Only {
-    fn intel(&self, _: &IntelPlatform, _: u64) -> Result<Arc<IntelCollateral>, CollateralError> {
-        Ok(self.0.clone())
-    }
-
-    fn vcek(&self, _: &VcekRequest, _: u64) -> Result<Arc<[u8]>, CollateralError> {
-        Err(CollateralError("none".to_owned()))
-    }
-
-    fn amd_crl(&self, _: SnpProduct, _: u64) -> Result<Option<Arc<[u8]>>, CollateralError> {
-        Ok(None)
-    }
-}
-
 fn verifier(collateral: IntelCollateral, root: Vec<u8>) -> AnyTee {
-    AnyTee::with_roots(Arc::new(Only(Arc::new(collateral))), Roots { intel: root, ..Roots::vendors() })
+    AnyTee::with_roots(Arc::new(Arc::new(collateral)), Roots { intel: root, ..Roots::vendors() })
 }
 
 fn synthetic(collateral: &str) -> AnyTee {

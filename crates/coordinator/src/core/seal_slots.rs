@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use marblerun_api::v3;
-use marblerun_sealing::{SealMode, SlotKind};
+use marblerun_sealing::SlotKind;
 use marblerun_state::AuditEvent;
 use marblerun_store::Keyring;
 use marblerun_store::slots::{SlotError, SlotFacts, SlotPlan};
@@ -204,12 +204,7 @@ impl Coordinator {
         });
         v3::SealSlots {
             key: hex::encode(keyring.key_id()),
-            mode: match keyring.mode() {
-                SealMode::ProductKey => "ProductKey",
-                SealMode::UniqueKey => "UniqueKey",
-                SealMode::Disabled => "Disabled",
-            }
-            .to_owned(),
+            mode: keyring.mode().as_str().to_owned(),
             backends: backends.collect(),
             slots,
             recoverable: keyring.is_recoverable(),

@@ -7,10 +7,7 @@ use std::sync::Arc;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use jiff::Timestamp;
-use marblerun_attestation::{
-    AnyTee, Backend, CollateralError, CollateralSource, IntelCollateral, IntelPlatform, ReportData, Roots, Simulation,
-    SnpProduct, VcekRequest,
-};
+use marblerun_attestation::{AnyTee, Backend, IntelCollateral, ReportData, Roots, Simulation};
 use marblerun_coordinator::core::{ActivationError, ActivationRequest, Clock, Coordinator, PeerCertificate, Settings};
 use marblerun_coordinator::start::temporary_state;
 use marblerun_state::Phase;
@@ -30,26 +27,10 @@ fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../attestation/tests/fixtures/quotes/synthetic").join(name)
 }
 
-struct Only(Arc<IntelCollateral>);
-
-impl CollateralSource for Only {
-    fn intel(&self, _: &IntelPlatform, _: u64) -> Result<Arc<IntelCollateral>, CollateralError> {
-        Ok(self.0.clone())
-    }
-
-    fn vcek(&self, _: &VcekRequest, _: u64) -> Result<Arc<[u8]>, CollateralError> {
-        Err(CollateralError("none".to_owned()))
-    }
-
-    fn amd_crl(&self, _: SnpProduct, _: u64) -> Result<Option<Arc<[u8]>>, CollateralError> {
-        Ok(None)
-    }
-}
-
 /// A Coordinator that takes evidence of hardware, with a manifest of one package.
 async fn coordinator(package: serde_json::Value) -> Coordinator {
     let json = std::fs::read(fixture("collateral.json")).unwrap();
-    let collateral = Only(Arc::new(IntelCollateral::from_json(&json).unwrap()));
+    let collateral = Arc::new(IntelCollateral::from_json(&json).unwrap());
     let roots = Roots { intel: std::fs::read(fixture("test_root.der")).unwrap(), ..Roots::vendors() };
     let verifier = Arc::new(AnyTee::with_roots(Arc::new(collateral), roots));
     let backend = Backend { issuer: Arc::new(Simulation), verifier };

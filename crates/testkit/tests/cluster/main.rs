@@ -159,6 +159,22 @@ impl Story {
         }
     }
 
+    /// As good as a fresh cluster: no ConfigMap, no Secret, no host of before. The saved state opens there with the key
+    /// of `alice`, and `s0` is what it was.
+    pub async fn opens_in_a_fresh_cluster(&mut self, saved: &str, value: &str) {
+        self.kill_all();
+        self.kubectl(&["delete", "secret", "marblerun-state"]);
+        self.kubectl(&["delete", "configmap", "marblerun-sealed-kek"]);
+        self.kubectl(&["apply", "-f", saved]);
+        for number in 0..3 {
+            self.cluster.start_on(number, &format!("fresh-{number}")).await.unwrap();
+        }
+        self.everyone_is_at(1).await;
+        assert_eq!(self.recover(1, "alice").await.unwrap(), 0);
+        self.everyone_is_at(3).await;
+        assert_eq!(self.read(2, "s0").await.as_deref(), Some(value));
+    }
+
     /// As `kubectl scale --replicas 0`.
     pub async fn stop_all(&mut self) {
         let numbers: Vec<usize> = self.cluster.running().map(|(number, _)| number).collect();

@@ -78,16 +78,7 @@ async fn a_backup_of_a_large_state_holds_its_parts_and_opens_in_a_fresh_cluster(
     for name in parts(&story) {
         story.kubectl(&["delete", &name]);
     }
-    story.kubectl(&["delete", "secret", "marblerun-state"]);
-    story.kubectl(&["delete", "configmap", "marblerun-sealed-kek"]);
-    story.kubectl(&["apply", "-f", &file]);
-    for number in 0..3 {
-        story.cluster.start_on(number, &format!("fresh-{number}")).await.unwrap();
-    }
-    story.everyone_is_at(1).await;
-    assert_eq!(story.recover(1, "alice").await.unwrap(), 0);
-    story.everyone_is_at(3).await;
-    assert_eq!(story.read(2, "s0").await.as_deref(), Some("kept"));
+    story.opens_in_a_fresh_cluster(&file, "kept").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -42,18 +42,7 @@ async fn a_backup_opens_in_a_fresh_cluster_with_its_recovery_keys() {
     let mut story = Story::begin(&["alice"], 0).await;
     story.write(0, "s0", "kept").await;
     let saved = backup(&story, "backup.yaml");
-    story.kill_all();
-    // As good as a fresh cluster: no ConfigMap, no Secret, no host of before.
-    story.kubectl(&["delete", "secret", "marblerun-state"]);
-    story.kubectl(&["delete", "configmap", "marblerun-sealed-kek"]);
-    story.kubectl(&["apply", "-f", &saved]);
-    for number in 0..3 {
-        story.cluster.start_on(number, &format!("fresh-{number}")).await.unwrap();
-    }
-    story.everyone_is_at(1).await;
-    assert_eq!(story.recover(1, "alice").await.unwrap(), 0);
-    story.everyone_is_at(3).await;
-    assert_eq!(story.read(2, "s0").await.as_deref(), Some("kept"));
+    story.opens_in_a_fresh_cluster(&saved, "kept").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -5,7 +5,8 @@
 //!
 //! Which hardware is used is decided once, at start ([`select`]), and never changes to simulation behind
 //! the operator's back. Simulation is a backend like any other. What hardware makes is recognised ([`Format`]) and
-//! verified ([`AnyTee`]) with what its vendor says about platforms ([`CollateralSource`]).
+//! verified ([`AnyTee`]) with what its vendor says about platforms ([`CollateralSource`]). Clients that judge by evidence, not by
+//! certificates, have the rest of TLS in [`tls`].
 #![forbid(unsafe_code)]
 
 mod any_tee;
@@ -26,6 +27,7 @@ mod snp;
 mod tee;
 #[cfg(test)]
 mod testing;
+pub mod tls;
 mod x509;
 
 pub use any_tee::{AnyTee, Findings, Unverified, Verified};

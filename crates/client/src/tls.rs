@@ -7,10 +7,11 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
+use marblerun_attestation::tls::{Anyone, Judge, ServerVerifier, Shown};
+use rustls::CertificateError;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::crypto::CryptoProvider;
 use rustls::sign::{CertifiedKey, SigningKey, SingleCertAndKey};
-use rustls::{CertificateError, DigitallySignedStruct, SignatureScheme};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use x509_cert::Certificate;
@@ -117,10 +118,9 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
 pub(crate) fn config(trust: &Trust, identity: Option<&Identity>) -> Result<rustls::ClientConfig, ClientError> {
     let provider = provider();
     let keys = provider.clone();
-    let algorithms = provider.signature_verification_algorithms;
     let verifier: Arc<dyn ServerCertVerifier> = match trust {
-        Trust::Pinned(root) => Arc::new(PinnedRoot { root: root.clone(), algorithms }),
-        Trust::Anyone => Arc::new(Anyone { algorithms }),
+        Trust::Pinned(root) => Arc::new(ServerVerifier::new(PinnedRoot { root: root.clone() }, &provider)),
+        Trust::Anyone => Arc::new(ServerVerifier::new(Anyone, &provider)),
     };
     let builder = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -136,25 +136,17 @@ pub(crate) fn config(trust: &Trust, identity: Option<&Identity>) -> Result<rustl
     }
 }
 
-/// Accepts the pinned root as server certificate, or a certificate that chains to it.
+/// Believes the pinned root as server certificate, or a certificate that chains to it.
 #[derive(Debug)]
 struct PinnedRoot {
     root: Vec<u8>,
-    algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl ServerCertVerifier for PinnedRoot {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
+impl Judge for PinnedRoot {
+    fn judge(&self, shown: &Shown<'_>) -> Result<(), rustls::Error> {
+        let Shown { end_entity, intermediates, server_name, ocsp_response, now } = *shown;
         if end_entity.as_ref() == self.root.as_slice() {
-            check_dates_and_names(end_entity, server_name, now)?;
-            return Ok(ServerCertVerified::assertion());
+            return check_dates_and_names(end_entity, server_name, now);
         }
         let mut roots = rustls::RootCertStore::empty();
         roots.add(CertificateDer::from(self.root.clone()))?;
@@ -162,74 +154,12 @@ impl ServerCertVerifier for PinnedRoot {
             .build()
             .map_err(|e| rustls::Error::General(e.to_string()))?
             .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+            .map(|_| ())
             .map_err(|error| match error {
                 // Another self-signed root: the library's word for it says nothing to a user.
                 rustls::Error::InvalidCertificate(CertificateError::Other(_)) => CertificateError::UnknownIssuer.into(),
                 other => other,
             })
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
-    }
-}
-
-/// Accepts every server certificate, but still makes the server prove that it holds the key.
-#[derive(Debug)]
-struct Anyone {
-    algorithms: WebPkiSupportedAlgorithms,
-}
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.algorithms.supported_schemes()
     }
 }
 
@@ -360,9 +290,8 @@ mod tests {
             CertificateDer::from_pem_slice(&file).unwrap()
         };
         let (pinned, other) = (pem("golden_root.pem"), pem("other_root.pem"));
-        let algorithms = provider().signature_verification_algorithms;
         let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(IN_2027));
-        let error = PinnedRoot { root: pinned.to_vec(), algorithms }
+        let error = ServerVerifier::new(PinnedRoot { root: pinned.to_vec() }, &provider())
             .verify_server_cert(&other, &[], &ServerName::try_from("localhost").unwrap(), &[], now)
             .unwrap_err();
         assert_eq!(error, CertificateError::UnknownIssuer.into());

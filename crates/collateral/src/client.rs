@@ -3,11 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use marblerun_attestation::tls::{Anyone, Judge, ServerVerifier, Shown};
 use reqwest::header::HeaderMap;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
-use rustls::{DigitallySignedStruct, SignatureScheme};
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::client::danger::ServerCertVerifier;
 
 /// For each thing that is asked for.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,15 +27,15 @@ impl Http {
     /// `secure`: the other end must have a certificate that this machine trusts.
     pub(crate) fn new(secure: bool) -> Result<Self, String> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let algorithms = provider.signature_verification_algorithms;
         let verifier: Arc<dyn ServerCertVerifier> = if secure {
             match rustls_platform_verifier::Verifier::new(Arc::clone(&provider)) {
                 Ok(verifier) => Arc::new(verifier),
                 // Told when somebody is asked, not before: all may be at hand already.
-                Err(error) => Arc::new(Nobody { reason: error.to_string(), algorithms }),
+                Err(error) => Arc::new(ServerVerifier::new(Nobody { reason: error.to_string() }, &provider)),
             }
         } else {
-            Arc::new(Anyone { algorithms })
+            // What comes is signed, and is checked elsewhere.
+            Arc::new(ServerVerifier::new(Anyone, &provider))
         };
         let tls = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -81,71 +79,14 @@ impl Http {
     }
 }
 
-/// Believes whoever answers: what comes is signed, and is checked elsewhere.
-#[derive(Debug)]
-struct Anyone {
-    algorithms: WebPkiSupportedAlgorithms,
-}
-
 /// Believes nobody, as this machine trusts nobody.
 #[derive(Debug)]
 struct Nobody {
     reason: String,
-    algorithms: WebPkiSupportedAlgorithms,
 }
 
-macro_rules! handshakes {
-    () => {
-        fn verify_tls12_signature(
-            &self,
-            message: &[u8],
-            certificate: &CertificateDer<'_>,
-            signed: &DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, rustls::Error> {
-            verify_tls12_signature(message, certificate, signed, &self.algorithms)
-        }
-
-        fn verify_tls13_signature(
-            &self,
-            message: &[u8],
-            certificate: &CertificateDer<'_>,
-            signed: &DigitallySignedStruct,
-        ) -> Result<HandshakeSignatureValid, rustls::Error> {
-            verify_tls13_signature(message, certificate, signed, &self.algorithms)
-        }
-
-        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-            self.algorithms.supported_schemes()
-        }
-    };
-}
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    handshakes!();
-}
-
-impl ServerCertVerifier for Nobody {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
+impl Judge for Nobody {
+    fn judge(&self, _: &Shown<'_>) -> Result<(), rustls::Error> {
         Err(rustls::Error::General(format!("this machine has no certificates to trust: {}", self.reason)))
     }
-
-    handshakes!();
 }

@@ -3,10 +3,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hyper_util::rt::TokioIo;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::CryptoProvider;
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use marblerun_attestation::tls::{Anyone, ServerVerifier};
+use rustls::ClientConfig;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -28,10 +26,12 @@ pub(crate) struct Connection {
 pub(crate) fn tls_config(identity: &Identity) -> Result<Arc<ClientConfig>, rustls::Error> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let (chain, key) = identity.tls();
-    let mut config = ClientConfig::builder_with_provider(provider.clone())
+    // Whom the certificate belongs to is decided over the answer.
+    let verifier = Arc::new(ServerVerifier::new(Anyone, &provider));
+    let mut config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(ProvenKey(provider)))
+        .with_custom_certificate_verifier(verifier)
         .with_client_auth_cert(chain, key)?;
     config.alpn_protocols = vec![HTTP2.to_vec()];
     config.resumption = rustls::client::Resumption::disabled();
@@ -69,45 +69,4 @@ async fn channel(address: &CoordinatorAddress, tls: TlsStream<TcpStream>) -> Res
     });
     // TLS is done already, so the scheme must not ask for it again.
     Endpoint::from_shared(format!("http://{address}"))?.connect_with_connector(connector).await
-}
-
-/// Accepts any certificate of which the server has the key. Whom it belongs to is decided over the answer.
-#[derive(Debug)]
-struct ProvenKey(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for ProvenKey {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }

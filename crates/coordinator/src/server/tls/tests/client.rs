@@ -2,19 +2,19 @@
 
 use std::sync::{Arc, Mutex};
 
+use marblerun_attestation::tls::{Anyone, ServerVerifier};
 use rsa::pkcs8::DecodePrivateKey as _;
 use rsa::sha2::Sha256;
 use rsa::signature::{RandomizedSigner as _, SignatureEncoding as _, Signer as _};
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{ClientSessionMemoryCache, ResolvesClientCert, Resumption};
 use rustls::crypto::SupportedKxGroup;
 use rustls::crypto::aws_lc_rs::{default_provider, kx_group, sign::any_supported_type};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::sign::{CertifiedKey, SigningKey};
 use rustls::{
-    ClientConfig, DigitallySignedStruct, Error, HandshakeKind, NamedGroup, ProtocolVersion, SignatureAlgorithm,
-    SignatureScheme, SupportedProtocolVersion,
+    ClientConfig, Error, HandshakeKind, NamedGroup, ProtocolVersion, SignatureAlgorithm, SignatureScheme,
+    SupportedProtocolVersion,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
@@ -132,11 +132,13 @@ impl Client {
     pub(super) async fn connect(self, stream: DuplexStream) -> std::io::Result<Outcome> {
         let presented = Arc::new(Presented { identity: self.identity, named: Mutex::new(None) });
         let provider = rustls::crypto::CryptoProvider { kx_groups: self.groups, ..default_provider() };
+        // Tests compare what the server presents.
+        let verifier = Arc::new(ServerVerifier::new(Anyone, &provider));
         let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
             .with_protocol_versions(&self.versions)
             .unwrap()
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyServer))
+            .with_custom_certificate_verifier(verifier)
             .with_client_cert_resolver(presented.clone());
         config.alpn_protocols = self.alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         config.resumption = self.resumption;
@@ -179,46 +181,5 @@ impl ResolvesClientCert for Presented {
 
     fn has_certs(&self) -> bool {
         true
-    }
-}
-
-/// Trusts any server; the tests compare what it presents.
-#[derive(Debug)]
-struct AnyServer;
-
-impl ServerCertVerifier for AnyServer {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = default_provider().signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signed, &algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let algorithms = default_provider().signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signed, &algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        default_provider().signature_verification_algorithms.supported_schemes()
     }
 }

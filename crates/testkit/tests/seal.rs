@@ -425,3 +425,20 @@ async fn a_state_sealed_to_a_tpm_survives_reboots_and_waits_where_the_machine_ha
     let coordinator = boot(&mut other, false, "tpm").await;
     serves(&coordinator, &root).await;
 }
+
+/// A host's TPM serves others as well, and has room for three objects: who stops must leave none behind.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn stopping_and_starting_again_leaves_a_tpm_as_it_was() {
+    let world = World::new();
+    let mut tpm = SoftTpm::start().unwrap();
+    tpm.reboot().unwrap();
+    let start = async || world.builder("tpm").env("MARBLERUN_TPM", tpm.tcti()).start().await.unwrap();
+    let coordinator = start().await;
+    let root = world.set(&coordinator).await;
+    coordinator.terminate().await.unwrap();
+    for _ in 0..5 {
+        let coordinator = start().await;
+        serves(&coordinator, &root).await;
+        coordinator.terminate().await.unwrap();
+    }
+}

@@ -5,8 +5,9 @@
 use std::sync::{Arc, LazyLock};
 
 use libfuzzer_sys::fuzz_target;
+use marblerun_attestation::testing::amd::{self, Endorsement, Processor};
 use marblerun_attestation::{
-    AnyTee, Bundle, Evidence, IntelCollateral, Roots, Unverified,
+    AnyTee, Bundle, Evidence, IntelCollateral, ReportData, Roots, SnpProduct, Unverified,
 };
 
 const QUOTE: &[u8] = include_bytes!("../../crates/attestation/tests/fixtures/quotes/synthetic/sgx_UpToDate.quote");
@@ -15,16 +16,22 @@ const ROOT: &[u8] = include_bytes!("../../crates/attestation/tests/fixtures/quot
 const NOW: u64 = 1_767_225_600;
 
 fn verifier(collateral: IntelCollateral) -> AnyTee {
-    let roots = Roots { intel: ROOT.to_vec(), ..Roots::vendors() };
+    let roots = Roots { intel: ROOT.to_vec(), ..amd::roots() };
     AnyTee::with_roots(Arc::new(Arc::new(collateral)), roots)
 }
 
 static GOOD: LazyLock<AnyTee> = LazyLock::new(|| verifier(IntelCollateral::from_json(COLLATERAL).unwrap()));
 
+/// A report of SEV-SNP with its key's certificate.
+static SNP: LazyLock<Bundle> = LazyLock::new(|| {
+    let processor = Processor::new(SnpProduct::Milan, 3, Endorsement::Vcek);
+    processor.bundle(processor.report(&processor.vm(), &ReportData([7; 64])))
+});
+
 fuzz_target!(|bytes: &[u8]| {
     let Some(([kind, bit, high, low], rest)) = bytes.split_first_chunk() else { return };
     let at = usize::from(u16::from_be_bytes([*high, *low]));
-    match kind % 3 {
+    match kind % 4 {
         // One bit of what is signed in a quote.
         0 => {
             let mut quote = QUOTE.to_vec();
@@ -38,6 +45,12 @@ fuzz_target!(|bytes: &[u8]| {
             if GOOD.examine(&evidence, NOW).is_ok() {
                 assert!(rest.windows(432).any(|part| part == &QUOTE[..432]));
             }
+        }
+        // One bit of what is signed in a report of SEV-SNP, or of the signature.
+        2 => {
+            let mut bundle = SNP.clone();
+            bundle.report[at % (0x2a0 + 144)] ^= 1 << (bit % 8);
+            assert!(GOOD.examine(&Evidence::from_wire(bundle.to_wire()).unwrap(), NOW).is_err());
         }
         // A report of SEV-SNP, and a collateral, as they come.
         _ => {

@@ -1,4 +1,4 @@
-//! What verification costs with collateral at hand: `cargo bench -p marblerun-attestation`. Prints CPU time of this
+//! What verification costs with collateral at hand: `cargo bench -p marblerun-attestation --features testing`. Prints CPU time of this
 //! thread for each; there is no limit here, since machines differ.
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)]
 
@@ -6,9 +6,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use marblerun_attestation::testing::amd::{self, Endorsement, Processor};
 use marblerun_attestation::{
-    AnyTee, Bundle, CollateralError, CollateralSource, Evidence, IntelCollateral, IntelPlatform, Roots, SnpProduct,
-    VcekRequest,
+    AnyTee, Bundle, CollateralError, CollateralSource, Evidence, IntelCollateral, IntelPlatform, ReportData, Roots,
+    SnpProduct, VcekRequest,
 };
 
 struct AtHand(Option<Arc<IntelCollateral>>);
@@ -46,6 +47,9 @@ fn main() {
     );
     time("SGX", 1_755_648_000, intel(shared, real, sgx, "sgx/00606a-202508.collateral.json"));
     time("TDX", 1_750_377_600, intel(shared, real, tdx, "tdx/b0c06f-202506.collateral.json"));
+    let processor = Processor::new(SnpProduct::Milan, 3, Endorsement::Vcek);
+    let made = processor.evidence(&processor.vm(), &ReportData([7; 64]));
+    time("SEV-SNP, made for tests", amd::NOW, Some((AnyTee::with_roots(Arc::new(AtHand(None)), amd::roots()), made)));
     let report = std::fs::read(shared.join("snp/trustee-milan.report")).ok();
     let vcek = std::fs::read(shared.join("snp/trustee-milan.vcek.der")).ok();
     let snp = report.zip(vcek).map(|(report, vcek)| {

@@ -43,13 +43,14 @@ impl AnyTee {
     /// With collateral from there, and the vendors' roots.
     #[must_use]
     pub fn new(collateral: Arc<dyn CollateralSource>) -> Self {
-        Self::with_roots(collateral, Roots::vendors())
+        Self { collateral, roots: Roots::vendors(), high_water: HighWater::default() }
     }
 
-    /// With other roots, for tests.
+    /// With other roots. Programs are built without the feature `testing`, so none of them has this.
+    #[cfg(any(test, feature = "testing"))]
     #[must_use]
     pub fn with_roots(collateral: Arc<dyn CollateralSource>, roots: Roots) -> Self {
-        Self { collateral, roots, high_water: HighWater::default() }
+        Self { roots, ..Self::new(collateral) }
     }
 
     /// Verifies evidence and tells all that was found. May take a while; not for async threads.

@@ -25,8 +25,8 @@ mod roots;
 mod simulation;
 mod snp;
 mod tee;
-#[cfg(test)]
-mod testing;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 pub mod tls;
 mod x509;
 

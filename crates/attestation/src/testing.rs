@@ -1,8 +1,14 @@
-//! Confidential VMs for tests.
+//! For tests, with the feature `testing`: nothing of it is in a program. Hardware that never was, so that its evidence can
+//! be verified without any.
+#![allow(clippy::unwrap_used)]
 
-use crate::{Identity, SnpIdentity, SnpProduct, SnpTcbVersion, TdxIdentity};
+pub mod amd;
+
+#[cfg(test)]
+use crate::{Identity, SnpIdentity, TdxIdentity};
 
 /// A TDX VM.
+#[cfg(test)]
 pub(crate) fn tdx(change: impl FnOnce(&mut TdxIdentity)) -> Identity {
     let mut vm = TdxIdentity {
         mrtd: [0xa1; 48],
@@ -19,23 +25,9 @@ pub(crate) fn tdx(change: impl FnOnce(&mut TdxIdentity)) -> Identity {
 }
 
 /// An SEV-SNP VM.
+#[cfg(test)]
 pub(crate) fn snp(change: impl FnOnce(&mut SnpIdentity)) -> Identity {
-    let tcb = SnpTcbVersion { bootloader: 3, tee: 0, snp: 8, microcode: 115, fmc: None };
-    let mut vm = SnpIdentity {
-        measurement: [0xa1; 48],
-        id_key_digest: [0xb1; 48],
-        author_key_digest: [0xc1; 48],
-        family_id: [0xd1; 16],
-        image_id: [0xe1; 16],
-        guest_svn: 4,
-        host_data: [0xf1; 32],
-        policy: 0x30000,
-        vmpl: 0,
-        tcb,
-        committed_tcb: tcb,
-        chip_id: [9; 64],
-        product: SnpProduct::Milan,
-    };
+    let mut vm = amd::Processor::new(crate::SnpProduct::Milan, 2, amd::Endorsement::Vcek).vm();
     change(&mut vm);
     Identity::Snp(Box::new(vm))
 }

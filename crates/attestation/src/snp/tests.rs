@@ -1,3 +1,5 @@
+mod synthetic;
+
 use std::path::Path;
 use std::sync::Arc;
 

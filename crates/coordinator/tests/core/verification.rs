@@ -1,5 +1,8 @@
 //! Activation with real verification: quotes of SGX that are made in the test over a Marble's certificate, with keys and
-//! collateral made for tests. The root of those is injected here, in process; no program can be given one.
+//! collateral made for tests. The root of those is injected here, in process; no program can be given one. Reports of
+//! SEV-SNP stand below, in `snp`.
+
+mod snp;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -27,13 +30,17 @@ fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../attestation/tests/fixtures/quotes/synthetic").join(name)
 }
 
-/// A Coordinator that takes evidence of hardware, with a manifest of one package.
+/// A Coordinator that takes evidence of SGX, with a manifest of one package.
 async fn coordinator(package: serde_json::Value) -> Coordinator {
     let json = std::fs::read(fixture("collateral.json")).unwrap();
     let collateral = Arc::new(IntelCollateral::from_json(&json).unwrap());
     let roots = Roots { intel: std::fs::read(fixture("test_root.der")).unwrap(), ..Roots::vendors() };
-    let verifier = Arc::new(AnyTee::with_roots(Arc::new(collateral), roots));
-    let backend = Backend { issuer: Arc::new(Simulation), verifier };
+    coordinator_with(AnyTee::with_roots(Arc::new(collateral), roots), package).await
+}
+
+/// A Coordinator that verifies evidence like this, with a manifest of one package.
+async fn coordinator_with(verifier: AnyTee, package: serde_json::Value) -> Coordinator {
+    let backend = Backend { issuer: Arc::new(Simulation), verifier: Arc::new(verifier) };
     let clock = Clock::from_fn(|| Timestamp::from_second(NOW).unwrap());
     let settings = Settings { backend, clock, ..Settings::simulation() };
     let state = temporary_state(Phase::AcceptingManifest, "localhost", &settings.clock).unwrap();
@@ -56,8 +63,12 @@ fn quote(name: &str, report_data: &ReportData) -> Vec<u8> {
 }
 
 async fn activate(coordinator: &Coordinator, quote: Vec<u8>) -> Result<(), String> {
+    activate_as(coordinator, CERTIFICATE, quote).await
+}
+
+async fn activate_as(coordinator: &Coordinator, certificate: &[u8], quote: Vec<u8>) -> Result<(), String> {
     let request = ActivationRequest { quote, csr: csr(), marble_type: "web".into(), uuid: UUID.into() };
-    let peer = PeerCertificate(Arc::new(CERTIFICATE.to_vec()));
+    let peer = PeerCertificate(Arc::new(certificate.to_vec()));
     match coordinator.activate(Some(&peer), request).await {
         Ok(_) => Ok(()),
         Err(ActivationError::Refused(text)) => {

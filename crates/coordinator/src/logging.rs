@@ -4,16 +4,19 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{Config, LogFormat};
 
+/// It tells each handle that it opens and closes, and each refusal again that we tell with what it was about.
+const TPM_LIBRARY: &str = "tss_esapi";
+
 /// Switches logging on for this process. Debug output is for our own crates alone: libraries below would
 /// print what passes through them.
 pub fn init(config: &Config) {
-    let filter = if config.debug_logging {
-        "info,marblerun_coordinator=debug,marblerun_store=debug,marblerun_recovery=debug,marblerun_sealing=debug"
+    let ours = if config.debug_logging {
+        ",marblerun_coordinator=debug,marblerun_store=debug,marblerun_recovery=debug,marblerun_sealing=debug"
     } else {
-        "info"
+        ""
     };
     let builder = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(filter))
+        .with_env_filter(EnvFilter::new(format!("info,{TPM_LIBRARY}=off{ours}")))
         .with_writer(std::io::stderr)
         .with_target(false);
     // A second start in one process (tests) keeps what is there.

@@ -25,18 +25,20 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let outcome = runtime.block_on(run(&config));
+    let code = match runtime.block_on(run(&config)) {
+        Ok(()) => 0,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            1
+        }
+    };
     // A thread that still waits for the seal directory of another Coordinator must not hold up the end.
     runtime.shutdown_background();
     #[cfg(feature = "tpm")]
     marblerun_tpm::leave();
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!("{error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    // All that was acknowledged is durable, and threads may still be at work. A usual exit would have libraries in C (of the TPM, of a
+    // token) take themselves apart beneath them, or beneath what a thread that ends gives back to them: now and then that crashed.
+    signal_hook::low_level::exit(code)
 }
 
 async fn run(config: &Config) -> anyhow::Result<()> {

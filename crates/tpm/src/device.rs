@@ -65,8 +65,8 @@ fn turn(tcti: &str) -> MutexGuard<'static, ()> {
     TURNS.get(usize::from(first) % TURNS.len()).unwrap_or(own).lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Waits until no thread of this process is in a TPM any more, and lets none in. To be called at the end of a process: the
-/// C libraries are torn down then, and a thread in the middle of a command would crash and leave its objects in the TPM.
+/// Waits until no thread of this process is in a TPM any more, and lets none in. To be called at the end of a process: a
+/// thread in the middle of an operation would leave its objects in the TPM.
 pub fn leave() {
     for turn in &TURNS {
         std::mem::forget(turn.lock().unwrap_or_else(PoisonError::into_inner));

@@ -10,7 +10,7 @@ use marblerun_recovery::RecoveryRoot;
 use marblerun_state::{Change, State};
 
 use crate::facts::Facts;
-use crate::file::Keyring;
+use crate::keyring::Keyring;
 use crate::slots::{SlotChange, SlotError};
 use crate::{RecoverError, RecoveryCheck, RecoveryMaterial};
 
@@ -85,7 +85,7 @@ pub(crate) trait Backend: Send {
     ///
     /// # Errors
     /// [`SlotError::NotHere`] where there are none that an operator could change.
-    fn keyring(&self) -> Result<Keyring, SlotError> {
+    fn keyring(&mut self) -> Result<Keyring, SlotError> {
         Err(SlotError::NotHere("nothing is stored here".to_owned()))
     }
 

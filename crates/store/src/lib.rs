@@ -8,6 +8,8 @@ mod backend;
 pub mod backup;
 pub mod cluster;
 mod config;
+#[cfg(test)]
+mod device;
 mod digest;
 mod disk;
 mod engine;
@@ -15,6 +17,7 @@ mod error;
 mod facts;
 mod file;
 pub mod format;
+mod keyring;
 mod lives;
 mod memory;
 pub mod slots;
@@ -26,6 +29,6 @@ mod upstream;
 
 pub use config::{RollbackPolicy, StoreConfig, StoreTuning};
 pub use error::{CommitError, NotCurrent, RecoverError, RecoveryCheck};
-pub use file::Keyring;
+pub use keyring::Keyring;
 pub use status::{RecoveryMaterial, StoreCounters, StoreMode, StoreStatus};
 pub use store::Store;

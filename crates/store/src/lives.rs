@@ -27,7 +27,12 @@ pub(crate) fn accepted_by(state: State, by: &str, reason: &str, now_ms: u64) -> 
 
 /// Tells what somebody decided, in the life that goes on.
 pub(crate) fn tell(state: &mut State, event: AuditEvent, by: &str, reason: &str, now_ms: u64) -> Result<(), String> {
-    append(state, vec![AuditEntry::new(event, now_ms, by, STATE).reason(reason)])
+    append(state, vec![decided(event, by, reason, now_ms)])
+}
+
+/// What somebody decided about the state.
+pub(crate) fn decided(event: AuditEvent, by: &str, reason: &str, now_ms: u64) -> AuditEntry {
+    AuditEntry::new(event, now_ms, by, STATE).reason(reason)
 }
 
 /// Tells which key slots were made at a start.
@@ -103,7 +108,8 @@ fn by_parties(parties: &[String], now_ms: u64) -> Vec<AuditEntry> {
     actors.iter().map(|actor| AuditEntry::new(AuditEvent::Recovery, now_ms, actor, STATE)).collect()
 }
 
-fn append(state: &mut State, entries: Vec<AuditEntry>) -> Result<(), String> {
+/// Puts entries at the end of the trail.
+pub(crate) fn append(state: &mut State, entries: Vec<AuditEntry>) -> Result<(), String> {
     let first = state.audit(AuditKind::Changes).next_sequence();
     let entries = (first..).zip(entries).map(|(sequence, entry)| AuditEntry { sequence, ..entry }).collect();
     state.apply(&Change::Audit(AuditKind::Changes, entries)).map_err(|error| error.to_string())

@@ -1,9 +1,10 @@
 //! Key slots, as an operator sees and changes them: the same data encryption key, wrapped by several sealing backends,
 //! each of which opens the state by itself.
 
-use marblerun_sealing::SlotKind;
+use marblerun_sealing::{Sealers, SlotKind};
 use marblerun_state::AuditEntry;
 
+use crate::cluster::{NewKek, Report};
 use crate::file::HostKey;
 use crate::format::{DekId, Slot};
 
@@ -18,6 +19,8 @@ pub struct SlotFacts {
     pub backend: Option<String>,
     /// Whether it stands in `sealed_data`, and so in every backup.
     pub in_backups: bool,
+    /// Whether it stands beside a shared state, once for all hosts that reach its backend.
+    pub shared: bool,
     /// Whether it opens: absent if it was not tried, else why not.
     pub opens: Option<Result<(), String>>,
 }
@@ -93,6 +96,12 @@ pub enum SlotError {
     /// No slot would be left.
     #[error("no key slot would be left that opens the state by itself{0}")]
     Last(&'static str),
+    /// All Coordinators that have the backend would make the slot again.
+    #[error(
+        "the sealing backend {0} is configured here, and every Coordinator that has it makes the slot that all share again: \
+         take it out of MARBLERUN_SEAL, restart one Coordinator after the other, and remove the slot then"
+    )]
+    StillConfigured(String),
     /// There are as many as the format allows.
     #[error("there are as many key slots as the sealed format allows")]
     TooMany,
@@ -108,6 +117,28 @@ pub enum SlotError {
     /// The store is closed.
     #[error("the store is closed")]
     Stopped,
+}
+
+impl SlotError {
+    pub(crate) fn no_backend(name: &str, sealers: &Sealers) -> Self {
+        let present = sealers.iter().map(|sealer| sealer.name()).collect::<Vec<_>>().join(", ");
+        Self::NoBackend { name: name.to_owned(), present }
+    }
+
+    pub(crate) fn no_slot<'a>(label: &str, present: impl Iterator<Item = &'a str>) -> Self {
+        Self::NoSlot { label: label.to_owned(), present: present.collect::<Vec<_>>().join(", ") }
+    }
+
+    /// What has once opened the state must not stay as it is beside another one.
+    pub(crate) fn exists(backend: &str, label: &str, opens: Result<(), String>) -> Self {
+        Self::Exists(match opens {
+            Ok(()) => format!("the sealing backend {backend} has a key slot, and it opens"),
+            Err(why) => format!(
+                "the sealing backend {backend} has a key slot that does not open ({why}); replace it: \
+                 marblerun seal slot rotate {label}"
+            ),
+        })
+    }
 }
 
 /// A change that is prepared: all that blocks is done, and every new slot has been shown to open.
@@ -130,6 +161,24 @@ pub(crate) enum SlotChange {
         key: HostKey,
         /// Label of a slot that was removed on purpose.
         removed: Option<String>,
+        /// For the audit trail.
+        entry: AuditEntry,
+    },
+    /// One more copy of the key encryption key of a shared state.
+    Copy {
+        /// The copy.
+        report: Box<Report>,
+        /// For the audit trail.
+        entry: AuditEntry,
+    },
+    /// Another key encryption key of a shared state.
+    Kek {
+        /// The new one with its copies.
+        key: NewKek,
+        /// Label of a slot that was removed on purpose.
+        removed: Option<String>,
+        /// Whether the old key goes at once, and the data encryption key with it.
+        revoke: bool,
         /// For the audit trail.
         entry: AuditEntry,
     },

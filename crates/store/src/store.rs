@@ -12,10 +12,11 @@ use tokio::sync::{Mutex, oneshot};
 
 use crate::backend::{Backend, WaitingRoom};
 use crate::backup::{self, BackupError, Copying};
-use crate::cluster::{Cluster, ClusterBackend, ClusterConfig, ClusterTuning, Desk, SharedPlace};
+use crate::cluster::{Aside, Cluster, ClusterBackend, ClusterConfig, ClusterTuning, Desk, SharedPlace};
 use crate::disk::RealDirectory;
 use crate::engine::{self, Committer, Entry, Queue, Refused, Shared};
-use crate::file::{FileBackend, Keyring, Opening, Ports};
+use crate::file::{FileBackend, Opening, Ports};
+use crate::keyring::Keyring;
 use crate::memory::MemoryBackend;
 use crate::slots::{SlotError, SlotPlan};
 use crate::{
@@ -93,7 +94,7 @@ impl Store {
         make: impl Fn(Phase) -> Result<State, String> + Send + 'static,
     ) -> Result<Self, io::Error> {
         let queue = Arc::new(Queue::new(config.queue));
-        let (opening, desk) = ClusterBackend::open(place, config, tuning, Arc::clone(&queue), Box::new(make))
+        let (opening, desk) = ClusterBackend::open(place, config, tuning, Arc::clone(&queue), Box::new(make), aside())
             .map_err(io::Error::other)?;
         let shared = Self::shared(queue, &opening);
         Self::spawn(shared, opening, None, Some(desk)).map_err(|(_, error)| error)
@@ -295,6 +296,15 @@ impl Store {
             Err(error) => Err((shared, error)),
         }
     }
+}
+
+/// A thread for each piece of work. One that cannot be started is as good as a backend that does not answer.
+fn aside() -> Aside {
+    Box::new(|task| {
+        if let Err(error) = std::thread::Builder::new().name("sealing".to_owned()).spawn(task) {
+            tracing::warn!(%error, "sealing backends cannot be asked: no thread can be started");
+        }
+    })
 }
 
 fn not_ours() -> BackupError {

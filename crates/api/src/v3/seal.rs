@@ -1,4 +1,5 @@
-//! Key slots of a sealed state: which backends open it by themselves, and what operators change about that.
+//! Key slots of a sealed state: which backends open it by themselves, and what operators change about that. Those of a state
+//! that several Coordinators share are the copies of its key encryption key, of the host that answers and of all hosts.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -17,6 +18,9 @@ pub struct SealSlot {
     pub backend: Option<String>,
     /// Whether it stands in every backup, which it then opens wherever its backend is.
     pub in_backups: bool,
+    /// Whether it stands beside a shared state, once for all hosts that reach its backend. The others are of this host alone.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shared: bool,
     /// Whether it opened the state when it was last tried; absent if it was not tried since the start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub opens: Option<bool>,
@@ -45,7 +49,7 @@ pub struct SealSlots {
     pub key: String,
     /// `SealMode` of the manifest.
     pub mode: String,
-    /// The slots, those that stand only on this host first.
+    /// The slots, those of this host alone first.
     pub slots: Vec<SealSlot>,
     /// What is configured, in the order in which the slots are tried.
     pub backends: Vec<SealBackend>,

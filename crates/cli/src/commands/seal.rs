@@ -74,7 +74,10 @@ fn text(slots: &SealSlots) -> String {
     }
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING);
-    table.set_header(["SLOT", "KIND", "IN BACKUPS", "OPENS"]);
+    let is_shared = slots.slots.iter().any(|slot| slot.shared);
+    // Where a state is shared, no copy of its key stands in a backup of it.
+    let place = if is_shared { "OF" } else { "IN BACKUPS" };
+    table.set_header(["SLOT", "KIND", place, "OPENS"]);
     for slot in &slots.slots {
         let opens = match (slot.opens, &slot.problem) {
             (Some(true), _) => "yes".to_owned(),
@@ -83,8 +86,13 @@ fn text(slots: &SealSlots) -> String {
             (None, _) => "not tried".to_owned(),
         };
         let kind = slot.kind.as_deref().unwrap_or("unknown");
-        let in_backups = if slot.in_backups { "yes" } else { "no" };
-        table.add_row([shown(&slot.label), shown(kind), in_backups.to_owned(), opens]);
+        let place = match (is_shared, slot.shared, slot.in_backups) {
+            (true, true, _) => "all hosts",
+            (true, false, _) => "this host",
+            (false, _, true) => "yes",
+            (false, _, false) => "no",
+        };
+        table.add_row([shown(&slot.label), shown(kind), place.to_owned(), opens]);
     }
     if slots.slots.is_empty() {
         lines.push("no key slot: every start asks for the recovery keys".to_owned());
@@ -107,6 +115,7 @@ mod tests {
             kind: Some(label.to_owned()),
             backend: None,
             in_backups: label == "pkcs11",
+            shared: false,
             opens,
             problem: problem.map(str::to_owned),
         };
@@ -140,6 +149,12 @@ mod tests {
             let line: Vec<&str> = line.split_whitespace().collect();
             assert!(words.contains(&line), "{line:?}:\n{text}");
         }
+        let both =
+            ["platform", "pkcs11"].map(|label| SealSlot { shared: label == "pkcs11", ..slot(label, None, None) });
+        let shared = super::text(&SealSlots { slots: both.to_vec(), ..slots.clone() });
+        let words: Vec<Vec<&str>> = shared.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert!(words.contains(&vec!["platform", "platform", "this", "host", "not", "tried"]), "{shared}");
+        assert!(words.contains(&vec!["pkcs11", "pkcs11", "all", "hosts", "not", "tried"]), "{shared}");
         let none = super::text(&SealSlots { slots: Vec::new(), ..slots });
         assert!(none.contains("every start asks for the recovery keys"), "{none}");
     }

@@ -12,6 +12,7 @@ use marblerun_recovery::RecoveryRoot;
 use marblerun_sealing::SealMode;
 use marblerun_state::{BootId, Change, CommitId, Phase, Standing, State};
 
+use super::copies::{Aside, Copies};
 use super::keys::KeySet;
 use super::parts::{PartIndex, PartList, Split};
 use super::waiting::{Waiting, WaitingCell};
@@ -20,9 +21,10 @@ use super::{ClusterConfig, ClusterTuning, ClusterView, Desk, Divergence, Kek, Ke
 use crate::backend::{Backend, Failure, Group, Tended};
 use crate::engine::Queue;
 use crate::facts::Facts;
-use crate::file::{Keyring, Opening};
+use crate::file::Opening;
 use crate::format::{Head, random_name};
-use crate::slots::SlotError;
+use crate::keyring::Keyring;
+use crate::slots::{SlotChange, SlotError};
 use crate::{RecoverError, RecoveryCheck, StoreMode};
 
 /// Makes a state where there is none: with fresh keys and certificates.
@@ -36,6 +38,9 @@ pub(crate) struct ClusterBackend {
     pub(super) desk: Arc<Desk>,
     pub(super) cell: Arc<WaitingCell>,
     pub(super) make: Make,
+    pub(super) aside: Aside,
+    /// This host's copies of the key encryption key.
+    pub(super) copies: Copies,
     pub(super) boot: BootId,
     /// Published.
     pub(super) state: Arc<State>,
@@ -100,9 +105,9 @@ pub(super) struct Live {
     pub(super) head: Head,
     /// Bytes of the object's values.
     pub(super) bytes: usize,
-    /// Own entry for a key of it: there, confirmed, and read back.
+    /// A key of it that is kept for this host: in a copy that is there, confirmed, and was read back.
     pub(super) entry: Option<KekId>,
-    /// What was last written into it, and when.
+    /// What such a copy tells of the newest state seen, and since when.
     pub(super) seen: (u64, Option<Instant>),
     /// The object is gone.
     pub(super) missing: bool,
@@ -180,6 +185,7 @@ impl ClusterBackend {
         tuning: ClusterTuning,
         queue: Arc<Queue>,
         make: Make,
+        aside: Aside,
     ) -> Result<(Opening<Self>, Arc<Desk>), String> {
         // Served until the real one is open: its keys are nobody's.
         let state = Arc::new(make(Phase::Recovery)?);
@@ -192,7 +198,9 @@ impl ClusterBackend {
         let cell = Arc::<WaitingCell>::default();
         let backend = Self {
             place,
+            copies: Copies::new(&config.sealers),
             config,
+            aside,
             desk: Arc::clone(&desk),
             cell: Arc::clone(&cell),
             make,
@@ -264,13 +272,15 @@ impl Backend for ClusterBackend {
         result
     }
 
-    fn keyring(&self) -> Result<Keyring, SlotError> {
-        Err(SlotError::NotHere(format!(
-            "the state is shared: each host's copy of the key encryption key is sealed by its first sealing backend ({}), \
-             and the state has no other key slots. Change MARBLERUN_SEAL and restart, and replace the key with \
-             `marblerun kek rotate`",
-            self.config.sealers.first().name()
-        )))
+    fn keyring(&mut self) -> Result<Keyring, SlotError> {
+        self.shared_keyring().map(Keyring::from)
+    }
+
+    fn change_slots(&mut self, change: SlotChange) -> (Option<Arc<State>>, Result<(), SlotError>) {
+        let before = Arc::clone(&self.state);
+        let result = self.change_shared_slots(change);
+        self.show();
+        ((!Arc::ptr_eq(&before, &self.state)).then(|| Arc::clone(&self.state)), result)
     }
 
     fn close(&mut self) {
@@ -280,7 +290,7 @@ impl Backend for ClusterBackend {
     }
 
     fn facts(&self) -> Facts {
-        let mut warnings: Vec<String> = self.notes.iter().cloned().collect();
+        let mut warnings: Vec<String> = self.notes.iter().cloned().chain(self.copies.problems()).collect();
         let closed = || StoreMode::ReadOnly { reason: "the store is closed".to_owned() };
         let (mode, live, slots) = match &self.mode {
             Mode::Down { reason } => {
@@ -379,7 +389,7 @@ impl ClusterBackend {
     fn slots(&self, live: &Live) -> Vec<String> {
         let keks = live.keys.kek_ids().into_iter().map(|kek| format!("cluster: {}", hex::encode(kek.0)));
         let sets = self.state.recovery().iter().map(|entry| crate::format::describe_set(&entry.set));
-        keks.chain(sets).collect()
+        keks.chain(self.copies.describe()).chain(sets).collect()
     }
 
     /// Tells everyone who looks.

@@ -48,7 +48,7 @@ impl ClusterBackend {
         let keys = if stricter && before.manifest().is_some() {
             // Who could open it by the looser mode must not open what comes.
             let kek = Kek::generate().map_err(|error| Failure::NotStored(error.to_string()))?;
-            self.write_entry(&kek, &group.next, true, None).map_err(Failure::Unavailable)?;
+            self.write_copies(&kek, &group.next, true, true).map_err(Failure::Unavailable)?;
             let keys = KeySet::generate(&[&kek]).map_err(|error| Failure::NotStored(error.to_string()))?;
             self.take_kek(kek);
             KeySet { portable: live.keys.portable.clone(), ..keys }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use marblerun_sealing::{SealMode, Sealers};
+use marblerun_sealing::{KeySealer, SealMode, Sealers};
 
 use crate::RollbackPolicy;
 use crate::digest::{beginning, sha256};
@@ -21,7 +21,7 @@ pub struct SealIdentity {
 pub struct ClusterConfig {
     /// `kubernetes` or `etcd`, for the state's note of where it lies.
     pub backend: &'static str,
-    /// The first seals the own copy of the key encryption key to this host; what any of them sealed opens.
+    /// Each seals a copy of the key encryption key; any of these copies opens the state.
     pub sealers: Sealers,
     /// What that copy is bound to besides.
     pub identity: SealIdentity,
@@ -79,14 +79,20 @@ impl Default for ClusterTuning {
 }
 
 impl SealIdentity {
-    /// Name of what a key is bound to in this mode: equal for all who can open it on one host.
+    /// Name of what a copy by that backend is bound to in this mode: equal for all programs that can open it there. A
+    /// backend that all hosts reach asks nobody which program he is.
     #[must_use]
-    pub(super) fn seal_id(&self, mode: SealMode) -> [u8; 8] {
+    pub(super) fn seal_id(&self, mode: SealMode, sealer: &dyn KeySealer) -> [u8; 8] {
+        let name = sealer.name().as_bytes();
+        if sealer.kind().is_portable() {
+            return beginning(&sha256(&[b"marblerun shared seal id v1", name]));
+        }
         let version = self.security_version.to_le_bytes();
         let bound_to = match mode {
             SealMode::ProductKey => version.as_slice(),
             SealMode::UniqueKey | SealMode::Disabled => &self.measurement,
         };
-        beginning(&sha256(&[b"marblerun seal id v1", &[mode as u8], bound_to]))
+        let length = (bound_to.len() as u64).to_le_bytes();
+        beginning(&sha256(&[b"marblerun seal id v2", &[mode as u8], &length, bound_to, name]))
     }
 }

@@ -1,18 +1,14 @@
-//! What operators decide: a restore is taken or undone, keys are rotated.
-
-use std::sync::Arc;
+//! What operators decide about a restore: it is taken or undone.
 
 use marblerun_state::{AuditEvent, BootId, Cause, Relation, State};
 
 use super::backend::{ClusterBackend, Mode, NextLife};
 use super::handle::Decision;
-use super::keys::KeySet;
 use super::life;
 use super::opened::Unopened;
 use super::parts::PartIndex;
 use super::write::{NotSent, size};
-use super::{ArchiveReason, Content, DecisionError, Kek, Object, Version};
-use crate::backend::Failure;
+use super::{ArchiveReason, Content, DecisionError, Object, Version};
 use crate::format::random_name;
 
 impl ClusterBackend {
@@ -127,56 +123,6 @@ impl ClusterBackend {
                     "it is not known whether it is stored: {why}; look at the status"
                 )))
             }
-        }
-    }
-
-    /// A new key encryption key beside the old one, which goes once all have the new one; or instead of it, at once.
-    fn rotate(&mut self, by: &str, revoke: bool) -> Result<(), DecisionError> {
-        let Mode::Serving(live) = &self.mode else {
-            return Err(DecisionError::NotNow("keys can be rotated while the shared state is served".to_owned()));
-        };
-        let live = live.clone();
-        let failed = |why: String| DecisionError::NotStored(why);
-        let kek = Kek::generate().map_err(|error| failed(error.to_string()))?;
-        let state = Arc::clone(&self.state);
-        self.write_entry(&kek, &state, true, None).map_err(failed)?;
-        let mut next = State::clone(&state);
-        let reason = if revoke { "revoked" } else { "rotated" };
-        life::tell(&mut next, AuditEvent::KekRotated, by, reason, Self::now_ms()).map_err(failed)?;
-        let keys = if revoke {
-            let keys = KeySet::generate(&[&kek]).map_err(|error| failed(error.to_string()))?;
-            KeySet { portable: live.keys.portable.clone(), ..keys }
-        } else {
-            live.keys.with(&kek).map_err(|error| failed(error.to_string()))?
-        };
-        self.take_kek(kek.clone());
-        match self.write_on(next, keys, None) {
-            Ok(_) => {}
-            Err(Failure::Stale(_)) => {
-                return Err(DecisionError::NotNow("the shared state changed meanwhile; try again".to_owned()));
-            }
-            Err(Failure::NotStored(why) | Failure::Unavailable(why) | Failure::Unknown(why)) => {
-                return Err(DecisionError::NotStored(why));
-            }
-        }
-        if let Some(live) = self.live_mut() {
-            live.entry = Some(kek.id());
-            live.rotating = (!revoke).then(|| kek.id());
-        }
-        if revoke {
-            self.remove_own_entries_but(kek.id());
-        }
-        self.upkeep_at = std::time::Instant::now();
-        Ok(())
-    }
-
-    pub(super) fn remove_own_entries_but(&mut self, kek: super::KekId) {
-        let Ok(host) = self.config.sealers.first().host_id() else { return };
-        let Ok(entries) = self.place.entries() else { return };
-        let names = entries.keys().filter_map(|name| super::entry::EntryName::parse(name));
-        let old: Vec<_> = names.filter(|name| name.host == host && name.kek != kek).collect();
-        if !old.is_empty() {
-            self.remove_entries(&old);
         }
     }
 

@@ -1,10 +1,11 @@
-//! The own copy of the key encryption key: one named value for each host, key and sealing identity, so that no writer
-//! overwrites what another start still needs.
+//! A copy of the key encryption key: one named value for each host, key and sealing identity (backend, program), so that
+//! no writer overwrites what another start still needs. A backend that all hosts reach is a host of its own: its copy is one
+//! for all of them.
 //!
 //! ```text
 //! magic "MRKEK1\r\n" || u32 N || N bytes of clear message || nonce 12 || ciphertext || tag 16
 //! ```
-//! The key is HKDF(slot secret of the host's sealer); all before the nonce is authenticated with it.
+//! The key is HKDF(slot secret of the backend); all before the nonce is authenticated with it.
 
 use std::fmt;
 
@@ -13,6 +14,7 @@ use marblerun_state::{BootId, CommitId};
 use prost::Message;
 use zeroize::Zeroizing;
 
+use super::copies::Values;
 use super::{Kek, KekId};
 use crate::format::{NONCE, Seal, TAG, WriteError, hkdf, sealing_key};
 
@@ -25,6 +27,7 @@ const PREFIX: usize = MAGIC.len() + 4;
 /// Name of an entry: `<host>.<kek id>.<seal id>` in hex (32.32.16 digits).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct EntryName {
+    /// As the backend names it ([`KeySealer::host_id`]).
     pub(super) host: [u8; 16],
     pub(super) kek: KekId,
     pub(super) seal: [u8; 8],
@@ -81,13 +84,70 @@ pub(super) struct EntrySecret {
     pub(super) seen: Option<Seen>,
 }
 
-/// Seals an entry to this host.
+/// Which backend made an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Maker {
+    /// Kind of its slots; `None` if this version does not know it.
+    pub(super) kind: Option<SlotKind>,
+    /// Its name; empty in entries of versions that did not note it.
+    pub(super) label: String,
+}
+
+impl Maker {
+    /// Who made it, as anyone can read.
+    pub(super) fn of(bytes: &[u8]) -> Option<Self> {
+        let (clear, _, _) = split(bytes)?;
+        Some(Self { kind: SlotKind::from_number(clear.kind), label: clear.label })
+    }
+
+    /// Whether it is that backend, as far as it says.
+    pub(super) fn is(&self, sealer: &dyn KeySealer) -> bool {
+        self.kind == Some(sealer.kind()) && (self.label.is_empty() || self.label == sealer.name())
+    }
+
+    /// Whether every host that reaches the backend opens what it made.
+    pub(super) fn is_portable(&self) -> bool {
+        self.kind.is_some_and(SlotKind::is_portable)
+    }
+}
+
+/// One entry, as anyone can read it.
+#[derive(Debug, Clone)]
+pub(super) struct Known<'a> {
+    pub(super) name: EntryName,
+    pub(super) facts: EntryFacts,
+    pub(super) maker: Maker,
+    pub(super) bytes: &'a [u8],
+}
+
+/// What is ours among the named values of the hosts.
+pub(super) fn known(values: &Values) -> Vec<Known<'_>> {
+    let known = |(text, bytes): (&String, &'_ Vec<u8>)| {
+        let name = EntryName::parse(text)?;
+        Some((name, read(name, bytes)?, Maker::of(bytes)?))
+    };
+    let entries = values.iter().filter_map(|value| Some((known(value)?, value.1)));
+    entries.map(|((name, facts, maker), bytes)| Known { name, facts, maker, bytes }).collect()
+}
+
+/// Seals an entry with that backend.
 pub(super) fn seal(
     sealer: &dyn KeySealer,
     mode: SealMode,
     name: EntryName,
     facts: &EntryFacts,
     secret: &EntrySecret,
+) -> Result<Vec<u8>, String> {
+    seal_labelled(sealer, mode, name, facts, secret, sealer.name())
+}
+
+fn seal_labelled(
+    sealer: &dyn KeySealer,
+    mode: SealMode,
+    name: EntryName,
+    facts: &EntryFacts,
+    secret: &EntrySecret,
+    label: &str,
 ) -> Result<Vec<u8>, String> {
     // A cluster keeps its keys whatever the manifest says of persistence, as upstream does.
     let mode = if mode == SealMode::Disabled { SealMode::UniqueKey } else { mode };
@@ -99,6 +159,7 @@ pub(super) fn seal(
         confirmed: facts.confirmed,
         kind: sealer.kind() as u32,
         params: slot.params,
+        label: label.to_owned(),
     };
     let clear = clear.encode_to_vec();
     let length = u32::try_from(clear.len()).ok().filter(|_| clear.len() <= MAX_CLEAR);
@@ -119,11 +180,6 @@ pub(super) fn read(name: EntryName, bytes: &[u8]) -> Option<EntryFacts> {
         made_at_ms: clear.made_at_ms,
         confirmed: clear.confirmed,
     })
-}
-
-/// Whether it was sealed by that kind of backend.
-pub(super) fn is_of(sealer: &dyn KeySealer, bytes: &[u8]) -> bool {
-    split(bytes).is_some_and(|(clear, _, _)| SlotKind::from_number(clear.kind) == Some(sealer.kind()))
 }
 
 /// Opens an own entry.
@@ -185,6 +241,9 @@ struct ClearMessage {
     kind: u32,
     #[prost(bytes = "vec", tag = "6")]
     params: Vec<u8>,
+    /// Not written by versions that sealed with one backend alone; they read over it.
+    #[prost(string, tag = "7")]
+    label: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -245,6 +304,42 @@ impl TryFrom<&SecretMessage> for EntrySecret {
             }),
         })
     }
+}
+
+/// As versions sealed that had one backend alone: a name of the backend is nothing to them.
+#[cfg(test)]
+pub(super) fn seal_without_label(
+    sealer: &dyn KeySealer,
+    mode: SealMode,
+    name: EntryName,
+    facts: &EntryFacts,
+    secret: &EntrySecret,
+) -> Vec<u8> {
+    seal_labelled(sealer, mode, name, facts, secret, "").unwrap_or_default()
+}
+
+/// What such a version reads: the name, and whether it is confirmed.
+#[cfg(test)]
+pub(super) fn read_as_before(bytes: &[u8]) -> Option<(String, bool)> {
+    #[derive(Clone, PartialEq, Message)]
+    struct Before {
+        #[prost(bytes = "vec", tag = "1")]
+        deployment_id: Vec<u8>,
+        #[prost(string, tag = "2")]
+        name: String,
+        #[prost(uint64, tag = "3")]
+        made_at_ms: u64,
+        #[prost(bool, tag = "4")]
+        confirmed: bool,
+        #[prost(uint32, tag = "5")]
+        kind: u32,
+        #[prost(bytes = "vec", tag = "6")]
+        params: Vec<u8>,
+    }
+
+    let (_, authenticated, _) = split(bytes)?;
+    let before = Before::decode(authenticated.get(PREFIX..)?).ok()?;
+    Some((before.name, before.confirmed))
 }
 
 #[cfg(test)]

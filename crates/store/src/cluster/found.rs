@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use marblerun_state::{Cause, Phase, State};
 
-use super::backend::{ClusterBackend, Mode, seal_mode};
-use super::entry::{self, EntryFacts, EntryName, EntrySecret, Seen};
+use super::backend::{ClusterBackend, Mode};
+use super::entry::EntryName;
 use super::keys::KeySet;
 use super::life;
 use super::waiting::Waiting;
@@ -34,7 +34,7 @@ impl ClusterBackend {
         }
         let kek = Kek::generate().map_err(|error| refused(error.to_string()))?;
         let keys = KeySet::generate(&[&kek]).map_err(|error| refused(error.to_string()))?;
-        let entry = self.write_entry(&kek, &state, false, None).map_err(NotSent::Unavailable)?;
+        let entries = self.write_copies(&kek, &state, false, false).map_err(NotSent::Unavailable)?;
         let attempt = self.attempt(state, keys, base, 0, [0; 32]).map_err(refused)?;
         match self.send(attempt) {
             Ok(sent) => {
@@ -46,7 +46,7 @@ impl ClusterBackend {
             }
             Err(NotSent::Lost | NotSent::Missing) => {
                 // Somebody else's state counts: nothing of this one is left.
-                self.remove_entries(&[entry]);
+                self.remove_entries(&entries);
                 Err(NotSent::Lost)
             }
             Err(NotSent::Unknown(attempt, why)) => {
@@ -54,7 +54,7 @@ impl ClusterBackend {
                 Err(NotSent::Unknown(attempt, why))
             }
             Err(other) => {
-                self.remove_entries(&[entry]);
+                self.remove_entries(&entries);
                 Err(other)
             }
         }
@@ -126,30 +126,6 @@ impl ClusterBackend {
         if let Err(error) = self.place.change_entries(&BTreeMap::new(), &names) {
             tracing::warn!(%error, "own entries that mean nothing any more could not be removed");
         }
-    }
-
-    /// Writes the own entry for a key and reads it back.
-    pub(super) fn write_entry(
-        &mut self,
-        kek: &Kek,
-        state: &State,
-        confirmed: bool,
-        seen: Option<Seen>,
-    ) -> Result<EntryName, String> {
-        let cannot = |why: String| {
-            format!(
-                "this host's copy of the key encryption key cannot be stored: {why}. Check the permissions on the ConfigMap"
-            )
-        };
-        let mode = seal_mode(state);
-        let host = self.config.sealers.first().host_id().map_err(|error| cannot(error.to_string()))?;
-        let name = EntryName { host, kek: kek.id(), seal: self.config.identity.seal_id(mode) };
-        let facts = EntryFacts { deployment_id: state.lineage().deployment_id, made_at_ms: Self::now_ms(), confirmed };
-        let secret = EntrySecret { kek: kek.clone(), seen };
-        let bytes = entry::seal(self.config.sealers.first(), mode, name, &facts, &secret).map_err(cannot)?;
-        let set = [(name.to_string(), bytes)].into_iter().collect();
-        self.place.change_entries(&set, &[]).map_err(|error| cannot(error.to_string()))?;
-        Ok(name)
     }
 
     /// What lies there waits.

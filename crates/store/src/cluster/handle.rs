@@ -8,6 +8,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::{oneshot, watch};
 
+use super::copies::Report;
 use super::{ClusterView, Kek, KekId, NotGiven, Peer};
 use crate::Store;
 use crate::engine::Queue;
@@ -43,6 +44,8 @@ pub(super) enum Errand {
     Heard(Vec<Peer>),
     /// Something may have changed.
     Nudge,
+    /// What sealing backends were asked for is done.
+    Copied(Vec<Report>),
     /// An operator decides.
     Decide(Decision, oneshot::Sender<Result<(), DecisionError>>),
 }

@@ -74,6 +74,14 @@ pub(super) fn kek_of(slot: &Slot) -> Option<KekId> {
     slot.params.as_slice().try_into().ok().map(KekId)
 }
 
+/// The key encryption keys that a `sealed_key` has slots for, whatever they give.
+pub(super) fn keks_in(sealed_key: Option<&[u8]>) -> Vec<KekId> {
+    match sealed_key.map(KeyFile::decode) {
+        Some(Ok(KeyFile::Ours(key))) => key.entries.iter().flat_map(|entry| &entry.slots).filter_map(kek_of).collect(),
+        _ => Vec::new(),
+    }
+}
+
 /// What a `sealed_key` in the shared object says of a data encryption key.
 #[derive(Debug)]
 pub(super) struct SlotsOf {

@@ -1,19 +1,18 @@
 //! Looking at what lies in the shared place: at the start, while nothing is open, and to prove that what is published
 //! is the newest (cluster protocol, sections 3 to 5).
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use marblerun_sealing::KeySealer;
 use marblerun_state::{Cause, Relation, State};
 
 use super::backend::{ClusterBackend, Live, Mode, NextLife};
-use super::entry::{self, EntryName, Seen};
+use super::entry::{self, EntrySecret, Known, Seen};
+use super::keys::keks_in;
 use super::opened::{OpenedObject, Unopened, open_object};
 use super::waiting::Waiting;
 use super::write::size;
-use super::{ArchiveReason, Divergence, Object, PeerAnswer};
+use super::{ArchiveReason, Divergence, KekId, Object, PeerAnswer};
 use crate::RollbackPolicy;
 use crate::format::{Refusal, random_name};
 
@@ -204,7 +203,8 @@ impl ClusterBackend {
         if found.as_ref().is_some_and(|(object, _)| object.immutable) {
             return self.down(format!("{} is immutable, so nothing can be stored: make it mutable", self.place.name()));
         }
-        let entries = match self.read_entries() {
+        let wanted = found.as_ref().map(|(object, _)| keks_in(object.sealed_key.as_deref())).unwrap_or_default();
+        let entries = match self.read_entries(&wanted) {
             Ok(entries) => entries,
             Err(why) => return self.down(why),
         };
@@ -217,7 +217,8 @@ impl ClusterBackend {
                     if !front.header.has_manifest() && self.nobody_holds_it() {
                         return self.found_anew(&object);
                     }
-                    let refusal = Refusal::NoKey { reason };
+                    let whys = std::iter::once(reason).chain(self.copies.problems()).collect::<Vec<_>>();
+                    let refusal = Refusal::NoKey { reason: whys.join("; ") };
                     self.wait(Waiting::refused(&refusal, object, wanted));
                 }
                 Err(Unopened::Refused(refusal)) => self.wait(Waiting::refused(&refusal, object, Vec::new())),
@@ -353,39 +354,70 @@ impl ClusterBackend {
         tracing::info!(sequence, "the shared state is open");
     }
 
-    /// Reads the entries of all hosts; takes the keys of the own ones.
-    pub(super) fn read_entries(&mut self) -> Result<Entries, String> {
+    /// Reads the entries of all hosts; takes the keys of the own ones, in the order of the backends. One that all hosts
+    /// reach is asked for keys that are `wanted`, and only as long as none of them is at hand.
+    fn read_entries(&mut self, wanted: &[KekId]) -> Result<Entries, String> {
         let all = self.place.entries().map_err(|error| format!("the keys of the hosts cannot be read: {error}"))?;
-        // What the first one sealed is what is written anew; one that it replaces may be configured behind it for a while.
-        let first = self.config.sealers.first().host_id().map_err(|error| error.to_string())?;
-        let others = self.config.sealers.iter().skip(1).cloned();
-        let others = others.filter_map(|sealer| Some((sealer.host_id().ok()?, sealer)));
-        let sealers: Vec<_> =
-            self.config.sealers.iter().take(1).cloned().map(|sealer| (first, sealer)).chain(others).collect();
-        Ok(self.sort_entries(&all, &sealers))
-    }
-
-    fn sort_entries(&mut self, all: &BTreeMap<String, Vec<u8>>, sealers: &[([u8; 16], Arc<dyn KeySealer>)]) -> Entries {
-        let mut entries = Entries::default();
-        for (text, bytes) in all {
-            let Some(name) = EntryName::parse(text) else { continue };
-            let Some(facts) = entry::read(name, bytes) else { continue };
-            entries.trace |= facts.confirmed;
-            let own = sealers.iter().filter(|(host, sealer)| *host == name.host && entry::is_of(&**sealer, bytes));
-            let Some((_, sealer)) = own.into_iter().next() else { continue };
-            match entry::open(&**sealer, name, bytes) {
-                Ok(secret) => {
-                    // The newest knowledge is believed of a state that was stored.
-                    let seen = secret.seen.filter(|_| facts.confirmed);
-                    entries.seen.extend(seen.map(|seen| (facts.deployment_id, seen)));
-                    self.take_kek(secret.kek);
+        let known = entry::known(&all);
+        let mut entries = Entries { trace: known.iter().any(|entry| entry.facts.confirmed), ..Entries::default() };
+        let mut opened = Vec::new();
+        for copy in self.copies.iter_mut() {
+            let is_at_hand = |kek: &KekId| {
+                self.keks
+                    .iter()
+                    .chain(opened.iter().map(|secret: &EntrySecret| &secret.kek))
+                    .any(|own| own.id() == *kek)
+            };
+            let is_shared = copy.is_shared();
+            let mut candidates: Vec<_> = known.iter().filter(|entry| entry.maker.is(&*copy.sealer)).collect();
+            if is_shared {
+                candidates.retain(|entry| wanted.contains(&entry.name.kek));
+            }
+            if candidates.is_empty() || (is_shared && wanted.iter().any(is_at_hand)) {
+                continue;
+            }
+            let host = match copy.sealer.host_id() {
+                Ok(host) => host,
+                Err(error) => {
+                    copy.failed(error.to_string());
+                    continue;
                 }
-                Err(why) => tracing::warn!(entry = text, "an own entry does not open: {why}"),
+            };
+            copy.host = Some(host);
+            // Members of one service may each have a name of their own.
+            candidates.retain(|entry| is_shared || entry.name.host == host);
+            candidates.sort_by_key(|entry| (entry.name.host != host, std::cmp::Reverse(entry.facts.made_at_ms)));
+            let (mut whys, mut found) = (Vec::new(), false);
+            for Known { name, facts, bytes, .. } in candidates.into_iter().take(CANDIDATES) {
+                match entry::open(&*copy.sealer, *name, bytes) {
+                    Ok(secret) => {
+                        found = true;
+                        copy.opened(*name, bytes);
+                        // The newest knowledge is believed of a state that was stored.
+                        let seen = secret.seen.filter(|_| facts.confirmed);
+                        entries.seen.extend(seen.map(|seen| (facts.deployment_id, seen)));
+                        opened.push(secret);
+                        if is_shared {
+                            break;
+                        }
+                    }
+                    Err(why) => {
+                        tracing::warn!(entry = %name, "an own entry does not open: {why}");
+                        whys.push(why);
+                    }
+                }
+            }
+            if let Some(why) = whys.into_iter().next().filter(|_| !found) {
+                copy.failed(why);
             }
         }
-        entries
+        opened.into_iter().for_each(|secret| self.take_kek(secret.kek));
+        Ok(entries)
     }
 }
+
+/// Most copies that one backend is asked to open in one look.
+const CANDIDATES: usize = 16;
 
 /// Whether a state goes on from one that was seen.
 fn has_seen(state: &State, seen: &Seen) -> bool {

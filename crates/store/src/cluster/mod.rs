@@ -8,11 +8,13 @@ mod commit;
 mod config;
 #[cfg(any(test, feature = "testing"))]
 pub mod conformance;
+mod copies;
 mod decide;
 mod entry;
 mod found;
 mod handle;
 mod kek;
+mod keyring;
 mod keys;
 mod life;
 mod look;
@@ -20,9 +22,11 @@ mod opened;
 mod parts;
 mod peers;
 mod place;
+mod pruning;
 mod recovery;
 #[cfg(any(test, feature = "testing"))]
 pub mod simulated;
+mod slots;
 mod spread;
 #[cfg(test)]
 mod tests;
@@ -34,9 +38,11 @@ mod write;
 pub(crate) use backend::ClusterBackend;
 pub use changed::Changed;
 pub use config::{ClusterConfig, ClusterTuning, SealIdentity};
+pub(crate) use copies::{Aside, Report};
 pub(crate) use handle::Desk;
 pub use handle::{Cluster, DecisionError};
 pub use kek::{Kek, KekId};
+pub(crate) use keyring::{NewKek, SharedKeyring};
 pub use peers::{NotGiven, Peer, PeerAnswer, PeerGreeting};
 pub use place::{
     Archive, ArchiveReason, Content, Limits, Notes, Object, Part, PlaceError, Severity, SharedPlace, Version,

@@ -48,7 +48,7 @@ impl ClusterBackend {
         let next = life::recovered(opened.state, &parties, Self::now_ms()).map_err(not_stored)?;
 
         let kek = Kek::generate().map_err(|error| not_stored(error.to_string()))?;
-        let entry = self.write_entry(&kek, &next, false, None).map_err(not_stored)?;
+        let entries = self.write_copies(&kek, &next, false, false).map_err(not_stored)?;
         let dek_id = opened.header.dek_id;
         let slots = slots_of(object.sealed_key.as_deref(), dek_id).slots;
         let keys = KeySet { dek, dek_id, slots, portable: portable_slots(&opened.header) };
@@ -69,7 +69,7 @@ impl ClusterBackend {
                     self.doubt = Some(*attempt);
                     return Err(not_stored(format!("it is not known whether it is: {why}; look at the status")));
                 }
-                self.remove_entries(&[entry]);
+                self.remove_entries(&entries);
                 self.look_again_soon();
                 Err(not_stored(why(not_sent)))
             }

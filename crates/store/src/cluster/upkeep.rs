@@ -1,33 +1,26 @@
-//! What is done between commits: errands, looks, the own entry, rotations in progress, what peers say.
+//! What is done between commits: errands, looks, rotations in progress, what peers say.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use marblerun_state::{BootId, CommitId, Relation, Standing};
+use marblerun_state::{CommitId, Relation, Standing};
 
-use super::backend::{ClusterBackend, Live, Mode, seal_mode};
-use super::entry::{EntryName, Seen, read};
+use super::backend::{ClusterBackend, Mode};
 use super::handle::Errand;
 use super::look::until;
-use super::{KekId, PeerAnswer, PeerGreeting, Severity};
-
-/// Newest own entries that are kept.
-const OWN_ENTRIES: usize = 4;
-/// Share of the place's room for entries above which the oldest of any host go.
-const ENTRIES_FULL: (usize, usize) = (7, 10);
+use super::{PeerAnswer, PeerGreeting, Severity};
 
 impl ClusterBackend {
     /// Everything that is due. Returns how long nothing else is.
     pub(super) fn tend_now(&mut self) -> Option<Duration> {
-        while let Some(errand) = self.desk.take() {
-            self.run(errand);
-        }
+        self.run_errands();
         match &self.mode {
             Mode::Closed => return None,
             Mode::Down { .. } | Mode::Waiting(_) => self.look_if_due(),
             Mode::Serving(_) => self.tend_serving(),
             Mode::Diverged { .. } => self.tend_diverged(),
         }
+        // What was asked for may be done already.
+        self.run_errands();
         let next = match &self.mode {
             Mode::Closed => return None,
             Mode::Down { .. } if !self.greeted => self.started + self.tuning.greeting_wait,
@@ -37,9 +30,16 @@ impl ClusterBackend {
         Some(until(next).max(Duration::from_millis(5)))
     }
 
+    fn run_errands(&mut self) {
+        while let Some(errand) = self.desk.take() {
+            self.run(errand);
+        }
+    }
+
     fn run(&mut self, errand: Errand) {
         match errand {
             Errand::Nudge => self.look_again_soon(),
+            Errand::Copied(reports) => self.take_reports(reports),
             Errand::Offer { from, keks } => {
                 tracing::debug!(from, count = keks.len(), "key encryption keys from a peer");
                 keks.into_iter().for_each(|kek| self.take_kek(kek));
@@ -181,110 +181,6 @@ impl ClusterBackend {
             let is_fork = matches!(relation, Relation::Fork | Relation::Foreign) && !settled && mine.has_manifest;
             (is_fork || has_lost).then(|| (peer.address.clone(), relation))
         })
-    }
-
-    /// The own entry exists, is confirmed, and was read back. `None`: not now.
-    pub(super) fn confirm_entry(&mut self) -> Option<KekId> {
-        let live = self.live()?;
-        if let Some(kek) = live.entry {
-            return Some(kek);
-        }
-        let kek = self.keks.iter().find(|kek| live.keys.opens_with(kek)).cloned()?;
-        let (seen, state) = (self.seen_now(live), Arc::clone(&self.state));
-        match self.write_entry(&kek, &state, true, seen) {
-            Ok(_) => {
-                let id = kek.id();
-                let live = self.live_mut()?;
-                live.entry = Some(id);
-                live.seen = (live.sequence, Some(Instant::now()));
-                Some(id)
-            }
-            Err(why) => {
-                tracing::warn!("{why}");
-                self.place.report(Severity::Warning, "HostKeyNotStored", &why);
-                None
-            }
-        }
-    }
-
-    /// The newest commit of the published state, as an entry tells it.
-    fn seen_now(&self, live: &Live) -> Option<Seen> {
-        let newest = self.state.writers().iter().max_by_key(|mark| mark.sequence)?;
-        let (boot, commit): (BootId, CommitId) = (newest.boot, newest.commit);
-        let incarnation = self.state.lineage().incarnation;
-        Some(Seen { incarnation, sequence: live.sequence, head: live.head, boot, commit })
-    }
-
-    /// Writes the newest state seen into the own entry.
-    pub(super) fn write_seen(&mut self) {
-        let Mode::Serving(live) = &self.mode else { return };
-        if live.entry.is_none() || live.seen.0 == live.sequence || live.next_life.is_some() {
-            return;
-        }
-        if let Some(live) = self.live_mut() {
-            live.entry = None;
-        }
-        self.confirm_entry();
-    }
-
-    /// Every half minute: the own entry is there, and old ones are not.
-    fn look_after_entries(&mut self) {
-        let Mode::Serving(live) = &self.mode else { return };
-        let (live, state) = (live.clone(), Arc::clone(&self.state));
-        let entries = match self.place.entries() {
-            Ok(entries) => entries,
-            Err(error) => return tracing::warn!(%error, "the keys of the hosts cannot be looked after"),
-        };
-        let Ok(host) = self.config.sealers.first().host_id() else { return };
-        let seal = self.config.identity.seal_id(seal_mode(&state));
-        let is_there = live.entry.is_some_and(|kek| {
-            let name = EntryName { host, kek, seal };
-            entries.get(&name.to_string()).and_then(|bytes| read(name, bytes)).is_some_and(|facts| facts.confirmed)
-        });
-        let is_stale = live.seen.0 != live.sequence
-            && live.seen.1.is_none_or(|at| at.elapsed() >= self.tuning.seen_every)
-            && live.next_life.is_none();
-        // The newest key first: the slot in front.
-        let newest = live.keys.kek_ids().first().copied();
-        let is_older = newest != live.entry && self.keks.iter().any(|kek| Some(kek.id()) == newest);
-        if !is_there || is_stale || is_older {
-            if let Some(live) = self.live_mut() {
-                live.entry = None;
-            }
-            self.confirm_entry();
-        }
-        self.prune_entries(&entries, host);
-    }
-
-    fn prune_entries(&mut self, entries: &std::collections::BTreeMap<String, Vec<u8>>, host: [u8; 16]) {
-        let in_force = self.live().map(|live| live.keys.kek_ids()).unwrap_or_default();
-        let deployment = self.state.lineage().deployment_id;
-        let mut known: Vec<(u64, EntryName, usize, bool)> = entries
-            .iter()
-            .filter_map(|(text, bytes)| {
-                let name = EntryName::parse(text)?;
-                let facts = read(name, bytes)?;
-                Some((facts.made_at_ms, name, bytes.len(), facts.deployment_id == deployment))
-            })
-            .collect();
-        known.sort_by_key(|(made, name, _, _)| (*made, name.to_string()));
-        let needed = |name: &EntryName| name.host == host && in_force.contains(&name.kek);
-        let mut gone: Vec<EntryName> = Vec::new();
-        let own: Vec<&EntryName> = known.iter().map(|(_, name, _, _)| name).filter(|name| name.host == host).collect();
-        let excess = own.len().saturating_sub(OWN_ENTRIES);
-        gone.extend(own.into_iter().filter(|name| !needed(name)).take(excess));
-        let mut bytes: usize = known.iter().map(|(_, _, length, _)| length).sum();
-        let most = self.place.limits().entries_bytes * ENTRIES_FULL.0 / ENTRIES_FULL.1;
-        for (_, name, length, _) in known.iter().filter(|(_, name, _, _)| !needed(name)) {
-            if bytes <= most {
-                break;
-            }
-            bytes -= length;
-            gone.push(*name);
-        }
-        if !gone.is_empty() {
-            self.remove_entries(&gone);
-        }
     }
 
     /// The old slot goes once every instance that runs has the new key.

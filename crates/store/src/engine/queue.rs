@@ -9,7 +9,7 @@ use marblerun_recovery::RecoveryRoot;
 use tokio::sync::oneshot;
 
 use super::job::Job;
-use crate::file::Keyring;
+use crate::keyring::Keyring;
 use crate::slots::{SlotChange, SlotError};
 use crate::{RecoverError, RecoveryCheck};
 

@@ -12,9 +12,9 @@ use crate::slots::{SlotChange, SlotError, SlotFacts, SlotPlan};
 /// Slots that the format allows, less two for recovery keys.
 const MAX_SLOTS: usize = 30;
 
-/// The key slots of a state at one moment.
+/// The key slots of a state in a directory at one moment.
 #[derive(Debug)]
-pub struct Keyring {
+pub(crate) struct FileKeyring {
     pub(super) key: HostKey,
     pub(super) sealers: Sealers,
     pub(super) mode: SealMode,
@@ -24,18 +24,12 @@ pub struct Keyring {
     pub(super) recoverable: bool,
 }
 
-impl Keyring {
-    /// The slots, without trying them. Never blocks.
-    #[must_use]
-    pub fn slots(&self) -> Vec<SlotFacts> {
+impl FileKeyring {
+    pub(crate) fn slots(&self) -> Vec<SlotFacts> {
         self.key.slots().map(|slot| self.facts(slot)).collect()
     }
 
-    /// Tries the slots of that label (`None`: all) as a start would. May block.
-    ///
-    /// # Errors
-    /// [`SlotError::NoSlot`].
-    pub fn test(&self, label: Option<&str>) -> Result<Vec<SlotFacts>, SlotError> {
+    pub(crate) fn test(&self, label: Option<&str>) -> Result<Vec<SlotFacts>, SlotError> {
         if let Some(label) = label {
             self.require(label)?;
         }
@@ -43,27 +37,19 @@ impl Keyring {
         Ok(slots.map(|slot| SlotFacts { opens: Some(self.opens(slot)), ..self.facts(slot) }).collect())
     }
 
-    /// Name of the key that the slots give: another one after each rotation.
-    #[must_use]
-    pub fn key_id(&self) -> [u8; 16] {
+    pub(crate) fn key_id(&self) -> [u8; 16] {
         self.key.dek_id.0
     }
 
-    /// Which enclaves may open the state.
-    #[must_use]
-    pub fn mode(&self) -> SealMode {
+    pub(crate) fn mode(&self) -> SealMode {
         self.mode
     }
 
-    /// Backends that are configured, in the order in which their slots are tried, and the kinds of their slots.
-    #[must_use]
-    pub fn backends(&self) -> Vec<(String, SlotKind)> {
-        self.sealers.iter().map(|sealer| (sealer.name().to_owned(), sealer.kind())).collect()
+    pub(crate) fn sealers(&self) -> &Sealers {
+        &self.sealers
     }
 
-    /// Whether recovery keys open the state, too.
-    #[must_use]
-    pub fn is_recoverable(&self) -> bool {
+    pub(crate) fn is_recoverable(&self) -> bool {
         self.recoverable
     }
 
@@ -93,20 +79,10 @@ impl Keyring {
 
     fn add(&self, name: &str) -> Result<Slot, SlotError> {
         let Some(sealer) = self.sealers.get(name) else {
-            let present = self.sealers.iter().map(|sealer| sealer.name()).collect::<Vec<_>>().join(", ");
-            return Err(SlotError::NoBackend { name: name.to_owned(), present });
+            return Err(SlotError::no_backend(name, &self.sealers));
         };
         if let Some(slot) = self.key.slots().find(|slot| is_of(&self.sealers, &**sealer, slot)) {
-            let text = match self.opens(slot) {
-                Ok(()) => format!("the sealing backend {name} has a key slot, and it opens"),
-                // What has once opened the state must not stay as it is beside another one.
-                Err(why) => format!(
-                    "the sealing backend {name} has a key slot that does not open ({why}); replace it: \
-                     marblerun seal slot rotate {}",
-                    slot.label
-                ),
-            };
-            return Err(SlotError::Exists(text));
+            return Err(SlotError::exists(name, &slot.label, self.opens(slot)));
         }
         if self.key.slots().count() >= MAX_SLOTS {
             return Err(SlotError::TooMany);
@@ -172,8 +148,7 @@ impl Keyring {
         if self.key.slots().any(|slot| slot.label == label) {
             return Ok(());
         }
-        let present = self.key.slots().map(|slot| slot.label.as_str()).collect::<Vec<_>>().join(", ");
-        Err(SlotError::NoSlot { label: label.to_owned(), present })
+        Err(SlotError::no_slot(label, self.key.slots().map(|slot| slot.label.as_str())))
     }
 
     fn opens(&self, slot: &Slot) -> Result<(), String> {
@@ -191,6 +166,7 @@ impl Keyring {
                 .and_then(|kind| self.sealers.for_slot(kind, &slot.label))
                 .map(|sealer| sealer.name().to_owned()),
             in_backups: kind.is_some_and(SlotKind::is_portable),
+            shared: false,
             opens: None,
         }
     }

@@ -36,12 +36,13 @@ use marblerun_state::{Change, State};
 
 use crate::backend::{Backend, Failure, Group, Tended};
 use crate::facts::{Counters, Facts};
+use crate::keyring::Keyring;
 use crate::slots::{SlotChange, SlotError};
 use crate::{RecoverError, RecoveryCheck, StoreConfig, StoreMode, StoreTuning};
 use counting::Counting;
 use footprint::Footprint;
 pub(crate) use key::HostKey;
-pub use keyring::Keyring;
+pub(crate) use keyring::FileKeyring;
 use live::Live;
 pub(crate) use load::Opening;
 use new_file::Style;
@@ -128,8 +129,8 @@ impl Backend for FileBackend {
         self.recover_waiting(root, check)
     }
 
-    fn keyring(&self) -> Result<Keyring, SlotError> {
-        self.own_keyring()
+    fn keyring(&mut self) -> Result<Keyring, SlotError> {
+        self.own_keyring().map(Keyring::from)
     }
 
     fn change_slots(&mut self, change: SlotChange) -> (Option<Arc<State>>, Result<(), SlotError>) {

@@ -7,7 +7,7 @@ use marblerun_state::{AuditEntry, AuditEvent, AuditKind, Change, Draft};
 
 use super::footprint::Footprint;
 use super::key::{HostKey, is_of, witness};
-use super::keyring::Keyring;
+use super::keyring::FileKeyring;
 use super::names::NEW_DATA;
 use super::new_file::{Content, Expected, NotPlaced, build, place_after};
 use super::{FileBackend, Mode, SUPERSEDED, read_only, seal_mode};
@@ -29,7 +29,7 @@ impl From<Failure> for SlotError {
 
 impl FileBackend {
     /// The slots as they are.
-    pub(super) fn own_keyring(&self) -> Result<Keyring, SlotError> {
+    pub(super) fn own_keyring(&self) -> Result<FileKeyring, SlotError> {
         let live = match &self.mode {
             Mode::Durable(live) => live,
             Mode::Volatile { .. } => {
@@ -39,7 +39,7 @@ impl FileBackend {
             Mode::Superseded => return Err(SlotError::Unavailable(SUPERSEDED.to_owned())),
             Mode::Closed => return Err(SlotError::Stopped),
         };
-        Ok(Keyring {
+        Ok(FileKeyring {
             key: live.key.clone(),
             sealers: self.config.sealers.clone(),
             mode: seal_mode(&self.state),
@@ -49,11 +49,14 @@ impl FileBackend {
     }
 
     pub(super) fn change_own_slots(&mut self, change: SlotChange) -> Result<(), SlotError> {
-        let (SlotChange::Add { of, .. } | SlotChange::Rekey { of, .. }) = &change;
+        let of = match &change {
+            SlotChange::Add { of, .. } | SlotChange::Rekey { of, .. } => Some(of),
+            SlotChange::Copy { .. } | SlotChange::Kek { .. } => None,
+        };
         match &self.mode {
             Mode::Durable(live) => match live.fault_reason() {
                 Some(reason) => return Err(SlotError::Unavailable(read_only(reason))),
-                None if live.key.dek_id != *of => return Err(SlotError::Changed),
+                None if of.is_some_and(|of| live.key.dek_id != *of) => return Err(SlotError::Changed),
                 None => {}
             },
             _ => return self.own_keyring().map(drop),
@@ -66,6 +69,9 @@ impl FileBackend {
                     self.unused.insert(label);
                 }
                 Ok(())
+            }
+            SlotChange::Copy { .. } | SlotChange::Kek { .. } => {
+                Err(SlotError::NotHere("the state is not shared".to_owned()))
             }
         }
     }

@@ -7,7 +7,12 @@ use super::{Front, Slot};
 
 /// Kind and label of a slot.
 pub(crate) fn describe_slot(slot: &Slot) -> String {
-    let kind = match slot.kind() {
+    describe_kind(slot.kind(), &slot.label)
+}
+
+/// A kind and a label.
+pub(crate) fn describe_kind(kind: Option<SlotKind>, label: &str) -> String {
+    let kind = match kind {
         Some(SlotKind::Recovery) => "recovery",
         Some(SlotKind::Platform) => "platform",
         Some(SlotKind::Tpm) => "TPM",
@@ -18,7 +23,7 @@ pub(crate) fn describe_slot(slot: &Slot) -> String {
         Some(SlotKind::Plain) => "plain (no protection)",
         None => "unknown kind",
     };
-    if slot.label.is_empty() { kind.to_owned() } else { format!("{kind}: {}", slot.label) }
+    if label.is_empty() { kind.to_owned() } else { format!("{kind}: {label}") }
 }
 
 /// Who can recover a state, in words.

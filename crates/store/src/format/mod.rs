@@ -30,7 +30,7 @@ mod window;
 mod witness;
 mod write;
 
-pub(crate) use describe::{describe_front, describe_set, describe_slot};
+pub(crate) use describe::{describe_front, describe_kind, describe_set, describe_slot};
 pub use front::{Front, Layout, Signature, read_front};
 pub use header::Header;
 pub(crate) use header::portable_slots;

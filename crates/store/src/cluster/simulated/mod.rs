@@ -43,6 +43,8 @@ struct Instance {
     /// What it reads instead of what there is.
     frozen: Option<World>,
     stalled: bool,
+    /// How many calls still arrive, if they are counted.
+    left: Option<usize>,
     denied: BTreeSet<Call>,
     faults: VecDeque<(Call, Fault)>,
     before: VecDeque<(Call, Box<dyn FnOnce() + Send>)>,
@@ -120,9 +122,16 @@ impl SimulatedStore {
         self.lock().instance(instance).stalled = true;
     }
 
-    /// Ends [`Self::stall`].
+    /// Only that many more calls of that instance arrive, until [`Self::resume`]: a process that ends there.
+    pub fn stall_after(&self, instance: &str, calls: usize) {
+        self.lock().instance(instance).left = Some(calls);
+    }
+
+    /// Ends [`Self::stall`] and [`Self::stall_after`].
     pub fn resume(&self, instance: &str) {
-        self.lock().instance(instance).stalled = false;
+        let mut inner = self.lock();
+        let it = inner.instance(instance);
+        (it.stalled, it.left) = (false, None);
     }
 
     /// That instance is not permitted that call, until [`Self::permit`].

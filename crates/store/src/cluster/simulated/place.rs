@@ -38,9 +38,11 @@ impl SimulatedPlace {
         }
         let mut inner = self.store.lock();
         let it = inner.instance(&self.instance);
+        it.stalled |= it.left == Some(0);
         if it.stalled {
             return Way::Stalled;
         }
+        it.left = it.left.map(|left| left - 1);
         if it.denied.contains(&call) {
             return Way::Denied;
         }

@@ -1,12 +1,13 @@
 //! A deployment whose instances, hosts and peers a test drives step by step.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use marblerun_recovery::RecoveryRoot;
-use marblerun_sealing::{HostKeyFile, Sealers};
-use marblerun_state::{Change, Draft, Phase, State};
+use marblerun_sealing::{HostKeyFile, KeySealer, Sealers, Surroundings};
+use marblerun_state::{AuditEntry, AuditEvent, Change, Draft, Phase, State};
 
 use crate::backend::{Backend, Failure, Group};
 use crate::cluster::handle::{Decision, Desk, Errand};
@@ -16,13 +17,19 @@ use crate::cluster::{
     SealIdentity,
 };
 use crate::engine::Queue;
+use crate::keyring::Keyring;
+use crate::slots::{SlotError, SlotPlan};
 use crate::testing::{count, counted, make_another, manifest, recovery};
 use crate::{RecoverError, RollbackPolicy, StoreMode};
+
+/// What an instance seals with, by the file that plays its host.
+type Backends = Rc<dyn Fn(&Path) -> Vec<Arc<dyn KeySealer>>>;
 
 /// A deployment.
 pub(super) struct Deployment {
     pub(super) place: SimulatedStore,
     hosts: tempfile::TempDir,
+    backends: Backends,
     pub(super) rollback: RollbackPolicy,
     pub(super) tuning: ClusterTuning,
 }
@@ -56,9 +63,15 @@ impl Deployment {
         Self {
             place: SimulatedStore::new(),
             hosts: tempfile::tempdir().unwrap(),
+            backends: Rc::new(|host| vec![Arc::new(HostKeyFile::new(host))]),
             rollback: RollbackPolicy::Warn,
             tuning: impatient(),
         }
+    }
+
+    /// What instances seal with that start from now on.
+    pub(super) fn seal_with(&mut self, backends: impl Fn(&Path) -> Vec<Arc<dyn KeySealer>> + 'static) {
+        self.backends = Rc::new(backends);
     }
 
     /// The same hosts over another place.
@@ -68,7 +81,8 @@ impl Deployment {
             let file = file.unwrap();
             std::fs::copy(file.path(), hosts.path().join(file.file_name())).unwrap();
         }
-        Self { place, hosts, rollback: self.rollback, tuning: self.tuning.clone() }
+        let backends = Rc::clone(&self.backends);
+        Self { place, hosts, backends, rollback: self.rollback, tuning: self.tuning.clone() }
     }
 
     fn host(&self, host: &str) -> PathBuf {
@@ -88,7 +102,7 @@ impl Deployment {
     pub(super) fn boot_as(&self, name: &str, host: &str, identity: SealIdentity) -> Instance {
         let config = ClusterConfig {
             backend: "simulated",
-            sealers: Sealers::simulation(HostKeyFile::new(&self.host(host))),
+            sealers: Sealers::new(Surroundings::Simulation, (self.backends)(&self.host(host))).unwrap(),
             identity,
             rollback: self.rollback,
             writer: "test".to_owned(),
@@ -99,8 +113,10 @@ impl Deployment {
         };
         let queue = Arc::new(Queue::new(16));
         let place = Box::new(self.place.place(name));
+        // At once, so that a test knows when.
+        let aside = Box::new(|task: Box<dyn FnOnce() + Send>| task());
         let (opening, desk) =
-            ClusterBackend::open(place, config, self.tuning.clone(), queue, Box::new(make_another)).unwrap();
+            ClusterBackend::open(place, config, self.tuning.clone(), queue, Box::new(make_another), aside).unwrap();
         Instance { name: name.to_owned(), backend: opening.backend, desk, state: opening.state }
     }
 
@@ -254,6 +270,27 @@ impl Instance {
 
     pub(super) fn reject(&mut self) -> Result<(), DecisionError> {
         self.decide(Decision::Reject { by: "admin".to_owned() })
+    }
+
+    /// The key slots, without trying them.
+    pub(super) fn keyring(&mut self) -> Keyring {
+        self.try_keyring().unwrap()
+    }
+
+    pub(super) fn try_keyring(&mut self) -> Result<Keyring, SlotError> {
+        self.backend.keyring()
+    }
+
+    /// Changes key slots, as the store does.
+    pub(super) fn slots(&mut self, plan: &SlotPlan) -> Result<(), SlotError> {
+        let entry = AuditEntry::new(AuditEvent::SlotAdded, 0, "operator", "slot");
+        let change = self.backend.keyring()?.prepare(plan, entry)?;
+        let (state, result) = self.backend.change_slots(change);
+        if let Some(state) = state {
+            self.publish(state);
+        }
+        self.tend();
+        result
     }
 
     pub(super) fn rotate(&mut self, revoke: bool) -> Result<(), DecisionError> {

@@ -6,9 +6,9 @@ use zeroize::Zeroizing;
 
 use marblerun_sealing::SlotKind;
 
-use super::device::Device;
 use super::rig::Rig;
 use crate::backend::Backend;
+use crate::device::Device;
 use crate::format::upstream;
 use crate::testing::{count, manifest};
 use crate::{RecoverError, StoreMode};

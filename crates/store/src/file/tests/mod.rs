@@ -2,7 +2,6 @@
 
 mod counter;
 mod damage;
-mod device;
 mod faults;
 mod import;
 mod keys;

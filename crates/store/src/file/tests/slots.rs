@@ -4,11 +4,11 @@
 use marblerun_sealing::{HostKeyFile, KeySealer, Plain};
 use marblerun_state::{AuditKind, Change};
 
-use super::device::Device;
 use super::faults::{for_every_fault, seed};
 use super::rig::{Rig, Session};
 use crate::StoreMode;
 use crate::backend::Backend;
+use crate::device::Device;
 use crate::disk::hostile::Hostile;
 use crate::format::{KeyFile, Layout, SealedKey, read_front};
 use crate::slots::{SlotError, SlotPlan};
@@ -204,7 +204,7 @@ fn a_rotation_replaces_key_and_slots_and_loses_none() {
 #[test]
 fn a_test_tells_which_slots_open_and_why_the_others_do_not() {
     let (rig, _, token) = with_both(&[]);
-    let session = rig.open();
+    let mut session = rig.open();
     token.plug(Some(7));
     let keyring = session.backend.keyring().unwrap();
     let tested = keyring.test(None).unwrap();

@@ -19,7 +19,7 @@ use crate::server::http::router::Call;
         (status = 200, description = "The slots.", body = v3::SealSlots),
         (status = 401, description = "The client certificate is no user's.", body = v3::Problem),
         (status = 403, description = "This user may not update the manifest.", body = v3::Problem),
-        (status = 409, description = "There are none: the state is shared, or none is stored.", body = v3::Problem),
+        (status = 409, description = "There are none: no state is stored.", body = v3::Problem),
     )
 )]
 pub(in crate::server::api) async fn slots(call: Call<UserPass>) -> Result {
@@ -37,7 +37,7 @@ pub(in crate::server::api) async fn slots(call: Call<UserPass>) -> Result {
         (status = 401, description = "The client certificate is no user's.", body = v3::Problem),
         (status = 403, description = "This user may not update the manifest.", body = v3::Problem),
         (status = 404, description = "There is no such slot.", body = v3::Problem),
-        (status = 409, description = "There are none: the state is shared, or none is stored.", body = v3::Problem),
+        (status = 409, description = "There are none: no state is stored.", body = v3::Problem),
     )
 )]
 pub(in crate::server::api) async fn test_slots(call: Call<UserPass>) -> Result {
@@ -57,7 +57,7 @@ pub(in crate::server::api) async fn test_slots(call: Call<UserPass>) -> Result {
         (status = 401, description = "The client certificate is no user's.", body = v3::Problem),
         (status = 403, description = "This user may not update the manifest.", body = v3::Problem),
         (status = 404, description = "No such backend is configured.", body = v3::Problem),
-        (status = 409, description = "It has one, or the state is shared, or none is stored.", body = v3::Problem),
+        (status = 409, description = "It has one, or no state is stored.", body = v3::Problem),
         (status = 503, description = "The backend made none, or nothing can be written now.", body = v3::Problem),
     )
 )]
@@ -82,7 +82,7 @@ pub(in crate::server::api) async fn add_slot(call: Call<UserPass>) -> Result {
         (status = 401, description = "The client certificate is no user's.", body = v3::Problem),
         (status = 403, description = "This user may not update the manifest.", body = v3::Problem),
         (status = 404, description = "There is no such slot.", body = v3::Problem),
-        (status = 409, description = "It is the last one, or others would be lost; or the state is shared, or none is stored.", body = v3::Problem),
+        (status = 409, description = "It is the last one, or others would be lost, or Coordinators that have its backend would make it again; or no state is stored.", body = v3::Problem),
         (status = 503, description = "Nothing can be written now.", body = v3::Problem),
     )
 )]
@@ -105,7 +105,7 @@ pub(in crate::server::api) async fn remove_slot(call: Call<UserPass>) -> Result 
         (status = 401, description = "The client certificate is no user's.", body = v3::Problem),
         (status = 403, description = "This user may not update the manifest.", body = v3::Problem),
         (status = 404, description = "There is no such slot.", body = v3::Problem),
-        (status = 409, description = "Slots would be lost; or the state is shared, or none is stored.", body = v3::Problem),
+        (status = 409, description = "Slots would be lost, or no state is stored.", body = v3::Problem),
         (status = 503, description = "The backend made none, or nothing can be written now.", body = v3::Problem),
     )
 )]

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 
 /// A device. Clones are the same.
 #[derive(Debug, Clone)]
-pub(super) struct Device {
+pub(crate) struct Device {
     kind: SlotKind,
     name: &'static str,
     /// Which one is plugged in, if one is.
@@ -15,23 +15,23 @@ pub(super) struct Device {
 }
 
 impl Device {
-    pub(super) fn new(kind: SlotKind, name: &'static str) -> Self {
+    pub(crate) fn new(kind: SlotKind, name: &'static str) -> Self {
         Self { kind, name, plugged: Arc::new(Mutex::new(Some(1))) }
     }
 
-    pub(super) fn token() -> Self {
+    pub(crate) fn token() -> Self {
         Self::new(SlotKind::Pkcs11, "token")
     }
 
-    pub(super) fn chip() -> Self {
+    pub(crate) fn chip() -> Self {
         Self::new(SlotKind::Tpm, "chip")
     }
 
-    pub(super) fn plug(&self, which: Option<u8>) {
+    pub(crate) fn plug(&self, which: Option<u8>) {
         *self.plugged.lock().unwrap() = which;
     }
 
-    pub(super) fn sealer(&self) -> Arc<dyn KeySealer> {
+    pub(crate) fn sealer(&self) -> Arc<dyn KeySealer> {
         Arc::new(self.clone())
     }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use marblerun_state::{Cause, Relation, State};
 
 use super::backend::{ClusterBackend, Live, Mode, NextLife};
+use super::copies::BackendCopy;
 use super::entry::{self, EntrySecret, Known, Seen};
 use super::keys::keks_in;
 use super::opened::{OpenedObject, Unopened, open_object};
@@ -23,6 +24,8 @@ pub(super) struct Entries {
     pub(super) seen: Vec<([u8; 16], Seen)>,
     /// Whether any host says that a state was stored.
     pub(super) trace: bool,
+    /// Whether this host has a copy of a key of its own.
+    pub(super) has_own: bool,
 }
 
 impl ClusterBackend {
@@ -308,6 +311,16 @@ impl ClusterBackend {
             waiting.contradicted = true;
             return self.wait(waiting);
         }
+        if self.config.rollback == RollbackPolicy::Refuse && !self.is_vouched_for(entries) {
+            let message = format!(
+                "{} opens by a copy of the key that all hosts share, but this host has seen no state of it before, and no other \
+                 Coordinator runs: nobody can tell whether it is the newest (MARBLERUN_ROLLBACK=refuse). Recover with the \
+                 recovery keys of the manifest, which consents to this state, or start a Coordinator on a host that has served \
+                 it",
+                self.place.name()
+            );
+            return self.wait(Waiting::new("no_witness", message, object, Vec::new()));
+        }
         let deployment = opened.state.lineage().deployment_id;
         let seen = entries.seen.iter().filter(|(of, _)| *of == deployment).map(|(_, seen)| seen);
         let rolled_back = seen.copied().find(|seen| !has_seen(&opened.state, seen));
@@ -352,6 +365,14 @@ impl ClusterBackend {
         self.serve(Live { next_life, split, ..Live::new(object.version, keys, (sequence, head), bytes) });
         self.confirm_entry();
         tracing::info!(sequence, "the shared state is open");
+    }
+
+    /// Whether anybody here could know of a newer state: this host, which has served it, or a Coordinator that runs.
+    fn is_vouched_for(&self, entries: &Entries) -> bool {
+        let is_all_shared = self.copies.iter().all(BackendCopy::is_shared);
+        let has_standing =
+            |peer: &super::Peer| matches!(&peer.answer, PeerAnswer::Greeted(greeting) if greeting.standing.is_some());
+        entries.has_own || is_all_shared || self.peers.iter().any(has_standing)
     }
 
     /// Reads the entries of all hosts; takes the keys of the own ones, in the order of the backends. One that all hosts
@@ -400,6 +421,7 @@ impl ClusterBackend {
                         if is_shared {
                             break;
                         }
+                        entries.has_own = true;
                     }
                     Err(why) => {
                         tracing::warn!(entry = %name, "an own entry does not open: {why}");

@@ -5,6 +5,7 @@ mod chaos;
 mod life;
 mod parts;
 mod restore;
+mod sealing;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

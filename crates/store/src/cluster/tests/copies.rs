@@ -150,6 +150,26 @@ fn with_all_hosts_new_what_all_hosts_reach_opens_the_state() {
 }
 
 #[test]
+fn with_refuse_a_new_host_alone_waits_for_the_key_holders_since_nobody_knows_the_newest_state() {
+    let token = Device::token();
+    let mut deployment = Deployment::new();
+    deployment.rollback = crate::RollbackPolicy::Refuse;
+    deployment.seal_with(host_and(&[&token]));
+    let mut a = deployment.running("a", "host-a");
+    a.tend();
+    a.stop();
+    let mut b = deployment.start_alone("b", "host-b");
+    assert_eq!(b.code(), "no_witness");
+    b.recover(&root("alice")).unwrap();
+    b.stop();
+    serves(&deployment.start_alone("b2", "host-b"), 1);
+    // Who runs is a witness.
+    let mut a = deployment.start_alone("a2", "host-a");
+    serves(&a, 1);
+    serves(&deployment.start_among("c", "host-c", &mut [&mut a]), 1);
+}
+
+#[test]
 fn what_all_hosts_reach_is_written_once_for_all_of_them() {
     let token = Device::token();
     let mut deployment = Deployment::new();

@@ -2,7 +2,9 @@
 //! falls, one deployment stays one deployment, and in the end all who run serve the same.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use marblerun_sealing::HostKeyFile;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::Config;
@@ -10,8 +12,10 @@ use proptest::test_runner::Config;
 use super::rig::{Deployment, Instance, gossip};
 use crate::backend::Failure;
 use crate::cluster::Limits;
+use crate::cluster::entry::{EntryName, Maker};
 use crate::cluster::parts::records_at;
 use crate::cluster::simulated::{Call, Fault};
+use crate::device::Device;
 use crate::testing::{manifest, recovery, secret};
 
 #[derive(Debug, Clone)]
@@ -29,6 +33,7 @@ enum Step {
     LoseKeys,
     Rotate(usize, bool),
     Touch,
+    Plug(bool),
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -65,11 +70,14 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::LoseKeys),
         1 => (who(), any::<bool>()).prop_map(|(who, revoke)| Step::Rotate(who, revoke)),
         1 => Just(Step::Touch),
+        2 => any::<bool>().prop_map(Step::Plug),
     ]
 }
 
 struct Run {
     deployment: Deployment,
+    /// Reached by all hosts, when it is there.
+    token: Device,
     instances: Vec<Option<Instance>>,
     boots: usize,
     /// The largest count that was acknowledged, and the next one nobody has used.
@@ -84,7 +92,9 @@ struct Run {
 impl Run {
     /// Where little fits into the object, most snapshots lie in parts.
     fn new(in_parts: bool) -> Self {
-        let deployment = Deployment::new();
+        let (mut deployment, token) = (Deployment::new(), Device::token());
+        let sealer = token.sealer();
+        deployment.seal_with(move |host| vec![Arc::clone(&sealer), Arc::new(HostKeyFile::new(host))]);
         if in_parts {
             deployment.place.set_limits(Limits {
                 object_bytes: 12_000,
@@ -96,8 +106,17 @@ impl Run {
         first.commit([manifest(""), recovery("alice")]).unwrap();
         let root = first.state.authority().root_certificate.clone();
         let instances = vec![Some(first), None, None];
-        let mut run =
-            Self { deployment, instances, boots: 1, acknowledged: 0, next: 1, written: Vec::new(), root, in_parts };
+        let mut run = Self {
+            deployment,
+            token,
+            instances,
+            boots: 1,
+            acknowledged: 0,
+            next: 1,
+            written: Vec::new(),
+            root,
+            in_parts,
+        };
         run.restart(1, 1);
         run.restart(2, 2);
         run.gossip();
@@ -198,10 +217,34 @@ impl Run {
                 }
             }
             Step::Touch => drop(self.deployment.place.touch()),
+            Step::Plug(plugged) => self.token.plug(plugged.then_some(1)),
         }
         for instance in self.instances.iter().flatten().filter(|instance| instance.is_serving()) {
             assert_eq!(instance.state.authority().root_certificate, self.root, "one deployment, one root");
         }
+    }
+
+    /// The token is back for a moment, and then all hosts are lost with what they kept.
+    fn opens_by_the_token_alone(&mut self) {
+        self.token.plug(Some(1));
+        let in_force = |run: &Self| -> Option<(String, Vec<u8>)> {
+            let keks = run.instances.iter().flatten().next()?.view().kek_ids();
+            run.deployment.place.host_entries().into_iter().find(|(name, bytes)| {
+                let is_of_token = Maker::of(bytes).is_some_and(|maker| maker.label == "token");
+                is_of_token && EntryName::parse(name).is_some_and(|name| keks.contains(&name.kek))
+            })
+        };
+        for _ in 0..60 {
+            self.gossip();
+        }
+        let (name, bytes) = in_force(self).expect("who serves has the token keep a copy");
+        self.instances.iter_mut().for_each(|instance| *instance = None);
+        self.deployment.place.delete_host_entries();
+        self.deployment.place.set_host_entry(&name, &bytes);
+        let last = self.deployment.start_alone("last", "host-new");
+        assert!(last.is_serving(), "{:?}", last.mode());
+        assert!(last.counted() >= self.acknowledged);
+        assert!(self.written.iter().all(|name| last.state.secret(name).is_some()));
     }
 
     fn end(mut self) {
@@ -222,6 +265,7 @@ impl Run {
                 assert!(instance.state.secret(name).is_some(), "{}: {name} is lost", instance.name);
             }
         }
+        self.opens_by_the_token_alone();
         let files: BTreeSet<Vec<u8>> = self
             .deployment
             .place

@@ -320,7 +320,8 @@ async fn remove(cluster: &Cluster, name: &str) -> Result<()> {
     Ok(())
 }
 
-/// How many hosts could open the state by themselves: a host's entry is named after the key that it holds.
+/// How many hosts could open the state by themselves: a host's entry is named after the key that it holds. A backend that
+/// all hosts reach counts as one.
 async fn hosts_with_key(cluster: &Cluster, kek_map: &str, state: &StateSecret) -> Result<usize> {
     let keys = cluster_keys(state);
     if keys.is_empty() {

@@ -235,7 +235,9 @@ impl Run {
             })
         };
         for _ in 0..60 {
-            self.gossip();
+            if in_force(self).is_none() {
+                self.gossip();
+            }
         }
         let (name, bytes) = in_force(self).expect("who serves has the token keep a copy");
         self.instances.iter_mut().for_each(|instance| *instance = None);

@@ -7,6 +7,7 @@ use marblerun_sealing::{HostKeyFile, KeySealer, SlotKind};
 use marblerun_state::AuditKind;
 
 use super::rig::{Deployment, Instance, gossip};
+use crate::cluster::Content;
 use crate::cluster::simulated::{Call, Fault};
 use crate::device::Device;
 use crate::slots::{SlotError, SlotPlan};
@@ -81,10 +82,9 @@ fn the_copies_of_this_host_and_those_of_all_hosts_are_shown_and_tried() {
 fn what_is_removed_opens_nothing_that_comes_after() {
     let (deployment, chip, _, mut a) = sealed_to_three();
     let before = deployment.place.host_entries();
-    let dek = deployment.place.object().unwrap().sealed_key;
+    let key_before = deployment.place.object().unwrap().sealed_key;
     a.slots(&remove("chip", false)).unwrap();
     assert_eq!(labels(&mut a), ["host-key-file", "token"]);
-    assert_ne!(deployment.place.object().unwrap().sealed_key, dek);
     a.count(2).unwrap();
     a.tend();
     assert_eq!(labels(&mut a), ["host-key-file", "token"], "not made again while it runs");
@@ -94,6 +94,14 @@ fn what_is_removed_opens_nothing_that_comes_after() {
     deployment.place.delete_host_entries();
     before.iter().for_each(|(name, bytes)| deployment.place.set_host_entry(name, bytes));
     assert_eq!(deployment.start_alone("thief", "host-a").code(), "no_key");
+    // And the data encryption key, as the Secret had it before.
+    let after = deployment.place.object().unwrap();
+    deployment.place.put(&Content {
+        sealed_data: after.sealed_data.unwrap(),
+        sealed_key: key_before,
+        ..Content::default()
+    });
+    assert_eq!(deployment.start_alone("thief-2", "host-a").code(), "no_key");
     drop(chip);
 }
 

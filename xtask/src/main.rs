@@ -89,7 +89,7 @@ fn run(command: &mut Command) -> Result<()> {
 }
 
 /// What default builds leave out, and tests do not.
-const OPTIONAL: [&str; 2] = ["--features", "marblerun-coordinator/etcd,marblerun-coordinator/tpm"];
+const OPTIONAL: [&str; 2] = ["--features", "marblerun-coordinator/etcd,marblerun-coordinator/tpm,marblerun-marble/tpm"];
 const RELEASE: &str = "--release";
 /// Of that, what needs no library of the system.
 const SELF_CONTAINED: [&str; 2] = ["--features", "marblerun-coordinator/etcd"];

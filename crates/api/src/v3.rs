@@ -281,6 +281,9 @@ pub struct SnpPackage {
     pub min_tcb: BTreeMap<String, u16>,
     /// Families of processors; empty = all.
     pub products: Vec<String>,
+    /// Registers (PCRs, SHA-256) of the VM's TPM by number. Given: the VM runs below a paravisor.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub pcrs: BTreeMap<String, String>,
 }
 
 /// Answer of `GET packages`.

@@ -8,7 +8,7 @@ use crate::high_water::HighWater;
 use crate::snp::SnpFindings;
 use crate::{
     Bundle, Claims, CollateralSource, EnclaveClaims, Evidence, Format, Identity, NoCollateral, ReportData, Roots, Tee,
-    Verifier, VerifyError, dcap, snp,
+    Verifier, VerifyError, dcap, snp, vtpm,
 };
 
 /// Verifies evidence of SGX, TDX and SEV-SNP, with collateral from a source; see [`crate::CollateralSource`]. It never
@@ -77,20 +77,21 @@ impl AnyTee {
 
     fn examine_bundle(&self, bundle: &[u8], now: u64) -> Result<Verified, VerifyError> {
         let bundle = Bundle::from_wire(bundle).map_err(|error| VerifyError(error.to_string()))?;
-        match bundle.made_by() {
-            Some(Tee::Snp) => {}
+        let tee = match bundle.made_by() {
+            Some(tee @ (Tee::Snp | Tee::SnpVtpm)) => tee,
             Some(other) => {
                 return Err(VerifyError(format!("a bundle of {other} cannot be verified: its quote is sent bare")));
             }
             None => return Err(VerifyError(format!("a bundle of unknown hardware (number {})", bundle.tee))),
+        };
+        // Of a VM that asks the processor itself nobody looks at them, so nobody must think that somebody did.
+        if tee == Tee::Snp && !(bundle.runtime_data.is_empty() && bundle.tpm_quote.is_empty()) {
+            return Err(VerifyError(format!("evidence of {tee} with a TPM's quote, which binds nothing there")));
         }
-        // What binds a cloud's report to its TPM is looked at by nobody here, so nobody must think it was.
-        if !(bundle.runtime_data.is_empty() && bundle.tpm_quote.is_empty()) {
-            return Err(VerifyError(
-                "the evidence is bound by the TPM of a cloud VM (Azure), which cannot be verified yet".to_owned(),
-            ));
+        let (mut claims, findings) = snp::verify(&bundle, self.collateral.as_ref(), &self.roots.amd, now)?;
+        if tee == Tee::SnpVtpm {
+            vtpm::bind(&bundle, &mut claims)?;
         }
-        let (claims, findings) = snp::verify(&bundle, self.collateral.as_ref(), &self.roots.amd, now)?;
         Ok(Verified { claims, findings: Findings::Snp(findings) })
     }
 }
@@ -118,7 +119,12 @@ impl Unverified {
             Ok(Format::SgxQuote(quote) | Format::TdxQuote(quote)) => dcap::unverified(quote)?,
             Ok(Format::Bundle(bundle)) => {
                 let bundle = Bundle::from_wire(bundle).map_err(|error| VerifyError(error.to_string()))?;
-                snp::unverified(&bundle.report)?
+                let (mut identity, debug, mut report_data) = snp::unverified(&bundle.report)?;
+                if let (Some(Tee::SnpVtpm), Identity::Snp(snp)) = (bundle.made_by(), &mut identity) {
+                    let (bound, pcrs) = vtpm::unverified(&bundle)?;
+                    (report_data, snp.pcrs) = (bound, Some(pcrs));
+                }
+                (identity, debug, report_data)
             }
         };
         Ok(Self { identity, debug, report_data })

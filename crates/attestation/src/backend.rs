@@ -94,6 +94,14 @@ impl Backend {
         }
     }
 
+    /// The backend of a way to make evidence that another crate has, and logs which one it is.
+    #[must_use]
+    pub fn with_issuer(issuer: Arc<dyn Issuer>) -> Self {
+        let tee = issuer.tee();
+        tracing::info!(tee = tee.as_str(), "this process runs in a trusted execution environment: {tee}");
+        Self { issuer, verifier: Arc::new(AnyTee::default()) }
+    }
+
     /// The first evidence of a process: hardware that does not answer is asked again for some seconds. If it still does not
     /// answer, the process must not go on. Takes a while; not for async threads.
     ///

@@ -26,10 +26,10 @@ pub struct Bundle {
     /// What a cloud's report is bound to: it names the AK of the VM's TPM.
     #[prost(bytes = "vec", tag = "4")]
     pub runtime_data: Vec<u8>,
-    /// Quote of a TPM, by its AK.
+    /// Quote of a TPM, by its AK: `TPM2B_ATTEST` and `TPMT_SIGNATURE`, as `TPM2_Quote` answers them.
     #[prost(bytes = "vec", tag = "5")]
     pub tpm_quote: Vec<u8>,
-    /// The registers that the quote is over.
+    /// The registers that the quote is over: their values in ascending order, 32 bytes each.
     #[prost(bytes = "vec", tag = "6")]
     pub pcrs: Vec<u8>,
     /// What was measured into them.
@@ -76,13 +76,14 @@ impl Bundle {
             Tee::Simulation | Tee::Sgx => None,
             Tee::Tdx => Some(2),
             Tee::Snp => Some(3),
+            Tee::SnpVtpm => Some(4),
         }
     }
 
     /// Who made the report; `None` for a number that names nobody.
     #[must_use]
     pub fn made_by(&self) -> Option<Tee> {
-        [Tee::Tdx, Tee::Snp].into_iter().find(|tee| Self::number(*tee) == Some(self.tee))
+        [Tee::Tdx, Tee::Snp, Tee::SnpVtpm].into_iter().find(|tee| Self::number(*tee) == Some(self.tee))
     }
 
     /// The bytes to send.

@@ -124,6 +124,8 @@ pub struct SnpIdentity {
     pub chip_id: [u8; 64],
     /// Its family, as its key's chain of certificates tells.
     pub product: SnpProduct,
+    /// Registers of the TPM that a paravisor plays for the VM. `None`: the VM asked the processor itself.
+    pub pcrs: Option<Pcrs>,
 }
 
 impl SnpIdentity {
@@ -143,6 +145,36 @@ impl SnpIdentity {
             ("ImageID", &self.image_id),
             ("HostData", &self.host_data),
         ]
+    }
+}
+
+/// Registers of a TPM (PCRs, SHA-256) that a quote is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pcrs([Option<[u8; 32]>; Self::COUNT]);
+
+impl Pcrs {
+    /// How many a TPM has.
+    pub const COUNT: usize = 24;
+    /// What packages call them.
+    pub(crate) const NAMES: [&str; Self::COUNT] = [
+        "PCRs.0", "PCRs.1", "PCRs.2", "PCRs.3", "PCRs.4", "PCRs.5", "PCRs.6", "PCRs.7", "PCRs.8", "PCRs.9", "PCRs.10",
+        "PCRs.11", "PCRs.12", "PCRs.13", "PCRs.14", "PCRs.15", "PCRs.16", "PCRs.17", "PCRs.18", "PCRs.19", "PCRs.20",
+        "PCRs.21", "PCRs.22", "PCRs.23",
+    ];
+
+    pub(crate) fn new(values: [Option<[u8; 32]>; Self::COUNT]) -> Self {
+        Self(values)
+    }
+
+    /// The value of one; `None` if the quote is not over it, or no TPM has it.
+    #[must_use]
+    pub fn value(&self, number: usize) -> Option<&[u8; 32]> {
+        self.0.get(number)?.as_ref()
+    }
+
+    /// Those that the quote is over, as packages name them.
+    pub fn fields(&self) -> impl Iterator<Item = (&'static str, &[u8; 32])> {
+        Self::NAMES.into_iter().zip(&self.0).filter_map(|(name, value)| Some((name, value.as_ref()?)))
     }
 }
 
@@ -228,6 +260,7 @@ impl Identity {
         match self {
             Self::Sgx(_) => Tee::Sgx,
             Self::Tdx(_) => Tee::Tdx,
+            Self::Snp(snp) if snp.pcrs.is_some() => Tee::SnpVtpm,
             Self::Snp(_) => Tee::Snp,
         }
     }

@@ -45,6 +45,9 @@ pub(crate) fn open(tee: Tee, devices: &Devices) -> Result<Option<Arc<dyn Issuer>
                 ));
             }
         },
+        Tee::SnpVtpm => {
+            return Err(refuse("this program cannot speak to TPMs; it needs to be built with the feature `tpm`"));
+        }
         Tee::Tdx => {
             let tsm = Tsm::new(files, Provider::Tdx);
             if !tsm.is_there() {

@@ -28,13 +28,14 @@ mod tee;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod tls;
+mod vtpm;
 mod x509;
 
 pub use any_tee::{AnyTee, Findings, Unverified, Verified};
 pub use backend::{Backend, IssueError, Issuer, Verifier, VerifyError};
 pub use bundle::{Bundle, BundleError};
 pub use claims::{
-    Claims, EnclaveClaims, Identity, SgxIdentity, SnpIdentity, SnpProduct, SnpTcbVersion, TcbStatus, TdxIdentity,
+    Claims, EnclaveClaims, Identity, Pcrs, SgxIdentity, SnpIdentity, SnpProduct, SnpTcbVersion, TcbStatus, TdxIdentity,
 };
 pub use collateral::{
     CollateralError, CollateralSource, IntelCollateral, IntelParts, IntelPlatform, NoCollateral, PckCa, VcekRequest,
@@ -49,3 +50,4 @@ pub use roots::{AmdRoot, Roots};
 pub use simulation::{IdentityError, SimulatedIdentity, Simulation};
 pub use snp::SnpFindings;
 pub use tee::{Devices, Kernel, LibOs, SelectError, Tee, TeeChoice, UnknownTee, select};
+pub use vtpm::HclReport;

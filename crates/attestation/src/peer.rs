@@ -54,7 +54,7 @@ impl PeerAttestation {
     pub fn new(backend: &Backend, simulated: SimulatedIdentity) -> Self {
         match backend.tee() {
             Tee::Simulation => Self::simulated(simulated),
-            Tee::Sgx | Tee::Tdx | Tee::Snp => {
+            Tee::Sgx | Tee::Tdx | Tee::Snp | Tee::SnpVtpm => {
                 Self::hardware(Arc::clone(&backend.issuer), Arc::clone(&backend.verifier))
             }
         }

@@ -19,6 +19,8 @@ pub enum Tee {
     Tdx,
     /// AMD SEV-SNP.
     Snp,
+    /// AMD SEV-SNP below a paravisor, which plays a TPM (Azure).
+    SnpVtpm,
 }
 
 impl Tee {
@@ -30,6 +32,7 @@ impl Tee {
             Self::Sgx => "sgx",
             Self::Tdx => "tdx",
             Self::Snp => "snp",
+            Self::SnpVtpm => "snp-vtpm",
         }
     }
 }
@@ -41,6 +44,7 @@ impl std::fmt::Display for Tee {
             Self::Sgx => "Intel SGX",
             Self::Tdx => "Intel TDX",
             Self::Snp => "AMD SEV-SNP",
+            Self::SnpVtpm => "AMD SEV-SNP below a paravisor (vTPM)",
         })
     }
 }
@@ -57,7 +61,7 @@ pub enum TeeChoice {
 
 /// A value of `MARBLERUN_TEE` that names nothing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown trusted execution environment {0:?}: expected auto, simulation, sgx, tdx or snp")]
+#[error("unknown trusted execution environment {0:?}: expected auto, simulation, sgx, tdx, snp or snp-vtpm")]
 pub struct UnknownTee(pub String);
 
 impl FromStr for TeeChoice {
@@ -68,7 +72,7 @@ impl FromStr for TeeChoice {
         if text.is_empty() || text.eq_ignore_ascii_case("auto") {
             return Ok(Self::Auto);
         }
-        [Tee::Simulation, Tee::Sgx, Tee::Tdx, Tee::Snp]
+        [Tee::Simulation, Tee::Sgx, Tee::Tdx, Tee::Snp, Tee::SnpVtpm]
             .into_iter()
             .find(|tee| text.eq_ignore_ascii_case(tee.as_str()))
             .map(Self::Fixed)
@@ -105,6 +109,8 @@ pub fn select(choice: TeeChoice, devices: &Devices) -> Result<Tee, SelectError> 
     let unclear = devices.unclear.as_ref().map(|reason| SelectError::Unclear(reason.clone()));
     match (choice, present.as_slice()) {
         (TeeChoice::Fixed(Tee::Simulation), _) => Ok(Tee::Simulation),
+        // No file tells it: the TPM is asked, and is where its own settings say.
+        (TeeChoice::Fixed(Tee::SnpVtpm), _) => Ok(Tee::SnpVtpm),
         (TeeChoice::Auto, []) => unclear.map_or(Ok(Tee::Simulation), Err),
         (TeeChoice::Fixed(tee), _) if present.iter().any(|(found, _)| *found == tee) => Ok(tee),
         (TeeChoice::Fixed(tee), _) => Err(unclear.unwrap_or(SelectError::Missing(tee))),
@@ -182,8 +188,9 @@ mod tests {
         assert_eq!("Auto".parse(), Ok(TeeChoice::Auto));
         assert_eq!("SIMULATION".parse(), Ok(TeeChoice::Fixed(Tee::Simulation)));
         assert_eq!("snp".parse(), Ok(TeeChoice::Fixed(Tee::Snp)));
+        assert_eq!("snp-vtpm".parse(), Ok(TeeChoice::Fixed(Tee::SnpVtpm)));
         let error = "magic".parse::<TeeChoice>().unwrap_err();
-        assert!(error.to_string().contains("\"magic\": expected auto, simulation, sgx, tdx or snp"));
+        assert!(error.to_string().contains("\"magic\": expected auto, simulation, sgx, tdx, snp or snp-vtpm"));
     }
 
     proptest::proptest! {
@@ -195,7 +202,7 @@ mod tests {
             let devices = Devices { sgx: device(sgx), tdx: device(tdx), snp: device(snp), unclear, ..Devices::default() };
             let simulates = select(TeeChoice::Auto, &devices) == Ok(Tee::Simulation);
             proptest::prop_assert_eq!(simulates, !(sgx || tdx || snp || is_unclear));
-            for tee in [Tee::Sgx, Tee::Tdx, Tee::Snp] {
+            for tee in [Tee::Sgx, Tee::Tdx, Tee::Snp, Tee::SnpVtpm] {
                 // What is fixed is used or an error, and nothing else.
                 let selected = select(TeeChoice::Fixed(tee), &devices);
                 proptest::prop_assert!(selected == Ok(tee) || selected.is_err());

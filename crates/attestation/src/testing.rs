@@ -1,8 +1,9 @@
 //! For tests, with the feature `testing`: nothing of it is in a program. Hardware that never was, so that its evidence can
 //! be verified without any.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::cast_possible_truncation)]
 
 pub mod amd;
+pub mod paravisor;
 
 #[cfg(test)]
 use crate::{Identity, SnpIdentity, TdxIdentity};

@@ -117,7 +117,7 @@ pub struct Options {
     /// Form of the log: `text` or `json`.
     #[arg(long, env = "EDG_LOG_FORMAT", hide_env_values = true, default_value = "text", value_name = "FORMAT")]
     pub log_format: String,
-    /// Trusted execution environment: `auto`, `simulation`, `sgx`, `tdx` or `snp`. `auto` looks for one; where there is none, it is `simulation`.
+    /// Trusted execution environment: `auto`, `simulation`, `sgx`, `tdx`, `snp` or `snp-vtpm`. `auto` looks for one; where there is none, it is `simulation`.
     #[arg(long, env = "MARBLERUN_TEE", hide_env_values = true, default_value = "auto", value_name = "TEE")]
     pub tee: String,
     /// What the state is sealed with: `auto`, or one or more of `platform`, `tpm`, `pkcs11`, `azure-hsm`, `passphrase`, `host-key`, `plain`, separated by commas. Each opens the state by itself, and they are tried in this order; `platform+pkcs11` opens it only with both. `auto`: the platform where there is one, else, in simulation, the host key if there is one, else nothing.
@@ -619,7 +619,7 @@ impl Config {
             tee: options.tee.parse().map_err(|_| ConfigError::BadValue {
                 variable: "MARBLERUN_TEE",
                 value: options.tee.clone(),
-                expected: "expected auto, simulation, sgx, tdx or snp",
+                expected: "expected auto, simulation, sgx, tdx, snp or snp-vtpm",
             })?,
             seal: seal::settings(options)?,
             collateral: CollateralPlaces {

@@ -1,6 +1,8 @@
 //! Identities of confidential VMs: what a package asks of a VM in Intel TDX or AMD SEV-SNP. Measurements are kept as
 //! they were written, hexadecimal in any case; what is empty is not asked.
 
+use std::collections::BTreeMap;
+
 use crate::decode_object;
 
 /// What a package asks of a TDX VM.
@@ -96,6 +98,9 @@ pub struct SnpPackage {
     pub min_tcb: Option<SnpTcb>,
     /// Processor families: `Milan`, `Genoa`, `Turin`; empty = all.
     pub products: Vec<String>,
+    /// Registers (PCRs, SHA-256) of the VM's TPM by number. Given: a VM below a paravisor that plays its TPM is meant, and
+    /// no other; not given: a VM that asks the processor itself.
+    pub pcrs: BTreeMap<String, String>,
 }
 
 decode_object!(SnpPackage as "SNP" {
@@ -109,6 +114,7 @@ decode_object!(SnpPackage as "SNP" {
     "VMPL" => vmpl,
     "MinTCB" => min_tcb,
     "Products" => products,
+    "PCRs" => pcrs,
 });
 
 /// Versions of a platform's firmware; what is not given is not asked.
@@ -165,6 +171,12 @@ impl SnpPackage {
         ]
     }
 
+    /// How many registers a TPM has.
+    pub const PCR_COUNT: u8 = 24;
+    /// Registers that firmware measures into before anything else runs: the boot loader, and whose boot loaders it
+    /// accepts.
+    pub const FIRMWARE_PCRS: [&'static str; 2] = ["4", "7"];
+
     /// Why these values name no VM; `None` if they do. The field comes first.
     #[must_use]
     pub fn problem(&self) -> Option<(&'static str, String)> {
@@ -187,7 +199,53 @@ impl SnpPackage {
         if self.min_tcb.is_some_and(|tcb| tcb.components().iter().any(|(_, least)| least.is_some_and(|v| v > 255))) {
             return Some(("MinTCB", "versions go from 0 to 255".to_owned()));
         }
+        if let Some(problem) = self.pcr_problem() {
+            return Some(("PCRs", problem));
+        }
         self.fields().into_iter().find_map(|(name, text, length)| hex_problem(text, length).map(|text| (name, text)))
+    }
+
+    /// A report of a VM below a paravisor measures the paravisor and its firmware alone; whatever they start is told by
+    /// registers, and only those that the firmware writes itself cannot be played by what it starts.
+    fn pcr_problem(&self) -> Option<String> {
+        if self.pcrs.is_empty() {
+            return None;
+        }
+        let is_number = |text: &str| (0..Self::PCR_COUNT).any(|number| number.to_string() == text);
+        if let Some(name) = self.pcrs.keys().find(|name| !is_number(name)) {
+            return Some(format!("{name:?} is no register: they are numbered 0 to {}", Self::PCR_COUNT - 1));
+        }
+        if !Self::FIRMWARE_PCRS.iter().any(|number| self.pcrs.contains_key(*number)) {
+            let text = "neither 4 nor 7 is among them. The firmware measures into these before anything else runs; any \
+                        operating system can bring the others to these values";
+            return Some(text.to_owned());
+        }
+        if self.vmpl.is_some_and(|level| level != 0) {
+            return Some("a paravisor reports from privilege level 0, and VMPL asks for another".to_owned());
+        }
+        let bad = |(number, text): (&String, &String)| {
+            let problem = if text.is_empty() { Some("it is empty".to_owned()) } else { hex_problem(text, 32) };
+            problem.map(|problem| format!("register {number}: {problem}"))
+        };
+        self.pcrs.iter().find_map(bad)
+    }
+
+    /// What registers leave open; `None` if they name the whole boot chain, or none is asked.
+    #[must_use]
+    pub fn open_boot(&self) -> Option<&'static str> {
+        let has = |number: &str| self.pcrs.contains_key(number);
+        if self.pcrs.is_empty() {
+            None
+        } else if !has("4") {
+            Some("without register 4, any boot loader is accepted that is signed with a key of register 7")
+        } else if !["8", "9", "11"].into_iter().any(has) {
+            Some(
+                "register 4 is the boot loader: without 8 and 9 (GRUB) or 11 (unified kernel image), any kernel or \
+                 command line is accepted that it starts",
+            )
+        } else {
+            None
+        }
     }
 }
 
@@ -233,5 +291,34 @@ mod tests {
             assert_eq!(snp(&format!(r#"{{"SNP": {{"IDKeyDigest": "{digest}"{more}}}}}"#)), field, "{more}");
         }
         assert_eq!(snp(&format!(r#"{{"SNP": {{"IDKeyDigest": "{}"}}}}"#, "00".repeat(48))), Some("IDKeyDigest"));
+    }
+
+    #[test]
+    fn registers_name_a_boot_only_with_one_that_the_firmware_writes() {
+        let value = "ab".repeat(32);
+        let asked = |pcrs: &[(&str, &str)]| {
+            let pcrs: Vec<String> = pcrs.iter().map(|(number, value)| format!("{number:?}: {value:?}")).collect();
+            let json =
+                format!(r#"{{"SNP": {{"Measurement": "{}", "PCRs": {{{}}}}}}}"#, "12".repeat(48), pcrs.join(", "));
+            let snp = decode(&json).snp.unwrap();
+            (snp.problem().map(|(field, text)| format!("{field}: {text}")), snp.open_boot())
+        };
+        assert_eq!(asked(&[]), (None, None));
+        for numbers in [&["4", "9"][..], &["4", "7", "11"], &["4", "8", "9", "14"]] {
+            let pcrs: Vec<(&str, &str)> = numbers.iter().map(|number| (*number, value.as_str())).collect();
+            assert_eq!(asked(&pcrs), (None, None), "{numbers:?}");
+        }
+        assert!(asked(&[("7", &value)]).1.unwrap().starts_with("without register 4"));
+        assert!(asked(&[("4", &value)]).1.unwrap().starts_with("register 4 is the boot loader"));
+        for (pcrs, part) in [
+            (&[("11", value.as_str()), ("0", &value)][..], "neither 4 nor 7"),
+            (&[("4", &value), ("24", &value)], "\"24\" is no register"),
+            (&[("04", &value)], "\"04\" is no register"),
+            (&[("4", "ab")], "register 4: not 64 hexadecimal digits"),
+            (&[("4", &value), ("9", "")], "register 9: it is empty"),
+        ] {
+            let problem = asked(pcrs).0.unwrap();
+            assert!(problem.starts_with("PCRs: ") && problem.contains(part), "{problem}");
+        }
     }
 }

@@ -81,7 +81,11 @@ pub const VARIABLES: [Variable; 14] = [
         default: "10m",
         help: "How long to wait for a Coordinator that is not ready, in seconds or as 90s, 10m, 1h; 0 = try once",
     },
-    Variable { name: TEE, default: "auto", help: "Trusted execution environment: auto, simulation, sgx, tdx or snp" },
+    Variable {
+        name: TEE,
+        default: "auto",
+        help: "Trusted execution environment: auto, simulation, sgx, tdx, snp or snp-vtpm",
+    },
     Variable { name: LOG_FORMAT, default: "text", help: "Form of the log: text or json" },
 ];
 

@@ -172,7 +172,11 @@ impl Change {
                                 + list(&package.accepted_advisories)
                                 + package.tdx.as_ref().map_or(0, |vm| vm.fields().iter().map(|(_, v, _)| v.len()).sum())
                                 + package.snp.as_ref().map_or(0, |vm| {
-                                    vm.fields().iter().map(|(_, v, _)| v.len()).sum::<usize>() + list(&vm.products) + 64
+                                    let pcrs = vm.pcrs.iter().map(|(number, value)| number.len() + value.len() + 8);
+                                    vm.fields().iter().map(|(_, v, _)| v.len()).sum::<usize>()
+                                        + pcrs.sum::<usize>()
+                                        + list(&vm.products)
+                                        + 64
                                 })
                         })
                 }

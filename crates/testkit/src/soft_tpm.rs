@@ -7,6 +7,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use der::Decode as _;
+use der::asn1::Uint;
+use spki::SubjectPublicKeyInfoRef;
 use tempfile::TempDir;
 
 use crate::reaper;
@@ -60,10 +63,37 @@ impl SoftTpm {
     /// # Errors
     /// If the tool `tpm2_pcrextend` fails.
     pub fn extend_pcr(&self, number: u8) -> Result<()> {
-        let value = format!("{number}:sha256={}", "ab".repeat(32));
-        let output = Command::new("tpm2_pcrextend").args(["-T", &self.tcti(), &value]).output();
-        let output = output.context("tpm2_pcrextend: install the package tpm2-tools")?;
-        ensure!(output.status.success(), "tpm2_pcrextend: {}", String::from_utf8_lossy(&output.stderr));
+        self.run("tpm2_pcrextend", &[&format!("{number}:sha256={}", "ab".repeat(32))])
+    }
+
+    /// Makes it the TPM of a VM below a paravisor: with the paravisor's attestation key, and what the paravisor leaves in
+    /// its memory, made by `left` for that key's modulus.
+    ///
+    /// # Errors
+    /// If one of the tools of the package tpm2-tools fails, or its key cannot be read.
+    pub fn play_paravisor(&self, left: impl FnOnce(&[u8]) -> Vec<u8>) -> Result<()> {
+        let file = |name: &str| self.memory.path().join(name).display().to_string();
+        let (context, public, report) = (file("ak.ctx"), file("ak.der"), file("hcl"));
+        let attributes = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|restricted|sign";
+        let scheme = "rsa2048:rsassa-sha256:null";
+        self.run("tpm2_createprimary", &["-C", "e", "-g", "sha256", "-G", scheme, "-a", attributes, "-c", &context])?;
+        self.run("tpm2_evictcontrol", &["-C", "o", "-c", &context, "0x81000003"])?;
+        self.run("tpm2_flushcontext", &["-t"])?;
+        self.run("tpm2_readpublic", &["-c", "0x81000003", "-f", "der", "-o", &public])?;
+        let public = std::fs::read(&public)?;
+        let public = SubjectPublicKeyInfoRef::from_der(&public).context("reading the attestation key")?;
+        // RFC 8017, A.1.1: modulus and exponent.
+        let numbers = Vec::<Uint>::from_der(public.subject_public_key.raw_bytes())?;
+        let left = left(numbers.first().context("a key without a modulus")?.as_bytes());
+        std::fs::write(&report, &left)?;
+        self.run("tpm2_nvdefine", &["-C", "o", "-s", &left.len().to_string(), "0x01400001"])?;
+        self.run("tpm2_nvwrite", &["-C", "o", "-i", &report, "0x01400001"])
+    }
+
+    fn run(&self, tool: &str, arguments: &[&str]) -> Result<()> {
+        let output = Command::new(tool).args(["-T", &self.tcti()]).args(arguments).output();
+        let output = output.with_context(|| format!("{tool}: install the package tpm2-tools"))?;
+        ensure!(output.status.success(), "{tool}: {}", String::from_utf8_lossy(&output.stderr));
         Ok(())
     }
 }

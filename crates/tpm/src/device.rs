@@ -57,7 +57,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 static TURNS: [Mutex<()>; 64] = [const { Mutex::new(()) }; 64];
 
 /// Waits for the turn at a TPM, within this process.
-fn turn(tcti: &str) -> MutexGuard<'static, ()> {
+pub(crate) fn turn(tcti: &str) -> MutexGuard<'static, ()> {
     let mut hasher = DefaultHasher::new();
     tcti.hash(&mut hasher);
     let [first, ..] = hasher.finish().to_le_bytes();
@@ -300,17 +300,24 @@ impl Device {
 
     /// Reads registers.
     pub(crate) fn boot_state(&mut self, set: PcrSet) -> Result<BootState, Error> {
-        let wrong = Error::WrapperError(tss_esapi::WrapperErrorKind::WrongValueFromTpm);
-        let mut values: Vec<PcrValue> = Vec::with_capacity(set.len());
-        // One at a time: a TPM gives at most eight at once, fewer if it likes, and nothing if it lacks the bank.
-        for number in set.numbers() {
-            let one = PcrSet::from_mask(1 << number).ok_or(wrong)?.selection()?;
-            let (_, _, read) = self.context.execute_without_session(|context| context.pcr_read(one))?;
-            let value = read.value().first().and_then(|digest| digest.value().try_into().ok());
-            values.push(value.ok_or(wrong)?);
-        }
-        BootState::new(set, values).ok_or(wrong)
+        BootState::new(set, registers(&mut self.context, set)?).ok_or(WRONG_VALUE)
     }
+}
+
+/// The TPM answered something else than was asked.
+const WRONG_VALUE: Error = Error::WrapperError(tss_esapi::WrapperErrorKind::WrongValueFromTpm);
+
+/// The values of registers, in ascending order.
+pub(crate) fn registers(context: &mut Context, set: PcrSet) -> Result<Vec<PcrValue>, Error> {
+    let mut values: Vec<PcrValue> = Vec::with_capacity(set.len());
+    // One at a time: a TPM gives at most eight at once, fewer if it likes, and nothing if it lacks the bank.
+    for number in set.numbers() {
+        let one = PcrSet::from_mask(1 << number).ok_or(WRONG_VALUE)?.selection()?;
+        let (_, _, read) = context.execute_without_session(|context| context.pcr_read(one))?;
+        let value = read.value().first().and_then(|digest| digest.value().try_into().ok());
+        values.push(value.ok_or(WRONG_VALUE)?);
+    }
+    Ok(values)
 }
 
 /// Why there is no connection.

@@ -1,7 +1,8 @@
 //! How does a TPM 2.0 keep a key for one boot state of one host?
 //!
 //! [`TpmSealer`] makes slot secrets that only this TPM gives back, and only while chosen registers (PCRs) have the values
-//! they had at sealing. [`TpmCounter`] is a counter in the TPM's memory that nobody can put back.
+//! they had at sealing. [`TpmCounter`] is a counter in the TPM's memory that nobody can put back. And for a VM below a
+//! paravisor, whose TPM that is, [`Vtpm`] makes evidence of what the VM runs.
 //!
 //! ```no_run
 //! use marblerun_sealing::{KeySealer as _, SealMode};
@@ -32,6 +33,7 @@ mod device;
 mod params;
 mod pcrs;
 mod sealer;
+mod vtpm;
 
 pub use config::{Config, ConfigError, Tcti, TctiError};
 pub use counter::{COUNTER_INDEX, Defined, TpmCounter, TpmCounters};
@@ -39,3 +41,4 @@ pub use device::leave;
 pub use params::Params;
 pub use pcrs::{BootState, PcrListError, PcrSet, PcrValue};
 pub use sealer::TpmSealer;
+pub use vtpm::{AK_HANDLE, HCL_REPORT_INDEX, Vtpm};

@@ -3,7 +3,7 @@
 use marblerun_manifest::vm::{SnpPackage, TdxPackage};
 
 use super::Policy;
-use crate::{EnclaveClaims, Identity, SgxIdentity, SnpIdentity, TdxIdentity, Tee};
+use crate::{EnclaveClaims, Identity, Pcrs, SgxIdentity, SnpIdentity, TdxIdentity, Tee};
 
 /// Whose evidence is judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +33,7 @@ impl Policy {
     pub fn tee(&self) -> Tee {
         match (&self.tdx, &self.snp) {
             (Some(_), _) => Tee::Tdx,
+            (None, Some(snp)) if !snp.pcrs.is_empty() => Tee::SnpVtpm,
             (None, Some(_)) => Tee::Snp,
             (None, None) => Tee::Sgx,
         }
@@ -60,7 +61,7 @@ impl Policy {
         match (&claims.identity, &self.tdx, &self.snp) {
             (Identity::Sgx(sgx), None, None) => self.compare_sgx(sgx, &mut fields),
             (Identity::Tdx(tdx), Some(asked), None) => compare_tdx(asked, tdx, &mut fields),
-            (Identity::Snp(snp), None, Some(asked)) => self.compare_snp(asked, snp, &mut fields),
+            (Identity::Snp(snp), None, Some(wanted)) if asked == tee => self.compare_snp(wanted, snp, &mut fields),
             // Another family, or a policy of two, which nothing fits.
             _ => fields.iter_mut().take(1).for_each(|family| family.fits = false),
         }
@@ -98,6 +99,27 @@ impl Policy {
         let expected = (!asked.products.is_empty()).then(|| asked.products.join(", "));
         let fits = asked.products.is_empty() || asked.products.iter().any(|name| name == product);
         fields.push(Comparison { field: "Products", expected, got: product.to_owned(), fits });
+        if let Some(pcrs) = &snp.pcrs {
+            compare_pcrs(asked, pcrs, fields);
+        }
+    }
+}
+
+/// Registers that are not asked are shown too: who writes a package wants to know them.
+fn compare_pcrs(asked: &SnpPackage, pcrs: &Pcrs, fields: &mut Vec<Comparison>) {
+    for (number, field) in Pcrs::NAMES.into_iter().enumerate() {
+        let expected = asked.pcrs.get(&number.to_string());
+        match (expected, pcrs.value(number)) {
+            (Some(expected), Some(got)) => fields.push(hex(field, expected, got)),
+            (Some(expected), None) => fields.push(Comparison {
+                field,
+                expected: Some(expected.clone()),
+                got: "not in the quote".to_owned(),
+                fits: false,
+            }),
+            (None, Some(got)) => fields.push(hex(field, "", got)),
+            (None, None) => {}
+        }
     }
 }
 

@@ -2,7 +2,13 @@
 //! what it is itself. Whoever *gives* asks for a version that is not older than his own; whoever *receives* accepts
 //! older givers down to a limit, so that a rolling upgrade finds somebody to ask (cluster protocol, section 6).
 
-use crate::{Identity, PeerIdentity, SgxIdentity, SnpIdentity, SnpProduct, SnpTcbVersion, TcbStatus, TdxIdentity, Tee};
+use crate::{
+    Identity, Pcrs, PeerIdentity, SgxIdentity, SnpIdentity, SnpProduct, SnpTcbVersion, TcbStatus, TdxIdentity, Tee,
+};
+
+/// Registers that tell which system a VM below a paravisor has started, and with what: boot loader, keys of Secure Boot,
+/// kernel, command line, and what was added to them. Others differ between VMs of one image.
+const PEER_PCRS: [usize; 8] = [4, 7, 8, 9, 11, 12, 13, 14];
 
 /// What a Coordinator asks of its peers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -163,6 +169,11 @@ impl PeerPolicy {
         }
         same("Policy", &own.policy.to_be_bytes(), &got.policy.to_be_bytes(), false)?;
         same("VMPL", &own.vmpl.to_be_bytes(), &got.vmpl.to_be_bytes(), false)?;
+        for number in PEER_PCRS {
+            let name = Pcrs::NAMES.get(number).copied().unwrap_or("PCRs");
+            let [own, got] = [own, got].map(|vm| vm.pcrs.as_ref().and_then(|pcrs| pcrs.value(number)));
+            same(name, own.map_or(&[], |value| value), got.map_or(&[], |value| value), false)?;
+        }
         if own.product != got.product {
             return Err(PeerRefusal::Processor { own: own.product, got: got.product });
         }

@@ -148,6 +148,20 @@ mod vms {
         Policy { snp: Some(asked), security_version: Some(4), ..Policy::default() }
     }
 
+    fn vtpm_policy() -> Policy {
+        let mut policy = snp_policy();
+        let pcrs = [("4", "04".repeat(32)), ("11", "0b".repeat(32))];
+        policy.snp.as_mut().unwrap().pcrs =
+            pcrs.into_iter().map(|(number, value)| (number.to_owned(), value)).collect();
+        policy
+    }
+
+    /// Register n has the value n, but for one that the quote is not over.
+    fn below_a_paravisor(vm: &mut crate::SnpIdentity) {
+        let values = std::array::from_fn(|number| (number != 9).then_some([u8::try_from(number).unwrap(); 32]));
+        vm.pcrs = Some(crate::Pcrs::new(values));
+    }
+
     fn vm(identity: Identity) -> EnclaveClaims {
         EnclaveClaims { identity, ..enclave() }
     }
@@ -174,7 +188,12 @@ mod vms {
 
     #[test]
     fn a_family_is_accepted_by_a_policy_for_it_alone() {
-        let all = [(signer(), enclave()), (tdx_policy(), vm(tdx(|_| ()))), (snp_policy(), vm(snp(|_| ())))];
+        let all = [
+            (signer(), enclave()),
+            (tdx_policy(), vm(tdx(|_| ()))),
+            (snp_policy(), vm(snp(|_| ()))),
+            (vtpm_policy(), vm(snp(below_a_paravisor))),
+        ];
         for (asked, (policy, _)) in all.iter().enumerate() {
             for (shown, (_, claims)) in all.iter().enumerate() {
                 assert_eq!(wrong(policy, claims), if asked == shown { "" } else { "TEE" }, "{asked} {shown}");
@@ -269,6 +288,28 @@ mod vms {
             });
             assert_eq!(wrong(&policy, &vm(changed)), name);
         }
+    }
+
+    #[test]
+    fn below_a_paravisor_each_register_counts_if_it_is_asked() {
+        let with = |number: &str, value: &str| {
+            let mut policy = vtpm_policy();
+            policy.snp.as_mut().unwrap().pcrs.insert(number.to_owned(), value.to_owned());
+            wrong(&policy, &vm(snp(below_a_paravisor)))
+        };
+        assert_eq!(with("7", &"07".repeat(32)), "");
+        assert_eq!(with("14", &"0E".repeat(32)), "");
+        assert_eq!(with("4", &"05".repeat(32)), "PCRs.4");
+        assert_eq!(with("11", &"0c".repeat(32)), "PCRs.11");
+        assert_eq!(with("9", &"09".repeat(32)), "PCRs.9", "the quote is not over it");
+        let measured = vm(snp(|vm| {
+            below_a_paravisor(vm);
+            vm.measurement[0] ^= 1;
+        }));
+        assert_eq!(wrong(&vtpm_policy(), &measured), "Measurement");
+        let fields = vtpm_policy().compare(&vm(snp(below_a_paravisor)), Judged::Marble);
+        let shown = fields.iter().filter(|field| field.field.starts_with("PCRs.")).count();
+        assert_eq!(shown, 23, "who writes a package sees all that there are");
     }
 
     #[test]

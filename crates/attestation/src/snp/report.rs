@@ -120,6 +120,7 @@ impl<'a> Report<'a> {
             committed_tcb: SnpTcbVersion::from_bytes(fixed(bytes, 0x1e0), product),
             chip_id: self.chip_id,
             product,
+            pcrs: None,
         }
     }
 }

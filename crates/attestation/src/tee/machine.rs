@@ -9,6 +9,10 @@ use crate::issue::{Files as _, Root, provider};
 const GRAMINE: &str = "/dev/attestation/quote";
 /// Where Occlum does.
 const OCCLUM: &str = "/dev/sgx";
+/// What tells VMs of Azure, and the TPM of one.
+const ASSET_TAG: &str = "/sys/class/dmi/id/chassis_asset_tag";
+const AZURE: &str = "7783-7084-3265-9085-8269-3286-77";
+const TPMS: [&str; 2] = ["/dev/tpmrm0", "/dev/tpm0"];
 /// Where kernels since Linux 6.7 do.
 const TSM: &str = "/sys/kernel/config/tsm/report";
 
@@ -118,6 +122,9 @@ impl Devices {
         if devices.tdx.is_none() && devices.snp.is_none() {
             devices.ask_kernel();
         }
+        if devices.tdx.is_none() && devices.snp.is_none() && devices.unclear.is_none() {
+            devices.unclear = devices.paravisor();
+        }
         devices
     }
 
@@ -128,6 +135,17 @@ impl Devices {
 
     fn first(&self, names: &[&str]) -> Option<PathBuf> {
         names.iter().find(|name| self.below_root(name).exists()).map(PathBuf::from)
+    }
+
+    /// A paravisor keeps the processor's interface to itself, so no file tells that there is one.
+    fn paravisor(&self) -> Option<String> {
+        let tag = std::fs::read_to_string(self.below_root(ASSET_TAG)).ok()?;
+        let tpm = self.first(&TPMS).filter(|_| tag.trim() == AZURE)?;
+        Some(format!(
+            "this is a VM of Azure with a TPM ({}), and nothing tells whether it is a confidential one: if it is, with \
+             SEV-SNP, choose snp-vtpm",
+            tpm.display()
+        ))
     }
 
     /// Containers see the kernel's interface more often than device files.

@@ -162,6 +162,7 @@ impl Processor {
             committed_tcb: self.tcb,
             chip_id: self.chip_id,
             product: self.product,
+            pcrs: None,
         }
     }
 

@@ -19,9 +19,22 @@ pub enum TeeError {
 /// Opens the backend that was chosen, or that fits the machine, and has it prove that it can do what it is there for. That
 /// comes before anything else: a Coordinator without evidence must not touch a state. May take a while.
 pub(super) fn open(choice: TeeChoice, devices: &Devices) -> Result<Backend, TeeError> {
-    let backend = Backend::open(select(choice, devices)?, devices)?;
+    let backend = match select(choice, devices)? {
+        Tee::SnpVtpm => vtpm(devices)?,
+        tee => Backend::open(tee, devices)?,
+    };
     backend.first_evidence(&ReportData::binding(&[b"marblerun start"]))?;
     Ok(backend)
+}
+
+#[cfg(feature = "tpm")]
+fn vtpm(_: &Devices) -> Result<Backend, IssueError> {
+    marblerun_tpm::Vtpm::backend(|name| std::env::var(name).ok())
+}
+
+#[cfg(not(feature = "tpm"))]
+fn vtpm(devices: &Devices) -> Result<Backend, IssueError> {
+    Backend::open(Tee::SnpVtpm, devices)
 }
 
 /// What an operator should know about the choice.
@@ -81,6 +94,29 @@ mod tests {
             let error = open(other.parse().unwrap(), &machine(&folder, names)).unwrap_err().to_string();
             assert!(error.starts_with(&format!("MARBLERUN_TEE={other}, but this machine has no")), "{error}");
         }
+    }
+
+    #[test]
+    fn a_paravisors_tpm_that_is_not_there_is_no_simulation() {
+        let nothing = tempfile::tempdir().unwrap();
+        let error = open(TeeChoice::Fixed(Tee::SnpVtpm), &machine(nothing.path(), &[])).unwrap_err().to_string();
+        assert!(error.contains("AMD SEV-SNP below a paravisor (vTPM) gives no evidence"), "{error}");
+        assert!(error.contains("set MARBLERUN_TEE=simulation"), "{error}");
+    }
+
+    #[test]
+    fn a_vm_of_azure_with_a_tpm_must_be_told_what_it_is() {
+        let root = tempfile::tempdir().unwrap();
+        let azure = |names: &[&str]| {
+            machine(root.path(), names);
+            let tag = root.path().join("sys/class/dmi/id");
+            std::fs::create_dir_all(&tag).unwrap();
+            std::fs::write(tag.join("chassis_asset_tag"), "7783-7084-3265-9085-8269-3286-77\n").unwrap();
+            open(TeeChoice::Auto, &machine(root.path(), &[]))
+        };
+        assert_eq!(azure(&[]).unwrap().tee(), Tee::Simulation, "there is nothing to ask");
+        let error = azure(&["dev/tpmrm0"]).unwrap_err().to_string();
+        assert!(error.contains("VM of Azure with a TPM (/dev/tpmrm0)") && error.contains("choose snp-vtpm"), "{error}");
     }
 
     #[test]

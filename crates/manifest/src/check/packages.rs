@@ -117,6 +117,9 @@ fn warn_vm(base: &str, package: &Package, report: &mut Report) {
             }
         }
     }
+    if let Some(text) = package.snp.as_ref().and_then(SnpPackage::open_boot) {
+        report.warn("open-vm", format!("{base}.SNP.PCRs"), text);
+    }
     if package.snp.is_some() && !(package.accepted_tcb_statuses.is_empty() && package.accepted_advisories.is_empty()) {
         let text = "SEV-SNP knows no TCB statuses and no Intel advisories: these lists have no effect; use SNP.MinTCB";
         report.warn("no-effect-on-snp", base, text);

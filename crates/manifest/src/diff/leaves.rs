@@ -81,6 +81,11 @@ fn package(at: &mut Leaves, package: &Package) {
                     at.value(name, &value);
                 }
             });
+            at.at("PCRs", |at| {
+                for (number, value) in &snp.pcrs {
+                    at.value(number, value);
+                }
+            });
         });
     }
 }

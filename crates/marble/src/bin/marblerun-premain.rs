@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser};
 use jiff::Timestamp;
-use marblerun_attestation::{Backend, Devices, select};
+use marblerun_attestation::{Backend, Devices, IssueError, Tee, select};
 use marblerun_marble::program::Program;
 use marblerun_marble::{Config, Parameters, PremainError, VARIABLES, activate, files, log};
 use tokio::signal::unix::{SignalKind, signal};
@@ -60,7 +60,11 @@ fn run(command: &[OsString]) -> Result<Interrupted, PremainError> {
     let attestation = |error: &dyn std::fmt::Display| PremainError::Attestation(error.to_string());
     let devices = Devices::of_this_machine();
     let tee = select(config.tee, &devices).map_err(|error| attestation(&error))?;
-    let backend = Backend::open(tee, &devices).map_err(|error| attestation(&error))?;
+    let backend = match tee {
+        Tee::SnpVtpm => vtpm(&devices),
+        tee => Backend::open(tee, &devices),
+    };
+    let backend = backend.map_err(|error| attestation(&error))?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| attestation(&error))?;
     let activated = runtime.block_on(async {
@@ -76,6 +80,16 @@ fn run(command: &[OsString]) -> Result<Interrupted, PremainError> {
         Err(interrupted) => return Ok(interrupted),
     };
     become_program(command, &parameters)
+}
+
+#[cfg(feature = "tpm")]
+fn vtpm(_: &Devices) -> Result<Backend, IssueError> {
+    marblerun_tpm::Vtpm::backend(|name| std::env::var(name).ok())
+}
+
+#[cfg(not(feature = "tpm"))]
+fn vtpm(devices: &Devices) -> Result<Backend, IssueError> {
+    Backend::open(Tee::SnpVtpm, devices)
 }
 
 fn become_program(command: &[OsString], parameters: &Parameters) -> Result<Interrupted, PremainError> {

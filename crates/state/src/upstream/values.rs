@@ -51,7 +51,15 @@ fn vm(json: &mut Json, package: &Package) {
         for (name, value) in snp.min_tcb.unwrap_or_default().components() {
             json.field(name).optional(value);
         }
-        json.end().end();
+        json.end();
+        if !snp.pcrs.is_empty() {
+            json.field("PCRs");
+            for (number, value) in &snp.pcrs {
+                json.field(number).string(value);
+            }
+            json.end();
+        }
+        json.end();
     }
 }
 

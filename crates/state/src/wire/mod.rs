@@ -4,6 +4,8 @@
 //! an error to older programs. Scalars are never repeated (packing would give one value two encodings).
 //! Messages that can hold a secret have no `Debug` and are wiped when dropped.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use zeroize::Zeroize;
 
@@ -219,6 +221,8 @@ struct Snp {
     min_tcb: Option<SnpTcb>,
     #[prost(string, repeated, tag = "10")]
     products: Vec<String>,
+    #[prost(btree_map = "string, string", tag = "11")]
+    pcrs: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Copy, PartialEq, prost::Message)]

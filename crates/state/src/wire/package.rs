@@ -113,6 +113,7 @@ impl From<vm::SnpPackage> for Snp {
                 fmc: tcb.fmc.map(u32::from),
             }),
             products: snp.products,
+            pcrs: snp.pcrs,
         }
     }
 }
@@ -145,6 +146,7 @@ impl TryFrom<Snp> for vm::SnpPackage {
             vmpl: snp.vmpl,
             min_tcb: snp.min_tcb.map(tcb).transpose()?,
             products: snp.products,
+            pcrs: snp.pcrs,
         })
     }
 }
@@ -157,7 +159,9 @@ mod tests {
     fn a_vm_is_read_back_and_never_stored_as_an_enclave_that_anything_fits() {
         let tdx = vm::TdxPackage { mrtd: "aa".to_owned(), xfam: "bb".to_owned(), ..vm::TdxPackage::default() };
         let min_tcb = Some(vm::SnpTcb { snp: Some(8), fmc: Some(1), ..vm::SnpTcb::default() });
-        let snp = vm::SnpPackage { measurement: "cc".to_owned(), min_tcb, vmpl: Some(0), ..vm::SnpPackage::default() };
+        let pcrs = [("4".to_owned(), "dd".to_owned())].into();
+        let snp =
+            vm::SnpPackage { measurement: "cc".to_owned(), min_tcb, vmpl: Some(0), pcrs, ..vm::SnpPackage::default() };
         for package in [
             model::Package { tdx: Some(tdx), ..model::Package::default() },
             model::Package { snp: Some(snp), security_version: Some(3), ..model::Package::default() },

@@ -175,6 +175,22 @@ mod vms {
     }
 
     #[test]
+    fn below_a_paravisor_peers_have_started_the_same_system() {
+        let started = |changed: Option<usize>| {
+            vm(snp(|vm| {
+                let value = |number| if Some(number) == changed { [0xff; 32] } else { [7; 32] };
+                vm.pcrs = Some(crate::Pcrs::new(std::array::from_fn(|number| Some(value(number)))));
+            }))
+        };
+        let policy = PeerPolicy { own: started(None), any_measurement: true, least_giver: None };
+        for number in 0..24 {
+            let expected = if PEER_PCRS.contains(&number) { crate::Pcrs::NAMES[number] } else { "" };
+            assert_eq!(field(policy.accepts(&started(Some(number)))), expected, "register {number}");
+        }
+        assert!(matches!(policy.accepts(&vm(snp(|_| ()))), Err(PeerRefusal::Tee { .. })));
+    }
+
+    #[test]
     fn a_rolling_upgrade_of_snp_vms_goes_one_way_and_firmware_does_not_go_back() {
         let version =
             |svn| PeerPolicy { own: vm(snp(|vm| vm.guest_svn = svn)), any_measurement: true, least_giver: None };

@@ -162,6 +162,8 @@ fn fields(identity: &Measured, debug: bool, report_data: &ReportData) -> Vec<(&'
             fields.push(("CommittedTCB", snp.committed_tcb.to_string()));
             fields.push(("ChipID", hex::encode(snp.chip_id)));
             fields
+                .extend(snp.pcrs.iter().flat_map(|pcrs| pcrs.fields()).map(|(name, value)| (name, hex::encode(value))));
+            fields
         }
     };
     fields.push(("Debug", debug.to_string()));

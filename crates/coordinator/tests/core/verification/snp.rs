@@ -5,6 +5,9 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::Mutex;
 
 use marblerun_attestation::testing::amd::{self, Endorsement, Processor};
+#[cfg(feature = "tpm")]
+use marblerun_attestation::testing::paravisor;
+use marblerun_attestation::testing::paravisor::Tpm;
 use marblerun_attestation::{CollateralSource, NoCollateral, SnpIdentity, SnpProduct};
 use marblerun_collateral::{Place, Service, Settings as CollateralSettings};
 
@@ -178,6 +181,71 @@ async fn a_key_of_a_cloud_provider_will_do_and_hides_its_processor() {
     let rented = Processor::new(SnpProduct::Genoa, 4, Endorsement::Vlek);
     let vm = SnpIdentity { chip_id: [0; 64], ..rented.vm() };
     activate(&coordinator, shown(&rented, &vm)).await.unwrap();
+}
+
+#[tokio::test]
+async fn below_a_paravisor_a_marble_is_admitted_by_the_registers_that_its_package_names() {
+    let tpm = Tpm::default();
+    let named = json!({"SNP": {
+        "Measurement": "a1".repeat(48),
+        "PCRs": {"4": "04".repeat(32), "7": "07".repeat(32), "11": "0B".repeat(32)},
+    }});
+    let coordinator = coordinator(named).await;
+    let (processor, vm) = (milan(), milan().vm());
+    let shown_by = |tpm: &Tpm| tpm.bundle(&processor, &vm, &bound()).to_wire();
+    activate(&coordinator, shown_by(&tpm)).await.unwrap();
+    let mut other = Tpm::default();
+    (other.pcrs[4], other.pcrs[11], other.pcrs[5]) = ([9; 32], [9; 32], [9; 32]);
+    let text = activate(&coordinator, shown_by(&other)).await.unwrap_err();
+    assert_eq!(text, "PackageProperties not compliant: PCRs.4, PCRs.11");
+    let bundle = tpm.bundle(&processor, &vm, &ReportData::binding(&[b"another certificate"]));
+    assert!(activate(&coordinator, bundle.to_wire()).await.unwrap_err().starts_with("hash(cert) != report.Data"));
+    // A VM that asks the processor itself tells no registers, whatever is measured in it; and the other way round.
+    let text = activate(&coordinator, shown(&processor, &vm)).await.unwrap_err();
+    assert_eq!(text, "PackageProperties not compliant: TEE");
+    let direct = self::coordinator(json!({"SNP": {"Measurement": "a1".repeat(48)}})).await;
+    let text = activate(&direct, shown_by(&tpm)).await.unwrap_err();
+    assert_eq!(text, "PackageProperties not compliant: TEE");
+}
+
+#[tokio::test]
+async fn a_package_whose_registers_any_system_could_have_is_refused_and_told_why() {
+    let settings = Settings::simulation();
+    let state = temporary_state(Phase::AcceptingManifest, "localhost", &settings.clock).unwrap();
+    let coordinator = Coordinator::new(Store::in_memory(state), settings);
+    let package = json!({"SNP": {"Measurement": "a1".repeat(48), "PCRs": {"11": "0b".repeat(32)}}});
+    let manifest = json!({"Packages": {"app": package}, "Marbles": {"web": {"Package": "app"}}});
+    let error = coordinator.set_manifest(bytes(&manifest)).await.unwrap_err();
+    assert!(error.message.contains("neither 4 nor 7 is among them"), "{}", error.message);
+}
+
+/// With a TPM in software, and what the Coordinator's and premain's programs issue with.
+#[cfg(feature = "tpm")]
+#[tokio::test(flavor = "multi_thread")]
+async fn evidence_of_a_real_tpm_is_admitted_until_another_system_is_measured() {
+    let (processor, tpm) = (milan(), marblerun_testkit::SoftTpm::start().unwrap());
+    tpm.play_paravisor(|modulus| {
+        let data = paravisor::runtime_data(modulus, &[1, 0, 1]);
+        paravisor::hcl_report(&processor.report(&processor.vm(), &ReportData::binding(&[&data])), &data)
+    })
+    .unwrap();
+    let tcti = tpm.tcti();
+    let backend = marblerun_tpm::Vtpm::backend(|name| (name == "MARBLERUN_TPM").then(|| tcti.clone())).unwrap();
+    let issuer = backend.issuer;
+    let issue = move || {
+        let issuer = issuer.clone();
+        async move { tokio::task::spawn_blocking(move || issuer.issue(&bound()).unwrap().into_bytes()).await.unwrap() }
+    };
+    let kds = Kds::start(processor.certificate());
+    let zero = "00".repeat(32);
+    let package = json!({"SNP": {"Measurement": "a1".repeat(48), "PCRs": {"4": zero, "7": zero, "9": zero}}});
+    let coordinator = coordinator_of(kds.service(), package).await;
+    activate(&coordinator, issue().await).await.unwrap();
+    tpm.extend_pcr(10).unwrap();
+    activate(&coordinator, issue().await).await.unwrap();
+    tpm.extend_pcr(9).unwrap();
+    let text = activate(&coordinator, issue().await).await.unwrap_err();
+    assert_eq!(text, "PackageProperties not compliant: PCRs.9");
 }
 
 /// AMD's key service, played: has the certificate of one processor, and a list.

@@ -218,6 +218,7 @@ pub(super) async fn packages(call: Call<()>) -> Result {
                         .filter_map(|(name, version)| Some((name.to_owned(), version?)))
                         .collect(),
                     products: vm.products.clone(),
+                    pcrs: vm.pcrs.clone(),
                 }),
             },
         )

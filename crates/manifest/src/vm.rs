@@ -237,7 +237,10 @@ impl SnpPackage {
         if self.pcrs.is_empty() {
             None
         } else if !has("4") {
-            Some("without register 4, any boot loader is accepted that is signed with a key of register 7")
+            Some(
+                "without register 4, any boot loader is accepted that the settings in register 7 let start: one that is \
+                 signed with a key there, and any at all if that is Secure Boot switched off",
+            )
         } else if !["8", "9", "11"].into_iter().any(has) {
             Some(
                 "register 4 is the boot loader: without 8 and 9 (GRUB) or 11 (unified kernel image), any kernel or \

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fmt;
 
 use tracing::{Event, Subscriber};
+use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
@@ -11,10 +12,13 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::config::LOG_FORMAT;
 
+/// The library of the TPM tells each refusal again that we tell with what it was about.
+const FILTER: &str = "info,tss_esapi=off";
+
 /// Starts logging. `EDG_LOG_FORMAT` is `json` (any case) for JSON, anything else for text.
 pub fn start(lookup: impl Fn(&str) -> Option<OsString>) {
     let json = lookup(LOG_FORMAT).is_some_and(|format| format.eq_ignore_ascii_case("json"));
-    let builder = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::INFO);
+    let builder = tracing_subscriber::fmt().with_writer(std::io::stderr).with_env_filter(EnvFilter::new(FILTER));
     // A second start, as in tests, keeps the first.
     let _ = if json {
         builder.json().flatten_event(true).with_target(false).try_init()

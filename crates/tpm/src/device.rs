@@ -192,12 +192,7 @@ impl Device {
     /// Connects; checks the pinned name, if there is one. It waits for its turn within this process.
     pub(crate) fn open(config: &Config) -> Result<Self, OpenError> {
         let turn = turn(&config.tcti.to_string());
-        let connected = Context::new(config.tcti.name.clone()).map_err(doing("connecting to the TPM"));
-        // The library's own error does not say where it looked.
-        let mut context =
-            connected.map_err(|failure| OpenError::Unreachable(format!("{}: {}", config.tcti, failure.explain())))?;
-        let password = Auth::try_from(config.owner_password.as_slice()).map_err(doing("taking the password"))?;
-        context.tr_set_auth(ObjectHandle::Owner, password).map_err(doing("taking the password"))?;
+        let mut context = connect(config)?;
         let template = storage_key_template(None).map_err(doing("describing the storage key"))?;
         let created = context.execute_with_nullauth_session(|context| {
             context.create_primary(Hierarchy::Owner, template, None, None, None, None)
@@ -302,6 +297,17 @@ impl Device {
     pub(crate) fn boot_state(&mut self, set: PcrSet) -> Result<BootState, Error> {
         BootState::new(set, registers(&mut self.context, set)?).ok_or(WRONG_VALUE)
     }
+}
+
+/// Connects, with what the owner's rights need. Whoever calls it has the turn.
+pub(crate) fn connect(config: &Config) -> Result<Context, OpenError> {
+    let connected = Context::new(config.tcti.name.clone()).map_err(doing("connecting to the TPM"));
+    // The library's own error does not say where it looked.
+    let mut context =
+        connected.map_err(|failure| OpenError::Unreachable(format!("{}: {}", config.tcti, failure.explain())))?;
+    let password = Auth::try_from(config.owner_password.as_slice()).map_err(doing("taking the password"))?;
+    context.tr_set_auth(ObjectHandle::Owner, password).map_err(doing("taking the password"))?;
+    Ok(context)
 }
 
 /// The TPM answered something else than was asked.

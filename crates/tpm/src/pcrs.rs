@@ -24,6 +24,8 @@ pub type PcrValue = [u8; 32];
 pub struct PcrSet(u32);
 
 impl PcrSet {
+    /// All that a PC has.
+    pub const ALL: Self = Self((1 << COUNT) - 1);
     /// 7: the state of Secure Boot, its keys, and who signed what was started. It outlives updates of signed boot
     /// loaders and kernels.
     pub const SECURE_BOOT: Self = Self(1 << 7);

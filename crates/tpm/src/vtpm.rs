@@ -9,14 +9,14 @@ use std::sync::Arc;
 use marblerun_attestation::{Backend, Evidence, HclReport, IssueError, Issuer, ReportData, Tee};
 use tss_esapi::abstraction::nv;
 use tss_esapi::constants::response_code::Tss2ResponseCodeKind as Code;
-use tss_esapi::handles::{KeyHandle, NvIndexTpmHandle, ObjectHandle, PersistentTpmHandle, TpmHandle};
+use tss_esapi::handles::{KeyHandle, NvIndexTpmHandle, PersistentTpmHandle, TpmHandle};
 use tss_esapi::interface_types::algorithm::HashingAlgorithm;
 use tss_esapi::interface_types::resource_handles::NvAuth;
-use tss_esapi::structures::{Attest, AttestInfo, Auth, Data, HashScheme, Signature, SignatureScheme};
+use tss_esapi::structures::{Attest, AttestInfo, Data, HashScheme, Signature, SignatureScheme};
 use tss_esapi::traits::Marshall as _;
 use tss_esapi::{Context, Error};
 
-use crate::device::{Failure, Stop, doing, patiently, registers, turn};
+use crate::device::{Failure, OpenError, Stop, connect, doing, patiently, registers, turn};
 use crate::pcrs::sha256;
 use crate::{Config, PcrSet};
 
@@ -42,6 +42,15 @@ impl From<Failure> for Refused {
     }
 }
 
+impl From<OpenError> for Stop<Refused> {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Failure(failure) => Self::Failure(failure),
+            OpenError::Unreachable(reason) | OpenError::Another(reason) => Self::For(Refused(reason)),
+        }
+    }
+}
+
 impl Vtpm {
     /// By the TPM of the settings. Nothing is asked of it yet.
     #[must_use]
@@ -59,19 +68,13 @@ impl Vtpm {
     }
 
     fn ask(&self, report_data: &ReportData) -> Result<Evidence, Stop<Refused>> {
-        let tcti = &self.config.tcti;
-        let _turn = turn(&tcti.to_string());
-        let connected = Context::new(tcti.name.clone()).map_err(doing("connecting to the TPM"));
-        let unreachable = |failure: Failure| Stop::For(Refused(format!("{tcti}: {}", failure.explain())));
-        let mut context = connected.map_err(unreachable)?;
-        let password = Auth::try_from(self.config.owner_password.as_slice()).map_err(doing("taking the password"))?;
-        context.tr_set_auth(ObjectHandle::Owner, password).map_err(doing("taking the password"))?;
-
+        let _turn = turn(&self.config.tcti.to_string());
+        let mut context = connect(&self.config)?;
         let report = read_report(&mut context)?;
         let report = HclReport::read(&report).map_err(|error| Stop::For(Refused(error.to_string())))?;
         let key = find_key(&mut context)?;
         for _ in 0..ATTEMPTS {
-            let values = registers(&mut context, all()?).map_err(doing("reading the registers"))?.concat();
+            let values = registers(&mut context, PcrSet::ALL).map_err(doing("reading the registers"))?.concat();
             let (attest, signature) = quote(&mut context, key, report_data).map_err(doing("quoting the registers"))?;
             // Programs may measure something meanwhile.
             let is_over_them = matches!(attest.attested(), AttestInfo::Quote { info }
@@ -101,20 +104,12 @@ fn refused(reason: String) -> IssueError {
     IssueError { tee: Tee::SnpVtpm, reason }
 }
 
-/// All that a TPM has: whoever verifies chooses.
-fn all() -> Result<PcrSet, Stop<Refused>> {
-    PcrSet::from_mask(0x00ff_ffff).ok_or_else(|| Stop::For(Refused("a TPM has registers".to_owned())))
-}
-
 fn read_report(context: &mut Context) -> Result<Vec<u8>, Stop<Refused>> {
     let index = NvIndexTpmHandle::new(HCL_REPORT_INDEX).map_err(doing("naming the paravisor's report"))?;
     let read = context.execute_with_nullauth_session(|context| nv::read_full(context, NvAuth::Owner, index));
-    read.map_err(doing("reading the paravisor's report"))
-        .map_err(|failure| missing(failure, "no report of a paravisor", index_name()))
-}
-
-fn index_name() -> String {
-    format!("at index {HCL_REPORT_INDEX:#010x}")
+    let read = read.map_err(doing("reading the paravisor's report"));
+    let place = format!("at index {HCL_REPORT_INDEX:#010x}");
+    read.map_err(|failure| missing(failure, "no report of a paravisor", place))
 }
 
 fn find_key(context: &mut Context) -> Result<KeyHandle, Stop<Refused>> {
@@ -137,7 +132,8 @@ fn missing(failure: Failure, what: &str, place: String) -> Stop<Refused> {
 fn quote(context: &mut Context, key: KeyHandle, report_data: &ReportData) -> Result<(Attest, Signature), Error> {
     let wrong = Error::WrapperError(tss_esapi::WrapperErrorKind::WrongParamSize);
     let bound = Data::try_from(report_data.0.get(..32).ok_or(wrong)?.to_vec())?;
-    let selection = PcrSet::from_mask(0x00ff_ffff).ok_or(wrong)?.selection()?;
+    // Whoever verifies chooses.
+    let selection = PcrSet::ALL.selection()?;
     let scheme = SignatureScheme::RsaSsa { hash_scheme: HashScheme::new(HashingAlgorithm::Sha256) };
     context.execute_with_nullauth_session(|context| context.quote(key, bound, scheme, selection))
 }

@@ -59,10 +59,12 @@ static ASK: LazyLock<Authority> =
 static ASVK: LazyLock<Authority> =
     LazyLock::new(|| Authority::read(include_bytes!("../../tests/fixtures/quotes/synthetic/snp_test_asvk_key.pem")));
 
+static ROOTS: LazyLock<[AmdRoot; 3]> = LazyLock::new(|| SnpProduct::ALL.map(root));
+
 /// Roots that lead to these keys, in place of AMD's. Intel's are its own.
 #[must_use]
 pub fn roots() -> Roots {
-    Roots { amd: SnpProduct::ALL.map(root).to_vec(), ..Roots::vendors() }
+    Roots { amd: ROOTS.to_vec(), ..Roots::vendors() }
 }
 
 /// The keys of one family of processors. As at AMD, nobody rents out Turin's.

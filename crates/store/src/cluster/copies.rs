@@ -503,13 +503,17 @@ impl ClusterBackend {
         self.copies.busy = Some(now);
         let desk = Arc::clone(&self.desk);
         (self.aside)(Box::new(move || {
-            desk.leave_word(Errand::Copied(orders.into_iter().map(Order::carry_out).collect()));
+            // One by one: what is done must not wait for a device that hangs.
+            orders.into_iter().for_each(|order| desk.leave_word(Errand::Copied(Some(order.carry_out()))));
+            desk.leave_word(Errand::Copied(None));
         }));
     }
 
-    /// What the other thread came back with.
-    pub(super) fn take_reports(&mut self, reports: Vec<Report>) {
-        self.copies.busy = None;
-        reports.into_iter().for_each(|report| self.take_report(report));
+    /// What the other thread came back with; `None`: it is done.
+    pub(super) fn hear_of_copies(&mut self, report: Option<Report>) {
+        match report {
+            Some(report) => self.take_report(report),
+            None => self.copies.busy = None,
+        }
     }
 }

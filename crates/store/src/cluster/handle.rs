@@ -44,8 +44,8 @@ pub(super) enum Errand {
     Heard(Vec<Peer>),
     /// Something may have changed.
     Nudge,
-    /// What sealing backends were asked for is done.
-    Copied(Vec<Report>),
+    /// A sealing backend has done what it was asked for; `None`: there is nothing else.
+    Copied(Option<Report>),
     /// An operator decides.
     Decide(Decision, oneshot::Sender<Result<(), DecisionError>>),
 }

@@ -39,7 +39,7 @@ impl ClusterBackend {
     fn run(&mut self, errand: Errand) {
         match errand {
             Errand::Nudge => self.look_again_soon(),
-            Errand::Copied(reports) => self.take_reports(reports),
+            Errand::Copied(report) => self.hear_of_copies(report),
             Errand::Offer { from, keks } => {
                 tracing::debug!(from, count = keks.len(), "key encryption keys from a peer");
                 keks.into_iter().for_each(|kek| self.take_kek(kek));

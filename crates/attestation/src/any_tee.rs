@@ -3,18 +3,18 @@
 
 use std::sync::Arc;
 
+use crate::collateral::Anew;
 use crate::dcap::{Certified, IntelFindings};
-use crate::high_water::HighWater;
 use crate::snp::SnpFindings;
 use crate::{
-    Bundle, Claims, CollateralSource, EnclaveClaims, Evidence, Format, Identity, NoCollateral, ReportData, Roots, Tee,
-    Verifier, VerifyError, dcap, snp, vtpm,
+    Bundle, Claims, CollateralSource, EnclaveClaims, Evidence, Format, HighWater, Identity, NoCollateral, ReportData,
+    Roots, Tee, Verifier, VerifyError, dcap, snp, vtpm,
 };
 
 /// Verifies evidence of SGX, TDX and SEV-SNP, with collateral from a source; see [`crate::CollateralSource`]. It never
 /// answers [`Claims::Simulation`].
 ///
-/// It remembers the newest collateral it has believed and refuses older; see the module `high_water`.
+/// It remembers the newest collateral it has believed and refuses older: see [`HighWater`].
 pub struct AnyTee {
     collateral: Arc<dyn CollateralSource>,
     roots: Roots,
@@ -68,11 +68,27 @@ impl AnyTee {
 
     fn examine_quote(&self, quote: &[u8], now: u64) -> Result<Verified, VerifyError> {
         let certified = Certified::new(quote, &self.roots.intel)?;
-        let collateral =
-            self.collateral.intel(&certified.platform, now).map_err(|error| VerifyError::no_collateral(&error))?;
-        let (claims, findings) = certified.verify(&collateral, &self.roots.intel, now)?;
-        self.high_water.pass(&findings)?;
-        Ok(Verified { claims, findings: Findings::Intel(findings) })
+        self.up_to_date(|source| {
+            let collateral = source.intel(&certified.platform, now);
+            let collateral = collateral.map_err(|error| VerifyError::no_collateral(&error))?;
+            let (claims, findings) = certified.verify(&collateral, &self.roots.intel, now)?;
+            let passed = self.high_water.pass_intel(&findings);
+            Ok((Verified { claims, findings: Findings::Intel(findings) }, passed))
+        })
+    }
+
+    /// Judges with what the source has; and if that is older than what was believed before, with what it gets when it asks
+    /// anew: another verifier, whose marks were learned here, may only have asked later.
+    fn up_to_date(
+        &self,
+        judge: impl Fn(&dyn CollateralSource) -> Result<(Verified, Result<(), VerifyError>), VerifyError>,
+    ) -> Result<Verified, VerifyError> {
+        let source = self.collateral.as_ref();
+        if let (verified, Ok(())) = judge(source)? {
+            return Ok(verified);
+        }
+        let (verified, passed) = judge(&Anew(source))?;
+        passed.map(|()| verified)
     }
 
     fn examine_bundle(&self, bundle: &[u8], now: u64) -> Result<Verified, VerifyError> {
@@ -88,11 +104,14 @@ impl AnyTee {
         if tee == Tee::Snp && !(bundle.runtime_data.is_empty() && bundle.tpm_quote.is_empty()) {
             return Err(VerifyError(format!("evidence of {tee} with a TPM's quote, which binds nothing there")));
         }
-        let (mut claims, findings) = snp::verify(&bundle, self.collateral.as_ref(), &self.roots.amd, now)?;
-        if tee == Tee::SnpVtpm {
-            vtpm::bind(&bundle, &mut claims)?;
-        }
-        Ok(Verified { claims, findings: Findings::Snp(findings) })
+        self.up_to_date(|source| {
+            let (mut claims, findings) = snp::verify(&bundle, source, &self.roots.amd, now)?;
+            if tee == Tee::SnpVtpm {
+                vtpm::bind(&bundle, &mut claims)?;
+            }
+            let passed = self.high_water.pass_amd(&findings);
+            Ok((Verified { claims, findings: Findings::Snp(findings) }, passed))
+        })
     }
 }
 
@@ -147,6 +166,10 @@ impl std::fmt::Debug for AnyTee {
 impl Verifier for AnyTee {
     fn verify(&self, evidence: &Evidence, now: u64) -> Result<Claims, VerifyError> {
         self.examine(evidence, now).map(|verified| Claims::Enclave(verified.claims))
+    }
+
+    fn high_water(&self) -> Option<&HighWater> {
+        Some(&self.high_water)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{AnyTee, Claims, Devices, Evidence, ReportData, Simulation, Tee, issue};
+use crate::{AnyTee, Claims, Devices, Evidence, HighWater, ReportData, Simulation, Tee, issue};
 
 /// Makes evidence about this process.
 pub trait Issuer: Send + Sync {
@@ -25,6 +25,11 @@ pub trait Verifier: Send + Sync {
     /// # Errors
     /// If it is not genuine or cannot be judged.
     fn verify(&self, evidence: &Evidence, now: u64) -> Result<Claims, VerifyError>;
+
+    /// The newest collateral it has believed, if it needs any.
+    fn high_water(&self) -> Option<&HighWater> {
+        None
+    }
 }
 
 /// Hardware that does not answer. It is never replaced by simulation; that only the operator can choose.

@@ -18,6 +18,14 @@ pub trait CollateralSource: Send + Sync {
     /// If there is none.
     fn intel(&self, platform: &IntelPlatform, now: u64) -> Result<Arc<IntelCollateral>, CollateralError>;
 
+    /// As [`CollateralSource::intel`], for who was given something older than others have: asks anew where that is possible.
+    ///
+    /// # Errors
+    /// If there is none.
+    fn newer_intel(&self, platform: &IntelPlatform, now: u64) -> Result<Arc<IntelCollateral>, CollateralError> {
+        self.intel(platform, now)
+    }
+
     /// DER of the certificate of a processor's key (VCEK), for evidence that does not bring it. May take a while; not
     /// for async threads.
     ///
@@ -30,6 +38,31 @@ pub trait CollateralSource: Send + Sync {
     /// # Errors
     /// If there should be one.
     fn amd_crl(&self, product: SnpProduct, now: u64) -> Result<Option<Arc<[u8]>>, CollateralError>;
+
+    /// As [`CollateralSource::amd_crl`], for who was given something older than others have: asks anew where that is possible.
+    ///
+    /// # Errors
+    /// If there should be one.
+    fn newer_amd_crl(&self, product: SnpProduct, now: u64) -> Result<Option<Arc<[u8]>>, CollateralError> {
+        self.amd_crl(product, now)
+    }
+}
+
+/// A source that is asked for the newest there is.
+pub(crate) struct Anew<'s>(pub(crate) &'s dyn CollateralSource);
+
+impl CollateralSource for Anew<'_> {
+    fn intel(&self, platform: &IntelPlatform, now: u64) -> Result<Arc<IntelCollateral>, CollateralError> {
+        self.0.newer_intel(platform, now)
+    }
+
+    fn vcek(&self, request: &VcekRequest, now: u64) -> Result<Arc<[u8]>, CollateralError> {
+        self.0.vcek(request, now)
+    }
+
+    fn amd_crl(&self, product: SnpProduct, now: u64) -> Result<Option<Arc<[u8]>>, CollateralError> {
+        self.0.newer_amd_crl(product, now)
+    }
 }
 
 /// Collateral that is not to be had.

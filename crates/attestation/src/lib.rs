@@ -44,10 +44,11 @@ pub use collateral::{
 pub use dcap::IntelFindings;
 pub use evidence::{Evidence, EvidenceTooLong, ReportData};
 pub use format::{Format, FormatError};
+pub use high_water::HighWater;
 pub use peer::{MessageError, PeerAttestation, PeerEvidenceError, PeerIdentity, PeerMessage};
 pub use policy::{Acceptance, Comparison, CoordinatorRefusal, Judged, PeerPolicy, PeerRefusal, Policy, Refusal};
 pub use roots::{AmdRoot, Roots};
 pub use simulation::{IdentityError, SimulatedIdentity, Simulation};
-pub use snp::SnpFindings;
+pub use snp::{CrlFindings, SnpFindings};
 pub use tee::{Devices, Kernel, LibOs, SelectError, Tee, TeeChoice, UnknownTee, select};
 pub use vtpm::HclReport;

@@ -32,8 +32,17 @@ pub struct SnpFindings {
     pub report_version: u32,
     /// Until when the key is certified, in seconds since the epoch.
     pub valid_until: u64,
-    /// Whether a revocation list was looked at.
-    pub crl_checked: bool,
+    /// The revocation list that was looked at, if one was.
+    pub crl: Option<CrlFindings>,
+}
+
+/// Which of AMD's revocation lists of a family it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CrlFindings {
+    /// Its number, if it has one.
+    pub number: Option<u64>,
+    /// When it was made, in seconds since the epoch.
+    pub issued: u64,
 }
 
 /// Verifies the report in a bundle.
@@ -49,7 +58,7 @@ pub(crate) fn verify(
         None => fetch(&report, source, roots, now)?,
     };
     vek.check_dates(now)?;
-    let crl_checked = check_revocation(&vek, source, now)?;
+    let crl = check_revocation(&vek, source, now)?;
     let tcb = vek.certifies(&report)?;
     report.check_signature(vek.key())?;
 
@@ -67,7 +76,7 @@ pub(crate) fn verify(
         key: report.key.as_str(),
         report_version: report.version,
         valid_until: vek.valid_until(),
-        crl_checked,
+        crl,
     };
     Ok((claims, findings))
 }
@@ -114,11 +123,11 @@ fn fetch(report: &Report<'_>, source: &dyn CollateralSource, roots: &[AmdRoot], 
     })
 }
 
-/// Whether the key's issuer is on AMD's list, if there is a list.
-fn check_revocation(vek: &Vek, source: &dyn CollateralSource, now: u64) -> Result<bool, VerifyError> {
+/// That the key's issuer is not on AMD's list, if there is a list; which one it was.
+fn check_revocation(vek: &Vek, source: &dyn CollateralSource, now: u64) -> Result<Option<CrlFindings>, VerifyError> {
     let product = vek.product();
     let list = source.amd_crl(product, now).map_err(|error| VerifyError::no_collateral(&error))?;
-    let Some(list) = list else { return Ok(false) };
+    let Some(list) = list else { return Ok(None) };
     let refuse = |reason: &str| VerifyError(format!("AMD's revocation list of {product} is not taken: {reason}"));
     let root = Certificate::from_der(vek.root()).map_err(|error| refuse(&error))?;
     let list = RevocationList::from_der(&list, &root, AMD_SIGNS).map_err(|error| refuse(&error))?;
@@ -129,7 +138,7 @@ fn check_revocation(vek: &Vek, source: &dyn CollateralSource, now: u64) -> Resul
     if vek.certificates().any(|certificate| list.revokes(certificate)) {
         return Err(VerifyError(format!("AMD revoked the certificate of {product} that the evidence leads to")));
     }
-    Ok(true)
+    Ok(Some(CrlFindings { number: list.number(), issued: from }))
 }
 
 #[cfg(test)]

@@ -7,6 +7,9 @@ use x509_cert::crl::CertificateList;
 use x509_cert::der::asn1::ObjectIdentifier;
 use x509_cert::der::{Decode as _, Encode as _, Header, Reader as _, SliceReader};
 
+/// `id-ce-cRLNumber`.
+const CRL_NUMBER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.20");
+
 /// A certificate with the bytes that it was read from. Serial numbers may be 0, as AMD's are.
 #[derive(Debug, Clone)]
 pub(crate) struct Certificate {
@@ -88,6 +91,13 @@ impl RevocationList {
         let list = &self.0.tbs_cert_list;
         let until = list.next_update.as_ref().map(|time| time.to_unix_duration().as_secs());
         (list.this_update.to_unix_duration().as_secs(), until)
+    }
+
+    /// Its number among those of its issuer, if it has one (RFC 5280, section 5.2.3) that 64 bits hold.
+    pub(crate) fn number(&self) -> Option<u64> {
+        let extensions = self.0.tbs_cert_list.crl_extensions.as_ref()?;
+        let found = extensions.iter().find(|found| found.extn_id == CRL_NUMBER)?;
+        u64::from_der(found.extn_value.as_bytes()).ok()
     }
 
     /// Whether it names the certificate.

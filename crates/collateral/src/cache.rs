@@ -23,7 +23,7 @@ use crate::{Place, Settings, SettingsError};
 
 /// At the latest after this time what is kept is asked for again; sooner if half of its remaining life is shorter.
 const REFRESH: u64 = 24 * 3600;
-/// After a failure nobody is asked again for this time.
+/// After a failure nobody is asked again for this time; nor after an answer, by who finds it too old.
 const PAUSE: Duration = Duration::from_secs(10);
 /// How long a caller waits for an answer: a bit longer than the service gets.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -49,6 +49,8 @@ struct Entry {
     kept: Option<Kept>,
     flight: Option<Arc<Flight>>,
     failed: Option<(Instant, CollateralError)>,
+    /// When a service last answered.
+    answered: Option<Instant>,
 }
 
 #[derive(Clone)]
@@ -113,7 +115,37 @@ impl Service {
     }
 
     fn get(&self, key: &Key, now: u64) -> Result<Item, CollateralError> {
-        match self.step(key, now)? {
+        self.finish(key, self.step(key, now)?)
+    }
+
+    /// As [`Service::get`], of who has seen newer elsewhere than what is kept: it is asked for again, unless that was just
+    /// done.
+    fn get_anew(&self, key: &Key, now: u64) -> Result<Item, CollateralError> {
+        let asking = {
+            let mut entries = self.shared.lock();
+            let entry = entries.entry(*key).or_default();
+            if entry.kept.is_none() && entry.flight.is_none() {
+                entry.kept = self.shared.read_folder(key, now);
+            }
+            let is_recent = |at: Option<Instant>| at.is_some_and(|at| at.elapsed() < PAUSE);
+            if is_recent(entry.answered) || is_recent(entry.failed.as_ref().map(|(at, _)| *at)) {
+                None
+            } else {
+                if entry.flight.is_none() {
+                    entry.flight = self.worker.ask(*key, now);
+                }
+                entry.flight.clone()
+            }
+        };
+        if let Some(flight) = asking {
+            // Whatever comes of it: what is kept then is the newest there is.
+            let _ = flight.wait(PATIENCE);
+        }
+        self.get(key, now)
+    }
+
+    fn finish(&self, key: &Key, step: Step) -> Result<Item, CollateralError> {
+        match step {
             Step::Done(item) => Ok(item),
             Step::Wait(flight) => flight.wait(PATIENCE).unwrap_or_else(|| {
                 Err(CollateralError(format!("{key}: no answer within {} seconds", PATIENCE.as_secs())))
@@ -174,6 +206,7 @@ impl Shared {
                 Ok(item) => {
                     self.counters.fetched.fetch_add(1, Ordering::Relaxed);
                     entry.failed = None;
+                    entry.answered = Some(Instant::now());
                     let newer = entry.kept.as_ref().is_none_or(|kept| !item.is_older_than(&kept.item));
                     if newer {
                         entry.kept = Some(kept(item.clone(), now));
@@ -222,12 +255,42 @@ fn kept(item: Item, now: u64) -> Kept {
     Kept { item, until, refresh_at }
 }
 
-impl CollateralSource for Service {
-    fn intel(&self, platform: &IntelPlatform, now: u64) -> Result<Arc<IntelCollateral>, CollateralError> {
-        match self.get(&Key::Intel(*platform), now)? {
+impl Service {
+    fn intel_by(
+        &self,
+        get: impl FnOnce(&Self, &Key, u64) -> Result<Item, CollateralError>,
+        platform: &IntelPlatform,
+        now: u64,
+    ) -> Result<Arc<IntelCollateral>, CollateralError> {
+        match get(self, &Key::Intel(*platform), now)? {
             Item::Intel(collateral) => Ok(collateral),
             Item::Der { .. } => Err(CollateralError("a certificate instead of collateral".to_owned())),
         }
+    }
+
+    fn amd_crl_by(
+        &self,
+        get: impl FnOnce(&Self, &Key, u64) -> Result<Item, CollateralError>,
+        product: SnpProduct,
+        now: u64,
+    ) -> Result<Option<Arc<[u8]>>, CollateralError> {
+        if !self.has_amd {
+            return Ok(None);
+        }
+        match get(self, &Key::AmdCrl(product), now)? {
+            Item::Der { der, .. } => Ok(Some(der)),
+            Item::Intel(_) => Err(CollateralError("collateral instead of a list".to_owned())),
+        }
+    }
+}
+
+impl CollateralSource for Service {
+    fn intel(&self, platform: &IntelPlatform, now: u64) -> Result<Arc<IntelCollateral>, CollateralError> {
+        self.intel_by(Self::get, platform, now)
+    }
+
+    fn newer_intel(&self, platform: &IntelPlatform, now: u64) -> Result<Arc<IntelCollateral>, CollateralError> {
+        self.intel_by(Self::get_anew, platform, now)
     }
 
     fn vcek(&self, request: &VcekRequest, now: u64) -> Result<Arc<[u8]>, CollateralError> {
@@ -242,13 +305,11 @@ impl CollateralSource for Service {
     }
 
     fn amd_crl(&self, product: SnpProduct, now: u64) -> Result<Option<Arc<[u8]>>, CollateralError> {
-        if !self.has_amd {
-            return Ok(None);
-        }
-        match self.get(&Key::AmdCrl(product), now)? {
-            Item::Der { der, .. } => Ok(Some(der)),
-            Item::Intel(_) => Err(CollateralError("collateral instead of a list".to_owned())),
-        }
+        self.amd_crl_by(Self::get, product, now)
+    }
+
+    fn newer_amd_crl(&self, product: SnpProduct, now: u64) -> Result<Option<Arc<[u8]>>, CollateralError> {
+        self.amd_crl_by(Self::get_anew, product, now)
     }
 }
 

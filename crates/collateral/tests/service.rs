@@ -170,6 +170,25 @@ fn a_folder_keeps_it_over_restarts() {
 }
 
 #[test]
+fn who_has_seen_newer_elsewhere_has_it_asked_for_again_but_not_time_after_time() {
+    let pccs = Pccs::start();
+    let dir = tempfile::tempdir().unwrap();
+    let settings = Settings { cache: Some(dir.path().to_owned()), ..pccs.settings() };
+    let first = Service::start(&settings).unwrap().intel(&platform(), NOW).unwrap();
+    let service = Service::start(&settings).unwrap();
+    for _ in 0..3 {
+        assert_eq!(service.newer_intel(&platform(), NOW).unwrap(), first);
+    }
+    assert_eq!(pccs.asked(), 8, "what the folder kept was asked for again, once");
+    pccs.is_down.store(true, Ordering::SeqCst);
+    let service = Service::start(&settings).unwrap();
+    for _ in 0..3 {
+        assert_eq!(service.newer_intel(&platform(), NOW).unwrap(), first, "there is nothing newer to be had");
+    }
+    assert_eq!(service.counts().failed, 1);
+}
+
+#[test]
 fn what_a_service_does_not_know_or_nobody_is_asked_for_is_told() {
     let pccs = Pccs::start();
     let service = Service::start(&pccs.settings()).unwrap();

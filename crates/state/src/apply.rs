@@ -1,6 +1,7 @@
 //! How a change changes a state. Every change is checked first, so that a refused one leaves the
 //! state as it was.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::audit::{AuditKind, AuditTrail};
@@ -106,6 +107,14 @@ impl State {
                 AuditKind::ALL.into_iter().for_each(|kind| self.shorten_shared_trail(kind));
                 self.shorten_shared_log();
             }
+            Change::CollateralMarks(marks) => {
+                check_collateral_marks(&self.collateral_marks, marks)?;
+                let mine = Arc::make_mut(&mut self.collateral_marks);
+                for (name, value) in marks {
+                    let mark = mine.entry(name.clone()).or_default();
+                    *mark = (*mark).max(*value);
+                }
+            }
         }
         Ok(())
     }
@@ -149,7 +158,7 @@ impl State {
         let stale: Vec<Box<str>> = match change {
             // Upstream has neither: they are not exported, and make nothing of what is out of date.
             Change::Audit(..) | Change::AuditBase(..) | Change::RetiredRoots(_) => return,
-            Change::Writers(_) | Change::Incarnations(_) | Change::Home(_) => return,
+            Change::Writers(_) | Change::Incarnations(_) | Change::Home(_) | Change::CollateralMarks(_) => return,
             Change::Extra(..) | Change::Lineage(_) | Change::Recovery(_) => return,
             Change::Authority(_) => self.extra.keys().filter(|key| keys::is_of_authority(key)).cloned().collect(),
             Change::Manifest { .. } => self.extra.keys().filter(|key| keys::is_of_manifest(key)).cloned().collect(),
@@ -210,6 +219,20 @@ fn check_incarnations(lives: &[Incarnation]) -> Result<(), ChangeError> {
     }
     if lives.iter().any(|life| life.confirmed_by.len() > 256) {
         return Err(ChangeError("a name that confirmed an incarnation is too long".to_owned()));
+    }
+    Ok(())
+}
+
+fn check_collateral_marks(known: &BTreeMap<String, u64>, marks: &BTreeMap<String, u64>) -> Result<(), ChangeError> {
+    let refuse = |reason: &str| Err(ChangeError(format!("marks of collateral: {reason}")));
+    let is_name =
+        |name: &String| (1..=Change::MAX_MARK_NAME).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_graphic());
+    if !marks.keys().all(is_name) {
+        return refuse("a name is empty, too long or no plain text");
+    }
+    let new = marks.keys().filter(|name| !known.contains_key(*name)).count();
+    if known.len() + new > Change::MAX_COLLATERAL_MARKS {
+        return refuse("there are too many");
     }
     Ok(())
 }

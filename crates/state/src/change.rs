@@ -1,5 +1,6 @@
 //! The only ways a state changes. Encoded as protobuf; an unknown kind is an error, never skipped.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -74,6 +75,9 @@ pub enum Change {
     Incarnations(Vec<Incarnation>),
     /// Where the state lies that several Coordinators share. From then on its audit trails are short.
     Home(Home),
+    /// The newest collateral that was believed: marks by name. None ever falls, so of each the greater counts. At most
+    /// [`Change::MAX_COLLATERAL_MARKS`] are kept.
+    CollateralMarks(BTreeMap<String, u64>),
 }
 
 impl std::fmt::Debug for Change {
@@ -100,6 +104,7 @@ impl std::fmt::Debug for Change {
             Self::Writers(marks) => ("Writers", marks),
             Self::Incarnations(incarnations) => ("Incarnations", incarnations),
             Self::Home(home) => ("Home", home),
+            Self::CollateralMarks(marks) => ("CollateralMarks", marks),
         };
         f.debug_tuple(kind).field(about).finish()
     }
@@ -115,6 +120,10 @@ impl Change {
     pub const MAX_RETIRED_ROOTS: usize = 8;
     /// Older lives than this many are forgotten.
     pub const MAX_INCARNATIONS: usize = 16;
+    /// More marks of collateral are not kept: three for each of 256 platforms of Intel's, and some more.
+    pub const MAX_COLLATERAL_MARKS: usize = 800;
+    /// No name of such a mark has more bytes.
+    pub const MAX_MARK_NAME: usize = 64;
 
     /// Encodes as one protobuf message.
     #[must_use]
@@ -209,6 +218,7 @@ impl Change {
                 Self::Writers(marks) => marks.len() * 64,
                 Self::Incarnations(list) => list.iter().map(|life| FRAME + life.confirmed_by.len()).sum(),
                 Self::Home(home) => home.backend.len() + home.place.len() + home.uid.len(),
+                Self::CollateralMarks(marks) => marks.keys().map(|name| name.len() + 24).sum(),
             }
     }
 }

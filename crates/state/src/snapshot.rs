@@ -26,6 +26,9 @@ impl State {
         if !self.incarnations.is_empty() {
             base.push(Change::Incarnations(self.incarnations.to_vec()));
         }
+        if !self.collateral_marks.is_empty() {
+            base.push(Change::CollateralMarks(self.collateral_marks.as_ref().clone()));
+        }
         if let Some(active) = &self.manifest {
             base.push(Change::Manifest { raw: active.raw.clone(), signature: active.signature.clone() });
         }

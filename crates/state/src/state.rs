@@ -1,5 +1,6 @@
 //! The state of a deployment as one value.
 
+use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -41,6 +42,7 @@ pub struct State {
     pub(crate) writers: Arc<Writers>,
     pub(crate) incarnations: Arc<[Incarnation]>,
     pub(crate) home: Option<Arc<Home>>,
+    pub(crate) collateral_marks: Arc<BTreeMap<String, u64>>,
 }
 
 impl State {
@@ -71,6 +73,7 @@ impl State {
             writers: Arc::default(),
             incarnations: Arc::from([]),
             home: None,
+            collateral_marks: Arc::default(),
         }
     }
 
@@ -220,6 +223,13 @@ impl State {
         self.home.as_deref()
     }
 
+    /// The newest collateral that evidence was verified with: marks by name, of which none ever falls. What they mean is
+    /// for who verifies.
+    #[must_use]
+    pub fn collateral_marks(&self) -> &Arc<BTreeMap<String, u64>> {
+        &self.collateral_marks
+    }
+
     /// What tells whether another state goes on from this one.
     #[must_use]
     pub fn standing(&self, sequence: u64, head: [u8; 32]) -> Standing {
@@ -247,6 +257,9 @@ impl State {
             && self.authority.marble_root_certificate == other.authority.marble_root_certificate;
         if same_authority {
             self.authority = Arc::clone(&other.authority);
+        }
+        if self.collateral_marks == other.collateral_marks {
+            self.collateral_marks = Arc::clone(&other.collateral_marks);
         }
     }
 

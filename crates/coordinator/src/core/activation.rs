@@ -134,8 +134,12 @@ impl Coordinator {
             Err(refusal) => return Err(refusal),
         };
         let basis = Basis::of(state).map_err(from_error)?;
-        let marble_type = request.marble_type.clone();
-        let count = move |draft: &mut Draft| count(draft, &basis, &marble_type, limit);
+        let (marble_type, marks) = (request.marble_type.clone(), Arc::clone(&self.collateral_marks));
+        let count = move |draft: &mut Draft| {
+            count(draft, &basis, &marble_type, limit)?;
+            marks.take_along(draft);
+            Ok(())
+        };
         match transaction::commit(&self.currency, "committing store transaction: ", count).await {
             Ok(()) => Ok(Attempt::Done(activated)),
             Err(Step::Stale) => Ok(Attempt::Moved(self.snapshot())),
@@ -154,6 +158,7 @@ impl Coordinator {
         let compiled = self.compiled(state).map_err(from_error)?;
         let turn = self.turn(&compiled, &request.marble_type).await;
         let place = self.verification().await;
+        self.collateral_marks.learn(state);
         let (base, peer, request) = (Arc::clone(state), peer.cloned(), Arc::clone(request));
         let (backend, now) = (self.settings.backend.clone(), self.settings.clock.now());
         let provisioning = tokio::task::spawn_blocking(move || {

@@ -28,6 +28,7 @@ mod answer;
 mod audit;
 mod backup;
 mod candidate;
+mod collateral_marks;
 mod counters;
 mod currency;
 mod dry_run;
@@ -105,6 +106,8 @@ pub struct Coordinator {
     slow_activations: Arc<Semaphore>,
     /// Verifications of hardware evidence: those that wait for collateral keep a thread each, and others need some too.
     verifications: Arc<Semaphore>,
+    /// What collateral evidence was verified with, for the sealed state.
+    collateral_marks: Arc<collateral_marks::CollateralMarks>,
     /// What is refused, for the audit trail.
     keeper: Arc<audit::Keeper>,
     /// Backups that are being handed out.
@@ -123,7 +126,9 @@ impl Coordinator {
 
     fn with(currency: Currency, settings: Settings) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let verifier = Arc::clone(&settings.backend.verifier);
         let coordinator = Self {
+            collateral_marks: collateral_marks::CollateralMarks::new(currency.clone(), verifier),
             keeper: audit::Keeper::new(currency.clone()),
             backups: Arc::new(Semaphore::new(backup::AT_A_TIME)),
             store: currency.store().clone(),
@@ -591,6 +596,9 @@ impl Coordinator {
     /// Lets the transactions in progress finish and ends writing.
     pub async fn close(&self) {
         self.keeper.flush(true).await;
+        if let Err(step) = self.collateral_marks.flush().await {
+            tracing::warn!(?step, "the newest collateral is not remembered over the restart");
+        }
         self.store.close().await;
     }
 

@@ -93,6 +93,7 @@ pub(super) async fn sign_current(coordinator: &Coordinator, quote: &[u8]) -> Res
     for _ in 0..ATTEMPTS {
         let (base, settings, quote) = (Arc::clone(&state), Arc::clone(&coordinator.settings), quote.to_vec());
         let place = coordinator.verification().await;
+        coordinator.collateral_marks.learn(&state);
         let signing = off_thread(move || {
             let _place = place;
             sign(&base, &quote, &settings.backend, settings.clock.now())

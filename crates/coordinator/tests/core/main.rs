@@ -4,6 +4,7 @@
 
 mod activations;
 mod audit;
+mod collateral;
 mod counters;
 mod evidence;
 mod recovery;

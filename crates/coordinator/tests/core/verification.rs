@@ -22,20 +22,25 @@ use serde_json::json;
 use crate::world::{UUID, csr, json as bytes};
 
 /// In the life of the synthetic collateral.
-const NOW: i64 = 1_767_225_600;
+pub const NOW: i64 = 1_767_225_600;
 
-const CERTIFICATE: &[u8] = b"the Marble's certificate";
+pub const CERTIFICATE: &[u8] = b"the Marble's certificate";
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../attestation/tests/fixtures/quotes/synthetic").join(name)
 }
 
-/// A Coordinator that takes evidence of SGX, with a manifest of one package.
-async fn coordinator(package: serde_json::Value) -> Coordinator {
+/// Believes SGX's keys and collateral made for tests.
+pub fn verifier() -> AnyTee {
     let json = std::fs::read(fixture("collateral.json")).unwrap();
     let collateral = Arc::new(IntelCollateral::from_json(&json).unwrap());
     let roots = Roots { intel: std::fs::read(fixture("test_root.der")).unwrap(), ..Roots::vendors() };
-    coordinator_with(AnyTee::with_roots(Arc::new(collateral), roots), package).await
+    AnyTee::with_roots(Arc::new(collateral), roots)
+}
+
+/// A Coordinator that takes evidence of SGX, with a manifest of one package.
+async fn coordinator(package: serde_json::Value) -> Coordinator {
+    coordinator_with(verifier(), package).await
 }
 
 /// A Coordinator that verifies evidence like this, with a manifest of one package.
@@ -51,7 +56,7 @@ async fn coordinator_with(verifier: AnyTee, package: serde_json::Value) -> Coord
 }
 
 /// What a Marble's runtime sends: a quote of a platform of that status over report data, in its frame.
-fn quote(name: &str, report_data: &ReportData) -> Vec<u8> {
+pub fn quote(name: &str, report_data: &ReportData) -> Vec<u8> {
     let mut quote = std::fs::read(fixture(&format!("sgx_{name}.quote"))).unwrap();
     quote[368..432].copy_from_slice(&report_data.0);
     let pem = std::fs::read(fixture("test_attestation_key.pem")).unwrap();
@@ -67,7 +72,16 @@ async fn activate(coordinator: &Coordinator, quote: Vec<u8>) -> Result<(), Strin
 }
 
 async fn activate_as(coordinator: &Coordinator, certificate: &[u8], quote: Vec<u8>) -> Result<(), String> {
-    let request = ActivationRequest { quote, csr: csr(), marble_type: "web".into(), uuid: UUID.into() };
+    activate_type(coordinator, "web", certificate, quote).await
+}
+
+pub async fn activate_type(
+    coordinator: &Coordinator,
+    marble_type: &str,
+    certificate: &[u8],
+    quote: Vec<u8>,
+) -> Result<(), String> {
+    let request = ActivationRequest { quote, csr: csr(), marble_type: marble_type.into(), uuid: UUID.into() };
     let peer = PeerCertificate(Arc::new(certificate.to_vec()));
     match coordinator.activate(Some(&peer), request).await {
         Ok(_) => Ok(()),
@@ -78,11 +92,11 @@ async fn activate_as(coordinator: &Coordinator, certificate: &[u8], quote: Vec<u
     }
 }
 
-fn bound() -> ReportData {
+pub fn bound() -> ReportData {
     ReportData::binding(&[CERTIFICATE])
 }
 
-fn package(more: serde_json::Value) -> serde_json::Value {
+pub fn package(more: serde_json::Value) -> serde_json::Value {
     let mut package = json!({"SignerID": "BB".repeat(32), "ProductID": 3, "SecurityVersion": 3});
     package.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     package

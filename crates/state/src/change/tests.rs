@@ -162,6 +162,7 @@ fn change() -> impl Strategy<Value = Change> {
         vec(writer_mark(), 0..4).prop_map(Change::Writers),
         vec(incarnation(), 0..4).prop_map(Change::Incarnations),
         (name(), name(), name()).prop_map(|(backend, place, uid)| Change::Home(Home { backend, place, uid })),
+        btree_map(name(), any::<u64>(), 0..4).prop_map(Change::CollateralMarks),
     ]
 }
 
@@ -222,6 +223,20 @@ fn an_unknown_kind_is_refused() {
     let error = Change::decode(&[0x8a, 0x01, 0x00]).unwrap_err().to_string(); // kind 17
     assert!(error.contains("does not know"), "{error}");
     assert!(Change::decode(&[]).unwrap_err().to_string().contains("unknown kind"));
+}
+
+#[test]
+fn marks_of_collateral_are_written_sorted_and_read_no_other_way() {
+    let marks = BTreeMap::from([("time".to_owned(), 300), ("sgx/1".to_owned(), 2)]);
+    let encoded = Change::CollateralMarks(marks).encode();
+    let vector = "ca01160a090a057367782f3110020a090a0474696d6510ac02";
+    assert_eq!(hex::encode(&encoded), vector);
+    let (frame, first, second) = (&encoded[..3], &encoded[3..14], &encoded[14..]);
+    assert!(Change::decode(&[frame, first, second].concat()).is_ok());
+    for wrong in [[frame, second, first].concat(), [frame, first, first].concat()] {
+        let error = Change::decode(&wrong).unwrap_err().to_string();
+        assert!(error.contains("not sorted"), "{error}");
+    }
 }
 
 #[test]

@@ -89,6 +89,10 @@ fn reloaded(state: &State) -> Result<State, ChangeError> {
     loader.finish()
 }
 
+fn marks(marks: &[(&str, u64)]) -> Change {
+    Change::CollateralMarks(marks.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect())
+}
+
 fn counter(name: &str) -> CounterKey {
     CounterKey { marble_type: "web".to_owned(), uuid: [9; 16], name: name.to_owned() }
 }
@@ -154,11 +158,36 @@ fn a_refused_change_leaves_no_trace() {
             excluded: ["x".repeat(RetiredRoot::MAX_EXCLUDED_BYTES + 1)].into(),
             ..retired_root(0)
         })]),
+        Change::CollateralMarks((0..=Change::MAX_COLLATERAL_MARKS).map(|n| (n.to_string(), 1)).collect()),
+        marks(&[("fine", 1), ("", 1)]),
+        marks(&[("no text\n", 1)]),
+        marks(&[(&"x".repeat(Change::MAX_MARK_NAME + 1), 1)]),
     ] {
         assert!(draft.record(change.clone()).is_err(), "{change:?}");
     }
     assert!(draft.changes().is_empty());
     assert_eq!(content(draft.state()), content(&published));
+}
+
+#[test]
+fn no_mark_of_collateral_falls_and_what_stands_is_never_pushed_out() {
+    let mut state = running();
+    let without = content(&state).len();
+    state.apply(&marks(&[("a", 5), ("b", 5)])).unwrap();
+    state.apply(&marks(&[("a", 4), ("b", 6), ("c", 0)])).unwrap();
+    let expected: BTreeMap<String, u64> = [("a", 5), ("b", 6), ("c", 0)].map(|(n, v)| (n.to_owned(), v)).into();
+    assert_eq!(**state.collateral_marks(), expected);
+    let mut read = reloaded(&state).unwrap();
+    assert_eq!(**read.collateral_marks(), expected);
+    assert_eq!(content(&state).len(), without + 1, "in one change");
+    read.share_with(&state);
+    assert!(Arc::ptr_eq(read.collateral_marks(), state.collateral_marks()));
+
+    let room = Change::MAX_COLLATERAL_MARKS - expected.len();
+    state.apply(&Change::CollateralMarks((0..room).map(|n| (n.to_string(), 1)).collect())).unwrap();
+    assert!(state.apply(&marks(&[("d", 9)])).unwrap_err().to_string().contains("too many"));
+    state.apply(&marks(&[("a", 9)])).unwrap();
+    assert_eq!(state.collateral_marks()["a"], 9);
 }
 
 #[test]
@@ -339,6 +368,7 @@ fn change() -> impl Strategy<Value = Change> {
         (name(), proptest::option::of(any::<[u8; 3]>()))
             .prop_map(|(name, value)| Change::Extra(name, value.map(|v| Zeroizing::new(v.to_vec())))),
         (0i64..10).prop_map(|count| Change::RetiredRoots((0..count).map(retired).collect())),
+        ("[abc]", 0..4u64).prop_map(|(name, value)| marks(&[(&name, value)])),
         (1u64..4).prop_map(|sequence| {
             let entry = crate::AuditEntry::new(crate::AuditEvent::Backup, 0, "a", "b");
             Change::Audit(crate::AuditKind::Changes, vec![crate::AuditEntry { sequence, ..entry }])

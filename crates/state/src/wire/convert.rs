@@ -8,9 +8,10 @@ use marblerun_recovery::{Party as RecoveryParty, RecoveryRoot, RecoverySet as Pu
 use zeroize::Zeroizing;
 
 use super::{
-    Activations, Audit, AuditBase, AuditEntry, Authority, Change, Counter, CutOff, Empty, Extra, Home, Incarnation,
-    Incarnations, Kind, Lineage, Log, Manifest, MaybePending, Name, NamedPackage, NamedSecret, Package, Party, Pending,
-    Recovery, RecoverySet, RequiredUser, RetiredRoot, RetiredRoots, RootSecret, Secret, WriterMark, Writers,
+    Activations, Audit, AuditBase, AuditEntry, Authority, Change, CollateralMark, CollateralMarks, Counter, CutOff,
+    Empty, Extra, Home, Incarnation, Incarnations, Kind, Lineage, Log, Manifest, MaybePending, Name, NamedPackage,
+    NamedSecret, Package, Party, Pending, Recovery, RecoverySet, RequiredUser, RetiredRoot, RetiredRoots, RootSecret,
+    Secret, WriterMark, Writers,
 };
 use crate::{ChangeError, CounterKey, audit, parts, succession};
 
@@ -85,6 +86,10 @@ impl From<&crate::Change> for Change {
             }
             C::Home(home) => {
                 Kind::Home(Home { backend: home.backend.clone(), place: home.place.clone(), uid: home.uid.clone() })
+            }
+            C::CollateralMarks(marks) => {
+                let marks = marks.iter().map(|(name, value)| CollateralMark { name: name.clone(), value: *value });
+                Kind::CollateralMarks(CollateralMarks { marks: marks.collect() })
             }
         };
         Self { kind: Some(kind) }
@@ -166,6 +171,12 @@ impl TryFrom<Change> for crate::Change {
                 Self::Incarnations(list.incarnations.into_iter().map(TryInto::try_into).collect::<Result<_, _>>()?)
             }
             Kind::Home(home) => Self::Home(parts::Home { backend: home.backend, place: home.place, uid: home.uid }),
+            Kind::CollateralMarks(CollateralMarks { marks }) => {
+                if marks.windows(2).any(|pair| matches!(pair, [first, second] if first.name >= second.name)) {
+                    return Err(ChangeError("marks of collateral are not sorted".to_owned()));
+                }
+                Self::CollateralMarks(marks.into_iter().map(|mark| (mark.name, mark.value)).collect())
+            }
         })
     }
 }

@@ -18,7 +18,7 @@ pub(crate) use package::{NO_ENCLAVE, stored_unique_id};
 #[derive(Clone, PartialEq, prost::Message)]
 #[prost(skip_debug)]
 pub(crate) struct Change {
-    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 20, 21, 22, 23, 24")]
+    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 20, 21, 22, 23, 24, 25")]
     kind: Option<Kind>,
 }
 
@@ -68,6 +68,8 @@ enum Kind {
     Incarnations(Incarnations),
     #[prost(message, tag = "24")]
     Home(Home),
+    #[prost(message, tag = "25")]
+    CollateralMarks(CollateralMarks),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -520,4 +522,19 @@ struct Home {
     place: String,
     #[prost(string, tag = "3")]
     uid: String,
+}
+
+/// Sorted by name. Of each mark the greater counts, this or what was known.
+#[derive(Clone, PartialEq, prost::Message)]
+struct CollateralMarks {
+    #[prost(message, repeated, tag = "1")]
+    marks: Vec<CollateralMark>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct CollateralMark {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(uint64, tag = "2")]
+    value: u64,
 }

@@ -207,6 +207,9 @@ fn notes(state: &State, bare_key: bool) -> Vec<String> {
     if state.recovery().len() > 1 {
         note("two sets of recovery secrets are in force; only those of the first open the exported state");
     }
+    if !state.collateral_marks().is_empty() {
+        note("which collateral was the newest is not exported: the original remembers none, and takes older again");
+    }
     if bare_key {
         note(
             "sealed_key is the data encryption key in the clear: who reads it reads every secret of the deployment. Move \

@@ -1,8 +1,8 @@
 //! Reports of processors that never were, of each family and form: they are verified as real ones are, but for the roots.
 
 use super::*;
-use crate::ReportData;
 use crate::testing::amd::{self, Endorsement, NOW, Processor};
+use crate::{AnyTee, ReportData, Verifier as _};
 
 const DATA: ReportData = ReportData([7; 64]);
 /// A list's life with `NOW` in it.
@@ -44,7 +44,7 @@ fn reports_of_each_family_form_and_key_say_what_was_measured() {
             assert_eq!((claims.report_data, claims.debug, claims.tcb_status), (DATA, false, TcbStatus::UpToDate));
             let key = if endorsement == Endorsement::Vcek { "VCEK" } else { "VLEK" };
             assert_eq!((found.product, found.key, found.report_version), (product, key, version));
-            assert_eq!((found.valid_until, found.crl_checked), (processor.life.1, false));
+            assert_eq!((found.valid_until, found.crl.is_some()), (processor.life.1, false));
         }
     }
 }
@@ -161,7 +161,7 @@ fn what_amd_revoked_is_refused_and_a_list_that_is_not_amds_is_no_list() {
     let with = |endorsement, list: Vec<u8>| {
         let processor = Processor::new(SnpProduct::Milan, 3, endorsement);
         let bundle = processor.bundle(processor.report(&processor.vm(), &DATA));
-        judge(&bundle, &Source { vcek: None, list: Some(list) }, NOW).map(|(_, found)| found.crl_checked)
+        judge(&bundle, &Source { vcek: None, list: Some(list) }, NOW).map(|(_, found)| found.crl.is_some())
     };
     let list = |revoked: &[&[u8]], life| amd::revocation_list(SnpProduct::Milan, revoked, life);
     let (vcek, vlek) = (Endorsement::Vcek, Endorsement::Vlek);
@@ -210,4 +210,55 @@ fn a_certificate_is_asked_for_where_the_evidence_brings_none() {
     unknown[0x188] = 0x17;
     let bare = Bundle { certificates: vec![], ..processor.bundle(unknown) };
     assert_eq!(refusal(&bare), "the processor that made the report is of no known family");
+}
+
+/// Has an older list at hand than it gets when it asks anew.
+struct Behind {
+    at_hand: Vec<u8>,
+    anew: Vec<u8>,
+}
+
+impl CollateralSource for Behind {
+    fn intel(&self, _: &IntelPlatform, _: u64) -> Result<Arc<IntelCollateral>, CollateralError> {
+        Err(CollateralError("none".to_owned()))
+    }
+
+    fn vcek(&self, _: &VcekRequest, _: u64) -> Result<Arc<[u8]>, CollateralError> {
+        Err(CollateralError("none".to_owned()))
+    }
+
+    fn amd_crl(&self, _: SnpProduct, _: u64) -> Result<Option<Arc<[u8]>>, CollateralError> {
+        Ok(Some(self.at_hand.clone().into()))
+    }
+
+    fn newer_amd_crl(&self, _: SnpProduct, _: u64) -> Result<Option<Arc<[u8]>>, CollateralError> {
+        Ok(Some(self.anew.clone().into()))
+    }
+}
+
+#[test]
+fn a_list_older_than_one_that_was_believed_is_refused_also_after_a_restart_unless_a_newer_one_is_to_be_had() {
+    let processor = milan();
+    let evidence = processor.evidence(&processor.vm(), &DATA);
+    let list = |from| amd::revocation_list(SnpProduct::Milan, &[], (from, NOW + 1000));
+    let verifier =
+        |at_hand, anew| AnyTee::with_roots(Arc::new(Behind { at_hand: list(at_hand), anew: list(anew) }), amd::roots());
+    let (older, newer) = (NOW - 1000, NOW - 10);
+    let before = verifier(newer, newer);
+    before.verify(&evidence, NOW).unwrap();
+    let marks = before.high_water().unwrap().marks();
+    assert_eq!((marks["amd/Milan/crl-date"], marks["time"]), (newer, newer));
+    for (at_hand, anew, is_taken) in [(older, older, false), (older, newer, true), (newer, older, true)] {
+        let restarted = verifier(at_hand, anew);
+        restarted.verify(&evidence, NOW).unwrap();
+        let restarted = verifier(at_hand, anew);
+        restarted.high_water().unwrap().raise(&marks);
+        let verified = restarted.verify(&evidence, NOW).map(drop).map_err(|error| error.to_string());
+        let reason = format!(
+            "the collateral is older than what was seen before: its list of revoked authorities has date {older}, and \
+             {newer} was seen"
+        );
+        assert_eq!(verified, if is_taken { Ok(()) } else { Err(reason) });
+        assert_eq!(restarted.high_water().unwrap().marks()["amd/Milan/crl-date"], newer);
+    }
 }

@@ -106,9 +106,20 @@ impl Settings {
     /// # Errors
     /// [`SettingsError`].
     pub fn open(&self) -> Result<Arc<dyn CollateralSource>, SettingsError> {
+        Ok(self.open_counted()?.0)
+    }
+
+    /// As [`Settings::open`]; and where a service is asked, the very source again, which tells what became of requests.
+    ///
+    /// # Errors
+    /// [`SettingsError`].
+    pub fn open_counted(&self) -> Result<(Arc<dyn CollateralSource>, Option<Arc<Service>>), SettingsError> {
         Ok(match &self.intel {
-            Place::Path(path) => Arc::new(Files::open(path)?),
-            Place::Url(_) => Arc::new(Service::start(self)?),
+            Place::Path(path) => (Arc::new(Files::open(path)?), None),
+            Place::Url(_) => {
+                let service = Arc::new(Service::start(self)?);
+                (Arc::clone(&service) as Arc<dyn CollateralSource>, Some(service))
+            }
         })
     }
 }

@@ -95,7 +95,7 @@ pub async fn start_unless(
         opened = looking => opened.map_err(|_| StartError::Interrupted)??,
         () = &mut stop => return Err(StartError::Stopped),
     };
-    let backend = collateral::attach(backend, &config.collateral)?;
+    let (backend, collateral) = collateral::attach(backend, &config.collateral)?;
     let sealers = sealing::open(&config.seal, &backend.issuer, Path::new("/"))?;
     let seal_warning = sealing::warning(&sealers, config.cluster.is_some());
     // Read before anything is changed: a wrong path is found while nothing has happened yet.
@@ -133,6 +133,7 @@ pub async fn start_unless(
         Settings {
             clock,
             backend,
+            collateral,
             marble_grace: config.marble_grace,
             offline_grace: config.cluster.as_ref().map_or(DEFAULT_OFFLINE_GRACE, |cluster| cluster.offline_grace),
             deny_recovery_reset: config.deny_recovery_reset,

@@ -11,6 +11,7 @@ use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use marblerun_api::v2;
 use marblerun_attestation::{IssueError, Tee};
+use marblerun_collateral::Counts;
 use marblerun_manifest::check::Report;
 use marblerun_pki::Authority;
 use marblerun_recovery::RecoverySet;
@@ -169,6 +170,12 @@ impl Coordinator {
     #[must_use]
     pub fn tee(&self) -> Tee {
         self.settings.backend.tee()
+    }
+
+    /// What became of requests for collateral; `None` where no service is asked.
+    #[must_use]
+    pub fn collateral_counts(&self) -> Option<Counts> {
+        self.settings.collateral.as_ref().map(|service| service.counts())
     }
 
     /// Counts and events for the metrics.

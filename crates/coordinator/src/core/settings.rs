@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use marblerun_attestation::{Backend, Simulation};
+use marblerun_collateral::Service;
 
 /// The one clock.
 #[derive(Clone)]
@@ -50,6 +51,8 @@ pub struct Settings {
     pub clock: Clock,
     /// What issues and verifies evidence.
     pub backend: Backend,
+    /// The service that collateral is asked of, if it is one.
+    pub collateral: Option<Arc<Service>>,
     /// How long Marbles that stay up over an update keep their access; zero: not at all.
     pub marble_grace: SignedDuration,
     /// How long activations go on while the place of a shared state does not answer; zero: not at all.
@@ -79,6 +82,7 @@ impl Settings {
         Self {
             clock: Clock::system(),
             backend: simulation(),
+            collateral: None,
             marble_grace: DEFAULT_MARBLE_GRACE,
             offline_grace: DEFAULT_OFFLINE_GRACE,
             deny_recovery_reset: false,

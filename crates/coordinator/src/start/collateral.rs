@@ -4,19 +4,24 @@ use std::path::Path;
 use std::sync::Arc;
 
 use marblerun_attestation::{AnyTee, Backend, Tee};
-use marblerun_collateral::{Qcnl, Settings, SettingsError};
+use marblerun_collateral::{Qcnl, Service, Settings, SettingsError};
 
 use crate::config::CollateralPlaces;
 
-/// The backend with a verifier that has collateral. In simulation it stays as it is.
-pub(super) fn attach(backend: Backend, places: &CollateralPlaces) -> Result<Backend, SettingsError> {
+/// The backend with a verifier that has collateral, and the service it is asked of, if it is one. In simulation the backend
+/// stays as it is.
+pub(super) fn attach(
+    backend: Backend,
+    places: &CollateralPlaces,
+) -> Result<(Backend, Option<Arc<Service>>), SettingsError> {
     if backend.tee() == Tee::Simulation {
-        return Ok(backend);
+        return Ok((backend, None));
     }
     let settings = Settings::resolve(places.intel.clone(), places.amd.clone(), Path::new(Qcnl::PATH))?;
     let settings = Settings { cache: places.cache.clone(), ..settings };
     tracing::info!(place = %settings.intel, "collateral to verify evidence with");
-    Ok(Backend { verifier: Arc::new(AnyTee::new(settings.open()?)), ..backend })
+    let (source, service) = settings.open_counted()?;
+    Ok((Backend { verifier: Arc::new(AnyTee::new(source)), ..backend }, service))
 }
 
 #[cfg(test)]
@@ -44,11 +49,15 @@ mod tests {
         let places =
             CollateralPlaces { intel: Some(Place::Path(dir.path().to_owned())), ..CollateralPlaces::default() };
         let simulation = Backend { issuer: Arc::new(Simulation), verifier: Arc::new(Simulation) };
-        let attached = attach(simulation, &places).unwrap();
+        let (attached, service) = attach(simulation, &places).unwrap();
         assert_eq!(attached.verifier.verify(&Evidence::none(), 0), Ok(Claims::Simulation));
+        assert!(service.is_none());
         let hardware = || Backend { issuer: Arc::new(Hardware), verifier: Arc::new(Simulation) };
-        let refused = attach(hardware(), &places).unwrap().verifier.verify(&Evidence::none(), 0);
-        assert_eq!(refused.unwrap_err().to_string(), "empty report");
+        let (attached, service) = attach(hardware(), &places).unwrap();
+        assert_eq!(attached.verifier.verify(&Evidence::none(), 0).unwrap_err().to_string(), "empty report");
+        assert!(service.is_none(), "nobody is asked");
+        let asked = CollateralPlaces { intel: Some(Place::Url("https://127.0.0.1:1/".to_owned())), ..places.clone() };
+        assert!(attach(hardware(), &asked).unwrap().1.is_some());
         let missing = CollateralPlaces { intel: Some(Place::Path(dir.path().join("missing"))), ..places };
         assert!(attach(hardware(), &missing).unwrap_err().to_string().contains("missing"));
     }

@@ -1,8 +1,14 @@
 //! The metrics listener.
 
+use marblerun_attestation::{IntelPlatform, PckCa, Tee};
+use marblerun_collateral::Place;
+use marblerun_coordinator::core::{Coordinator, Settings};
+use marblerun_coordinator::server::Limits;
+use marblerun_state::Phase;
+use marblerun_store::Store;
 use marblerun_testkit::FakeMarble;
 
-use crate::support::{Server, manifest};
+use crate::support::{Server, manifest, state};
 
 async fn metrics(server: &Server) -> String {
     let reply = server.metrics("/metrics").await;
@@ -119,6 +125,24 @@ async fn activations_are_counted_and_remembered() {
     assert_eq!(event["activation"], serde_json::json!({ "marbleType": "web", "uuid": uuid, "quote": null }));
     assert!(event["time"].as_str().unwrap().parse::<jiff::Timestamp>().is_ok());
     assert_eq!(events.json().as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn what_becomes_of_requests_for_collateral_can_be_watched() {
+    let nobody = Place::Url("http://127.0.0.1:1/".to_owned());
+    let settings = marblerun_collateral::Settings { intel: nobody, secure: false, amd: "none".to_owned(), cache: None };
+    let (source, service) = settings.open_counted().unwrap();
+    let platform = IntelPlatform { tee: Tee::Sgx, fmspc: [1; 6], ca: PckCa::Processor };
+    tokio::task::spawn_blocking(move || source.intel(&platform, 0).unwrap_err()).await.unwrap();
+    let settings = Settings { collateral: service, ..Settings::simulation() };
+    let coordinator = Coordinator::new(Store::in_memory(state(Phase::AcceptingManifest)), settings);
+    let text = metrics(&Server::serve(coordinator, Limits::default()).await).await;
+    assert_eq!(value(&text, "marblerun_collateral_fetch_errors_total"), "1");
+    for name in ["hits", "stale_hits", "fetches"] {
+        assert_eq!(value(&text, &format!("marblerun_collateral_{name}_total")), "0");
+    }
+    let text = metrics(&Server::start().await).await;
+    assert!(!text.contains("marblerun_collateral"), "nobody is asked: {text}");
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ mod cluster;
 
 use std::fmt;
 
+use marblerun_collateral::Counts;
 use marblerun_store::StoreMode;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
@@ -41,6 +42,9 @@ impl Collector for Scraped {
         self.activations(&mut encoder)?;
         self.store(&mut encoder)?;
         self.slots(&mut encoder)?;
+        if let Some(counts) = self.coordinator.collateral_counts() {
+            collateral(&mut encoder, counts)?;
+        }
         if let Some(view) = self.coordinator.cluster_view() {
             cluster::encode(&mut encoder, &view, self.coordinator.observer().offline())?;
         }
@@ -120,6 +124,27 @@ impl Scraped {
         }
         Ok(())
     }
+}
+
+/// They exist only where a service is asked for collateral.
+fn collateral(encoder: &mut DescriptorEncoder<'_>, counts: Counts) -> Result<(), fmt::Error> {
+    for (name, help, count) in [
+        (
+            "marblerun_collateral_hits",
+            "Verifications that had their collateral at hand, not due for renewal.",
+            counts.hit,
+        ),
+        (
+            "marblerun_collateral_stale_hits",
+            "Verifications with collateral that is still good and should have been renewed: the service is slow or down.",
+            counts.stale,
+        ),
+        ("marblerun_collateral_fetches", "Collateral got from a service.", counts.fetched),
+        ("marblerun_collateral_fetch_errors", "Collateral that was asked of a service and not got.", counts.failed),
+    ] {
+        ConstCounter::new(count).encode(encoder.encode_descriptor(name, help, None, MetricType::Counter)?)?;
+    }
+    Ok(())
 }
 
 fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: i64) -> Result<(), fmt::Error> {

@@ -139,6 +139,26 @@ pub struct Status {
     pub warnings: Vec<String>,
 }
 
+/// Answer of `GET attestation`: who this Coordinator is, and which life of its deployment it serves. Its quote is bound to
+/// all of it, and to the nonce.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Attestation {
+    /// PEM: the intermediate certificate, then the root certificate.
+    pub cert: String,
+    /// The quote, base64; `null` in simulation, where nothing is proved.
+    #[schema(value_type = Option<String>, format = Byte)]
+    pub quote: Option<Base64>,
+    /// What protects this process; `simulation` means that nothing does, and nobody vouches for this answer.
+    pub tee: String,
+    /// Which life of the deployment this is: it rises with each recovery, accepted restore and import. `null` in recovery
+    /// mode, where it is not known.
+    pub incarnation: Option<u64>,
+    /// Tells lives of the same number apart, hexadecimal (16 bytes): two that began with the same backup. `null` with
+    /// `incarnation`.
+    pub incarnation_id: Option<String>,
+}
+
 /// How bad a finding about a manifest is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]

@@ -69,6 +69,36 @@ impl ReportData {
         }
         Self(data)
     }
+
+    /// Binds evidence to what a Coordinator is and which life of its deployment it serves: the DER of its root certificate,
+    /// the asker's nonce, and the incarnation; `None` while it is not known, in recovery mode.
+    ///
+    /// Every other binding begins with a certificate (DER, 0x30) or another word: whoever has a Coordinator make evidence
+    /// over a nonce of his choice cannot make this of it.
+    #[must_use]
+    pub fn of_incarnation(root: &[u8], nonce: &[u8], incarnation: Option<&Incarnation>) -> Self {
+        let length = |part: &[u8]| u64::try_from(part.len()).unwrap_or(u64::MAX).to_be_bytes();
+        let (number, id) = incarnation.map_or_else(Default::default, |life| (life.number, life.id));
+        Self::binding(&[
+            b"marblerun attestation v1\0",
+            &length(root),
+            root,
+            &length(nonce),
+            nonce,
+            &[u8::from(incarnation.is_some())],
+            &number.to_be_bytes(),
+            &id,
+        ])
+    }
+}
+
+/// One life of a deployment: it ends where its state is recovered, restored or imported, and another begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Incarnation {
+    /// 1 at first, then one more than that of the state it goes on from: lower than before where a backup is old enough.
+    pub number: u64,
+    /// Random: two lives that begin with the same backup have the same number.
+    pub id: [u8; 16],
 }
 
 impl std::fmt::Debug for ReportData {
@@ -87,6 +117,38 @@ mod tests {
         let data = ReportData::binding(&[b"a", b"bc"]);
         assert_eq!(hex::encode(&data.0[..32]), expected);
         assert_eq!(data.0[32..], [0; 32]);
+    }
+
+    #[test]
+    fn an_incarnation_is_bound_in_one_way_and_taken_for_nothing_else() {
+        let (root, nonce) = (&[0x30, 0x82, 0x01][..], &[7; 16][..]);
+        let life = Incarnation { number: 2, id: [9; 16] };
+        let bound = ReportData::of_incarnation(root, nonce, Some(&life));
+        let input = [
+            &b"marblerun attestation v1\0"[..],
+            &[0, 0, 0, 0, 0, 0, 0, 3],
+            root,
+            &[0, 0, 0, 0, 0, 0, 0, 16],
+            nonce,
+            &[1, 0, 0, 0, 0, 0, 0, 0, 2],
+            &[9; 16],
+        ];
+        assert_eq!(bound, ReportData::binding(&input));
+        let vector = "06e77723c92439d5757fb1f1740e9c6644c97db67056d95d481e3ad746ad26ae";
+        assert_eq!(hex::encode(&bound.0[..32]), vector);
+        let others = [
+            ReportData::of_incarnation(&root[..2], &[&root[2..], nonce].concat(), Some(&life)),
+            ReportData::of_incarnation(root, nonce, Some(&Incarnation { number: 1, ..life })),
+            ReportData::of_incarnation(root, nonce, Some(&Incarnation { id: [8; 16], ..life })),
+            ReportData::of_incarnation(root, nonce, None),
+            ReportData::binding(&[root, nonce]),
+            // What a Coordinator makes for whoever brings the rest as the nonce of a plain quote.
+            ReportData::binding(&[root, &input.concat()]),
+            ReportData::binding(&[root, &input[3..].concat()]),
+        ];
+        assert!(others.iter().all(|other| *other != bound));
+        let unknown = ReportData::of_incarnation(root, nonce, Some(&Incarnation { number: 0, id: [0; 16] }));
+        assert_ne!(others[3], unknown);
     }
 
     #[test]

@@ -42,7 +42,7 @@ pub use collateral::{
     Window,
 };
 pub use dcap::IntelFindings;
-pub use evidence::{Evidence, EvidenceTooLong, ReportData};
+pub use evidence::{Evidence, EvidenceTooLong, Incarnation, ReportData};
 pub use format::{Format, FormatError};
 pub use high_water::HighWater;
 pub use peer::{MessageError, PeerAttestation, PeerEvidenceError, PeerIdentity, PeerMessage};

@@ -13,6 +13,7 @@ mod failure;
 mod files;
 mod hint;
 mod identity;
+mod incarnation;
 mod interrupt;
 mod manifest_file;
 mod output;

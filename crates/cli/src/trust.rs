@@ -10,7 +10,7 @@ use crate::args::Global;
 use crate::context::{self, Pin};
 use crate::failure::Failure;
 use crate::output::warn;
-use crate::{files, policy};
+use crate::{files, incarnation, policy};
 
 /// First line of a cache that was filled without attestation. PEM readers skip it.
 const INSECURE_MARK: &str = "# Not attested: cached by a run with --insecure.\n";
@@ -27,6 +27,15 @@ pub fn cache_path(global: &Global, coordinator: &str) -> Result<PathBuf> {
         Some(chosen) => context::cache_path(&chosen.name),
         None => Ok(context::config_dir()?.join("coordinator-cert.pem")),
     }
+}
+
+/// The cache in a folder of this program, beside which more is kept. Nothing is put beside a file that the user names.
+fn own_cache(global: &Global, coordinator: &str) -> Option<PathBuf> {
+    if global.coordinator_cert.is_some() {
+        return None;
+    }
+    // Who has no home has seen nothing before.
+    cache_path(global, coordinator).ok()
 }
 
 /// Refuses a root that is not the one the context pins, however it was come by.
@@ -65,9 +74,18 @@ impl Session {
             options.with_collateral(policy::collateral(global)?)
         };
         let timeout = Duration::from_secs(global.timeout);
-        let options = AttestOptions { nonce: global.nonce.clone().into_bytes(), timeout, ..expected };
+        let nonce = global.nonce.clone().into_bytes();
+        // A quote that is saved is for other tools, which know the original's form alone.
+        let incarnation = nonce.is_empty() && global.save_sgx_quote.is_none();
+        let options = AttestOptions { nonce, incarnation, timeout, ..expected };
         let attested = attest(&endpoint, &options).await.map_err(policy::explain)?;
         check_pin(global, coordinator, &attested.root)?;
+        if let Some(cache) = own_cache(global, coordinator) {
+            incarnation::check(&cache, &attested, incarnation)?;
+            if read_cache(&cache).is_ok_and(|cached| cached.is_some_and(|cached| cached.root == attested.root)) {
+                incarnation::remember(&cache, &attested);
+            }
+        }
         if let Some(claims) = &attested.claims {
             policy::tell_platform(claims);
         }
@@ -108,7 +126,11 @@ impl Session {
         files::make_folder_of(&path)?;
         let chain = self.attested.chain_pem()?;
         let text = if insecure { format!("{INSECURE_MARK}{chain}") } else { chain };
-        files::write_private(&path, text.as_bytes()).context("caching the Coordinator's certificates")
+        files::write_private(&path, text.as_bytes()).context("caching the Coordinator's certificates")?;
+        if let Some(cache) = own_cache(global, &self.endpoint.to_string()) {
+            incarnation::remember(&cache, &self.attested);
+        }
+        Ok(())
     }
 }
 
@@ -252,7 +274,8 @@ mod tests {
     fn session(verified: bool, quote: Option<&[u8]>) -> Session {
         let (intermediate, root) =
             marblerun_client::parse_chain(include_bytes!("../../client/tests/fixtures/chain.pem")).unwrap();
-        let attested = Attested { root, intermediate, quote: quote.map(<[u8]>::to_vec), verified, claims: None };
+        let quote = quote.map(<[u8]>::to_vec);
+        let attested = Attested { root, intermediate, quote, verified, claims: None, incarnation: None };
         Session { endpoint: Endpoint::parse("localhost").unwrap(), attested, timeout: Duration::from_secs(1) }
     }
 

@@ -7,6 +7,7 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -62,8 +63,15 @@ impl Stage {
         STANDARD.encode(fs::read(self.path("signature")).unwrap())
     }
 
-    /// Serves with the root's key until the test ends; answers the address.
+    /// As [`Stage::serve_ours`], as the original's Coordinators, which cannot attest an incarnation.
     fn serve(&self, answers: Answers) -> String {
+        self.serve_ours(Box::new(move |method, path| {
+            if path.starts_with("/api/v3/attestation") { unknown() } else { answers(method, path) }
+        }))
+    }
+
+    /// Serves with the root's key until the test ends; answers the address.
+    fn serve_ours(&self, answers: Answers) -> String {
         let chain = vec![CertificateDer::from_pem_file(self.path("root.pem")).unwrap()];
         let key = PrivateKeyDer::from_pem_file(self.path("root.key")).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
@@ -349,4 +357,42 @@ fn a_silent_server_ends_with_the_time_limit_or_with_ctrl_c_and_leaves_nothing() 
     assert!(signalled.success());
     assert_eq!(child.wait().unwrap().code(), Some(130));
     assert_eq!(fs::read_dir(stage.path("out")).unwrap().count(), 0, "no unfinished file");
+}
+
+#[test]
+fn a_restored_state_is_told_loudly_and_once_and_nobody_is_refused_for_what_is_only_said() {
+    let stage = Stage::new();
+    let chain = stage.text("root-i.pem") + &stage.text("root.pem");
+    let config = stage.path(".config/marblerun");
+    fs::create_dir_all(&config).unwrap();
+    fs::write(config.join("coordinator-cert.pem"), &chain).unwrap();
+    let life = Arc::new(AtomicU64::new(1));
+    let told = Arc::clone(&life);
+    let address = stage.serve_ours(Box::new(move |_, path| {
+        assert!(path.starts_with("/api/v3/attestation?nonce="), "one request: {path}");
+        let number = told.load(Ordering::Relaxed);
+        let id = format!("{number:032x}");
+        (200, json!({"cert": chain, "quote": null, "tee": "simulation", "incarnation": number, "incarnationId": id}))
+    }));
+    for (number, expected) in [
+        (1, None),
+        (
+            2,
+            Some(
+                "RESTORED OR RECOVERED since it was last seen here: incarnation 1 -> 2 (as it says; nothing is attested)",
+            ),
+        ),
+        (2, None),
+        (1, Some("incarnation 2 -> 1 (as it says; nothing is attested), from a backup that is older than that life")),
+    ] {
+        life.store(number, Ordering::Relaxed);
+        let output = stage.run(&["certificate", "root", "-i", "-o", "-", &address]);
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{stderr}");
+        match expected {
+            Some(expected) => assert!(stderr.contains(expected), "{stderr}"),
+            None => assert!(!stderr.contains("ncarnation"), "{stderr}"),
+        }
+    }
+    assert!(stage.text(".config/marblerun/coordinator-cert.incarnation").contains("attested = false"));
 }

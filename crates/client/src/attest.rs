@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use marblerun_api::bytes::Base64;
-use marblerun_api::v2;
+use marblerun_api::{v2, v3};
 use marblerun_attestation::{
-    AnyTee, Claims, CollateralSource, CoordinatorRefusal, EnclaveClaims, Evidence, Policy, ReportData, Verifier,
-    VerifyError,
+    AnyTee, Claims, CollateralSource, CoordinatorRefusal, EnclaveClaims, Evidence, Incarnation, Policy, ReportData,
+    Verifier, VerifyError,
 };
 
 use crate::chain::{certificate_pem, chain_pem, check_issued_by, parse_chain};
@@ -19,6 +19,9 @@ use crate::{Client, ClientBuilder, ClientError, Endpoint, EraConfig, Trust};
 /// Largest answer of somebody who is not known yet: certificates and evidence are far smaller.
 const MAX_ANSWER: usize = 1 << 20;
 
+/// Bytes of a nonce that nobody else has chosen.
+const NONCE: usize = 32;
+
 /// How to verify a Coordinator. Start from [`AttestOptions::expecting`], or say [`AttestOptions::insecure`].
 #[derive(Clone)]
 pub struct AttestOptions {
@@ -26,8 +29,12 @@ pub struct AttestOptions {
     pub insecure: bool,
     /// What the Coordinator must be. Must be said, but with `insecure`.
     pub policy: Option<Policy>,
-    /// Mixed into the evidence; empty = the cached quote.
+    /// Mixed into the evidence; empty: the SDK chooses one where the Coordinator can attest its incarnation, and the cached
+    /// quote will do where it cannot.
     pub nonce: Vec<u8>,
+    /// Have the incarnation attested, too, where the Coordinator can ([`Attested::incarnation`]). The quote is then not of
+    /// the form that the original's tools verify; with a `nonce` it always is, and the incarnation is not asked for.
+    pub incarnation: bool,
     /// Time limit of the call.
     pub timeout: Duration,
     /// Looks through the evidence. By default without collateral, which SGX and TDX need: see
@@ -41,6 +48,7 @@ impl Default for AttestOptions {
             insecure: false,
             policy: None,
             nonce: Vec::new(),
+            incarnation: true,
             timeout: Duration::from_secs(30),
             verifier: Arc::new(AnyTee::default()),
         }
@@ -95,6 +103,7 @@ impl fmt::Debug for AttestOptions {
             .field("insecure", &self.insecure)
             .field("policy", &self.policy)
             .field("nonce", &hex::encode(&self.nonce))
+            .field("incarnation", &self.incarnation)
             .field("timeout", &self.timeout)
             .finish_non_exhaustive()
     }
@@ -113,6 +122,11 @@ pub struct Attested {
     pub verified: bool,
     /// What the evidence says; `None` if it was not verified.
     pub claims: Option<EnclaveClaims>,
+    /// Which life of its deployment the Coordinator serves: another one than before after each recovery, accepted restore
+    /// and import. As good as the rest: proved if `verified`, else the Coordinator's word. `None` if it was not asked for,
+    /// the Coordinator cannot tell (the original's, an older one, or one whose hardware fails), or does not know (recovery
+    /// mode).
+    pub incarnation: Option<Incarnation>,
 }
 
 impl Attested {
@@ -177,7 +191,7 @@ pub enum AttestError {
 }
 
 /// Asks an endpoint for its chain and evidence, and checks them: the intermediate was issued by the root, the evidence
-/// is genuine and bound to this root and the nonce, and its enclave is what the policy asks for.
+/// is genuine and bound to this root, the nonce and the incarnation, and its enclave is what the policy asks for.
 ///
 /// # Errors
 /// [`ClientError::Attestation`] if the evidence is missing or not acceptable, [`ClientError::Trust`] if the
@@ -189,6 +203,76 @@ pub async fn attest(endpoint: &Endpoint, options: &AttestOptions) -> Result<Atte
         (None, false) => return Err(AttestError::NoPolicy.into()),
     };
     let rest = Rest::new(endpoint.clone(), &Trust::Anyone, None, options.timeout)?.at_most(MAX_ANSWER);
+    let Shown { chain, quote, nonce, incarnation } = match shown_with_incarnation(&rest, options).await? {
+        Some(shown) => shown,
+        None => shown(&rest, options).await?,
+    };
+    let (intermediate, root) = parse_chain(chain.as_bytes())?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    check_issued_by(&intermediate, &root, now)?;
+    let claims = match policy {
+        None => None,
+        Some(policy) => {
+            let evidence = quote.clone().unwrap_or_default();
+            let claims = verify(evidence, &options.verifier, now).await?;
+            let binding = match incarnation {
+                None => ReportData::binding(&[&root, &nonce]),
+                Some(told) => ReportData::of_incarnation(&root, &nonce, told.as_ref()),
+            };
+            policy.accepts_coordinator(&claims, &binding).map_err(AttestError::Refused)?;
+            match claims {
+                Claims::Enclave(enclave) => Some(enclave),
+                Claims::Simulation => return Err(AttestError::NoEvidence.into()),
+            }
+        }
+    };
+    let incarnation = incarnation.flatten();
+    Ok(Attested { root, intermediate, quote, verified: claims.is_some(), claims, incarnation })
+}
+
+/// What a Coordinator shows of itself. Nothing of it is believed yet.
+struct Shown {
+    chain: String,
+    quote: Option<Vec<u8>>,
+    nonce: Vec<u8>,
+    /// The incarnation, if the quote should be bound to one; `Some(None)`: to none, as in recovery mode.
+    incarnation: Option<Option<Incarnation>>,
+}
+
+/// With the incarnation and a nonce of our own. `None` if that is not asked for, or the Coordinator cannot.
+async fn shown_with_incarnation(rest: &Rest, options: &AttestOptions) -> Result<Option<Shown>, ClientError> {
+    if !options.incarnation || !options.nonce.is_empty() {
+        return Ok(None);
+    }
+    let mut nonce = vec![0; NONCE];
+    aws_lc_rs::rand::fill(&mut nonce).map_err(|_| ClientError::protocol("nonce", "the random source failed"))?;
+    let query = [("nonce", base64_url(&nonce))];
+    let query = query.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let answer: v3::Attestation = match rest.v3_get("/api/v3/attestation", &query).await {
+        Ok(answer) => answer,
+        Err(ClientError::NoV3 { .. }) => return Ok(None),
+        // One of ours, from before there was this; or one whose hardware makes no new quote, and the cached one will do.
+        Err(ClientError::Problem { problem, .. }) if ["no_such_path", "no_quote"].contains(&problem.code.as_str()) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    let incarnation = match (answer.incarnation, answer.incarnation_id) {
+        (None, None) => None,
+        (Some(number), Some(id)) => {
+            let id = hex::decode(id).ok().and_then(|id| id.try_into().ok());
+            let id =
+                id.ok_or_else(|| ClientError::protocol("attestation", "the id of the incarnation is malformed"))?;
+            Some(Incarnation { number, id })
+        }
+        _ => return Err(ClientError::protocol("attestation", "half of the incarnation is missing")),
+    };
+    let quote = answer.quote.map(|Base64(bytes)| bytes);
+    Ok(Some(Shown { chain: answer.cert, quote, nonce, incarnation: Some(incarnation) }))
+}
+
+/// As the original's Coordinators do.
+async fn shown(rest: &Rest, options: &AttestOptions) -> Result<Shown, ClientError> {
     let nonce = base64_url(&options.nonce);
     let query: &[(&str, &str)] = if options.nonce.is_empty() { &[] } else { &[("nonce", &nonce)] };
     let mut answer = rest.get("/api/v2/quote", query).await;
@@ -199,24 +283,8 @@ pub async fn attest(endpoint: &Endpoint, options: &AttestOptions) -> Result<Atte
         answer = rest.get("/quote", &[]).await;
     }
     let answer: v2::Quote = answer?.object("quote of the Coordinator")?;
-    let (intermediate, root) = parse_chain(answer.cert.as_bytes())?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    check_issued_by(&intermediate, &root, now)?;
     let quote = answer.quote.map(|Base64(bytes)| bytes);
-    let claims = match policy {
-        None => None,
-        Some(policy) => {
-            let evidence = quote.clone().unwrap_or_default();
-            let claims = verify(evidence, &options.verifier, now).await?;
-            let binding = ReportData::binding(&[&root, &options.nonce]);
-            policy.accepts_coordinator(&claims, &binding).map_err(AttestError::Refused)?;
-            match claims {
-                Claims::Enclave(enclave) => Some(enclave),
-                Claims::Simulation => return Err(AttestError::NoEvidence.into()),
-            }
-        }
-    };
-    Ok(Attested { root, intermediate, quote, verified: claims.is_some(), claims })
+    Ok(Shown { chain: answer.cert, quote, nonce: options.nonce.clone(), incarnation: None })
 }
 
 /// Verification may take a while, so it gets a thread of its own.

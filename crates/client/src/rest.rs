@@ -103,6 +103,20 @@ impl Rest {
         Err(refused_by_v3(method, url, &answer))
     }
 
+    /// `GET path?query` of API v3.
+    pub(crate) async fn v3_get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<T, ClientError> {
+        let url = self.url(path, query);
+        let answer = self.send("GET", Method::GET, &url, None).await?;
+        if answer.code == StatusCode::OK {
+            return serde_json::from_slice(&answer.body).map_err(|e| ClientError::protocol("answer of API v3", e));
+        }
+        Err(refused_by_v3("GET", url, &answer))
+    }
+
     /// `DELETE path?query` of API v3.
     pub(crate) async fn v3_delete<T: DeserializeOwned>(
         &self,

@@ -18,4 +18,4 @@ pub use cache::{Counts, Service};
 pub use files::Files;
 pub use marblerun_attestation::CollateralSource;
 pub use qcnl::{Qcnl, QcnlError};
-pub use settings::{Place, Settings, SettingsError};
+pub use settings::{CountedSource, Place, Settings, SettingsError};

@@ -41,6 +41,9 @@ impl std::fmt::Display for Place {
     }
 }
 
+/// A source; and where it asks a service, that service again, which tells what became of requests.
+pub type CountedSource = (Arc<dyn CollateralSource>, Option<Arc<Service>>);
+
 /// Where to look, and what to keep.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
@@ -109,11 +112,11 @@ impl Settings {
         Ok(self.open_counted()?.0)
     }
 
-    /// As [`Settings::open`]; and where a service is asked, the very source again, which tells what became of requests.
+    /// As [`Settings::open`], with what counts requests.
     ///
     /// # Errors
     /// [`SettingsError`].
-    pub fn open_counted(&self) -> Result<(Arc<dyn CollateralSource>, Option<Arc<Service>>), SettingsError> {
+    pub fn open_counted(&self) -> Result<CountedSource, SettingsError> {
         Ok(match &self.intel {
             Place::Path(path) => (Arc::new(Files::open(path)?), None),
             Place::Url(_) => {

@@ -56,8 +56,8 @@ impl Expected {
                 verifier: Arc::clone(&self.verifier),
                 ..AttestOptions::default()
             },
-            // The pinned root is what proves it.
-            None => AttestOptions { timeout: TIMEOUT, ..AttestOptions::insecure() },
+            // The pinned root is what proves it, and nothing else.
+            None => AttestOptions { timeout: TIMEOUT, incarnation: false, ..AttestOptions::insecure() },
         };
         let attested = attest(&self.client_api, &options).await.map_err(|error| self.doubt(&error))?;
         pinned.check_root(&attested.root).map_err(Doubt::Final)?;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use marblerun_api::bytes::Base64;
+use marblerun_client::attestation::Incarnation;
 use marblerun_testkit::{Coordinator, RecoveryKeyPair, TestUser, load};
 use serde_json::Value;
 
@@ -13,6 +14,7 @@ struct Deployment {
     keys: Vec<(String, RecoveryKeyPair)>,
     secrets: BTreeMap<String, Base64>,
     root: Vec<u8>,
+    life: Incarnation,
     shared: String,
 }
 
@@ -30,10 +32,12 @@ impl Deployment {
         let coordinator = start(home.path(), "host").await;
         let client = coordinator.client().await.unwrap();
         let secrets = client.set_manifest(manifest.to_string().as_bytes()).await.unwrap();
-        let root = coordinator.attest().await.unwrap().root;
+        let attested = coordinator.attest().await.unwrap();
+        let (root, life) = (attested.root, attested.incarnation.unwrap());
+        assert_eq!(life.number, 1);
         let shared = shared_secret(&coordinator).await;
         coordinator.terminate().await.unwrap();
-        Self { home, keys, secrets, root, shared }
+        Self { home, keys, secrets, root, life, shared }
     }
 
     fn upload(&self, party: usize) -> (Vec<u8>, Vec<u8>) {
@@ -43,11 +47,16 @@ impl Deployment {
 
     async fn assert_recovered(&self, coordinator: Coordinator, host: &str) {
         assert_eq!(coordinator.status().await.unwrap(), 3, "{}", coordinator.log());
-        assert_eq!(coordinator.attest().await.unwrap().root, self.root, "same root certificate");
+        let attested = coordinator.attest().await.unwrap();
+        assert_eq!(attested.root, self.root, "same root certificate");
+        let life = attested.incarnation.unwrap();
+        assert_eq!(life.number, 2, "and another life, which is told");
+        assert_ne!(life.id, self.life.id);
         assert_eq!(shared_secret(&coordinator).await, self.shared, "same secrets");
         coordinator.terminate().await.unwrap();
         let again = start(self.home.path(), host).await;
         assert_eq!(again.status().await.unwrap(), 3, "the new host opens it by itself\n{}", again.log());
+        assert_eq!(again.attest().await.unwrap().incarnation, Some(life), "an ordinary start begins none");
     }
 }
 
@@ -82,6 +91,7 @@ async fn one_holder_recovers_a_lost_host_in_spite_of_junk() {
     let (secret, signature) = deployment.upload(0);
     let client = coordinator.client().await.unwrap();
     assert!(client.recover(&secret, &[0; 256]).await.is_err(), "a secret without its signature is refused");
+    assert_eq!(coordinator.attest().await.unwrap().incarnation, None, "which life it is stands in the sealed state");
     assert_eq!(client.recover(&secret, &signature).await.unwrap().remaining, 0);
     deployment.assert_recovered(coordinator, "other-host").await;
 }

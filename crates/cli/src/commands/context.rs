@@ -11,7 +11,7 @@ use crate::args::{AddContext, ContextCommand, Global};
 use crate::context::{self, Context, Contexts, Pin};
 use crate::failure::Failure;
 use crate::output::{Output, note};
-use crate::{files, prompt, trust};
+use crate::{files, incarnation, prompt, trust};
 
 /// Runs one of them.
 pub async fn run(global: &Global, output: &Output<'_>, command: ContextCommand) -> Result<()> {
@@ -141,6 +141,7 @@ fn show(global: &Global, output: &Output<'_>, name: Option<String>) -> Result<()
     let context = contexts.named(&name)?;
     let cache = context::cache_path(&name)?;
     let cached = trust::read_cache(&cache)?;
+    let seen = incarnation::read(&cache)?;
     let fingerprint = cached.as_ref().map(|cached| Pin::Certificate(cached.root.clone()).shown());
     let pinned = context.pin()?.map(|pin| pin.shown());
     let value = json!({
@@ -153,6 +154,11 @@ fn show(global: &Global, output: &Output<'_>, name: Option<String>) -> Result<()
             "root": fingerprint,
             "attested": cached.as_ref().map(|cached| !cached.insecure),
         },
+        "incarnation": seen.as_ref().map(|seen| json!({
+            "number": seen.incarnation,
+            "id": seen.id,
+            "attested": seen.attested,
+        })),
     });
     output.result(&value, || {
         let file = |path: &Option<PathBuf>| path.as_ref().map(|path| path.display().to_string());
@@ -170,6 +176,13 @@ fn show(global: &Global, output: &Output<'_>, name: Option<String>) -> Result<()
                 fingerprint.clone().or_else(|| Some("none; 'marblerun manifest verify' caches it".to_owned())),
             ),
             ("attested", cached.as_ref().map(|cached| if cached.insecure { "no" } else { "yes" }.to_owned())),
+            (
+                "incarnation",
+                seen.as_ref().map(|seen| {
+                    let unproved = if seen.attested { "" } else { " (not attested)" };
+                    format!("{}, {}{unproved}", seen.incarnation, seen.id)
+                }),
+            ),
         ];
         let rows = rows.into_iter().filter_map(|(label, value)| Some(format!("{label:<12} {}", value?)));
         rows.collect::<Vec<_>>().join("\n")

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
-use marblerun_client::attestation::{AnyTee, Roots};
+use marblerun_client::attestation::{AnyTee, Incarnation, Roots};
 use marblerun_client::collateral;
 
 use marblerun_client::{
@@ -117,7 +117,9 @@ async fn an_old_coordinator_is_attested_but_not_with_a_nonce() {
     let quote = ReportData::binding(&[&authority.root_certificate]).0;
     let fake = Fake::with_authority(Script::v1().quote(&quote), authority).await;
     attest(&fake.endpoint, &options(TcbStatus::UpToDate)).await.unwrap();
-    assert_eq!(fake.lines(), ["GET /api/v2/quote", "GET /quote"]);
+    let lines = fake.lines();
+    assert!(lines[0].starts_with("GET /api/v3/attestation?nonce="), "{lines:?}");
+    assert_eq!(lines[1..], ["GET /api/v2/quote", "GET /quote"]);
     let nonce = AttestOptions { nonce: NONCE.to_vec(), ..options(TcbStatus::UpToDate) };
     let error = refusal(attest(&fake.endpoint, &nonce).await.unwrap_err());
     let text = "using custom nonce requires /api/v2, but the Coordinator does not support /api/v2";
@@ -269,4 +271,102 @@ async fn a_deployment_is_verified_whole() {
     assert!(matches!(attested.trust(), Trust::Pinned(root) if root == fake.authority.root_certificate));
     let error = verify_deployment(&fake.endpoint, &options, ExpectedManifest::Raw(b"{}")).await.unwrap_err();
     assert!(matches!(error, ClientError::OtherManifest { .. }), "{error}");
+}
+
+const LIFE: Incarnation = Incarnation { number: 2, id: [9; 16] };
+
+/// A Coordinator that says that this is its life, with evidence over what it is asked to make it over.
+async fn attesting(
+    told: Option<(u64, &'static str)>,
+    over: impl Fn(&[u8], &[u8]) -> ReportData + Send + Sync + 'static,
+) -> Fake {
+    let authority = authority();
+    let chain = marblerun_client::chain_pem(&authority.intermediate_certificate, &authority.root_certificate).unwrap();
+    let root = authority.root_certificate.clone();
+    let script = Script::v2().quote(&ReportData::binding(&[&root]).0).attestation(move |nonce| {
+        assert!(nonce.len() >= 16, "a nonce that nobody guesses");
+        let answer = serde_json::json!({
+            "cert": chain,
+            "quote": marblerun_api::bytes::encode(&over(&root, nonce).0),
+            "tee": "sgx",
+            "incarnation": told.map(|(number, _)| number),
+            "incarnationId": told.map(|(_, id)| id),
+        });
+        (200, answer.to_string())
+    });
+    Fake::with_authority(script, authority).await
+}
+
+const ID: &str = "09090909090909090909090909090909";
+
+#[tokio::test]
+async fn the_life_of_the_deployment_is_attested_in_one_request_with_a_nonce_of_its_own() {
+    let fake = attesting(Some((2, ID)), |root, nonce| ReportData::of_incarnation(root, nonce, Some(&LIFE))).await;
+    let mut nonces = Vec::new();
+    for _ in 0..2 {
+        let attested = attest(&fake.endpoint, &options(TcbStatus::UpToDate)).await.unwrap();
+        assert_eq!((attested.verified, attested.incarnation), (true, Some(LIFE)));
+        nonces.extend(fake.lines());
+    }
+    assert_eq!(nonces.len(), 2);
+    assert_ne!(nonces[0], nonces[1]);
+    let recovering = attesting(None, |root, nonce| ReportData::of_incarnation(root, nonce, None)).await;
+    let attested = attest(&recovering.endpoint, &options(TcbStatus::UpToDate)).await.unwrap();
+    assert_eq!((attested.verified, attested.incarnation), (true, None));
+}
+
+#[tokio::test]
+async fn a_life_that_the_evidence_is_not_bound_to_is_refused() {
+    type Over = fn(&[u8], &[u8]) -> ReportData;
+    let encoded = |number: u64| [&[1][..], &number.to_be_bytes(), &LIFE.id].concat();
+    let forgeries: [(Option<(u64, &str)>, Over); 5] = [
+        (Some((3, ID)), |root, nonce| ReportData::of_incarnation(root, nonce, Some(&LIFE))),
+        (Some((2, "08080808080808080808080808080808")), |root, nonce| {
+            ReportData::of_incarnation(root, nonce, Some(&LIFE))
+        }),
+        (None, |root, nonce| ReportData::of_incarnation(root, nonce, Some(&LIFE))),
+        // Kept from another time.
+        (Some((2, ID)), |root, _| ReportData::of_incarnation(root, &[7; 32], Some(&LIFE))),
+        // What the original's quote is bound to: anybody chooses its nonce.
+        (Some((2, ID)), |root, nonce| ReportData::binding(&[root, nonce])),
+    ];
+    for (told, over) in forgeries {
+        let fake = attesting(told, over).await;
+        let error = refusal(attest(&fake.endpoint, &options(TcbStatus::UpToDate)).await.unwrap_err());
+        assert!(matches!(error, AttestError::Refused(CoordinatorRefusal::Binding { .. })), "{error}");
+    }
+    let chosen = attesting(Some((2, ID)), move |root, nonce| ReportData::binding(&[root, nonce, &encoded(2)]));
+    let error = refusal(attest(&chosen.await.endpoint, &options(TcbStatus::UpToDate)).await.unwrap_err());
+    assert!(matches!(error, AttestError::Refused(CoordinatorRefusal::Binding { .. })), "{error}");
+    let short = attesting(Some((2, "09")), |root, nonce| ReportData::of_incarnation(root, nonce, Some(&LIFE))).await;
+    let error = attest(&short.endpoint, &options(TcbStatus::UpToDate)).await.unwrap_err().to_string();
+    assert!(error.contains("malformed"), "{error}");
+}
+
+#[tokio::test]
+async fn it_is_not_asked_for_where_a_quote_of_the_originals_form_is_wanted() {
+    let fake = attesting(Some((2, ID)), |root, nonce| ReportData::of_incarnation(root, nonce, Some(&LIFE))).await;
+    let original = AttestOptions { incarnation: false, ..options(TcbStatus::UpToDate) };
+    let attested = attest(&fake.endpoint, &original).await.unwrap();
+    assert_eq!((attested.verified, attested.incarnation), (true, None));
+    assert_eq!(fake.lines(), ["GET /api/v2/quote"]);
+}
+
+#[tokio::test]
+async fn where_it_cannot_be_attested_now_or_not_yet_the_quote_that_is_there_will_do_and_no_life_is_told() {
+    for (status, code, is_attested) in [(500, "no_quote", true), (404, "no_such_path", true), (503, "busy", false)] {
+        let authority = authority();
+        let script = Script::v2().quote(&ReportData::binding(&[&authority.root_certificate]).0);
+        let script = script.attestation(move |_| {
+            let problem = serde_json::json!({
+                "type": "about:blank", "title": "", "status": status, "detail": "", "code": code, "requestId": "",
+            });
+            (status, problem.to_string())
+        });
+        let fake = Fake::with_authority(script, authority).await;
+        match attest(&fake.endpoint, &options(TcbStatus::UpToDate)).await {
+            Ok(attested) => assert!(is_attested && attested.verified && attested.incarnation.is_none(), "{code}"),
+            Err(error) => assert!(!is_attested && matches!(error, ClientError::Problem { .. }), "{code}: {error}"),
+        }
+    }
 }

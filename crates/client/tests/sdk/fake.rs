@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use base64::Engine as _;
 use marblerun_api::bytes;
 use marblerun_client::{Client, ClientBuilder, Endpoint, Identity, Trust, chain_pem};
 use marblerun_pki::{Authority, SubjectAltNames};
@@ -28,10 +29,18 @@ pub struct Answer {
     pub body: Vec<u8>,
 }
 
+/// Code and body of an attestation over a nonce.
+type Attesting = dyn Fn(&[u8]) -> (u16, String) + Send + Sync;
+
+/// How the request for an attestation begins.
+const ATTESTATION: &str = "GET /api/v3/attestation?nonce=";
+
 /// What a Coordinator answers to which request (`GET /path?query`). Anything else is 405.
 #[derive(Clone)]
 pub struct Script {
     answers: BTreeMap<String, Answer>,
+    /// If it attests its incarnation.
+    attestation: Option<Arc<Attesting>>,
     quote: Option<Vec<u8>>,
     silent: bool,
 }
@@ -68,7 +77,7 @@ impl Script {
 
     /// One that knows nothing.
     pub fn empty() -> Self {
-        Self { answers: BTreeMap::new(), quote: None, silent: false }
+        Self { answers: BTreeMap::new(), attestation: None, quote: None, silent: false }
     }
 
     fn read(golden: &str) -> Self {
@@ -98,6 +107,12 @@ impl Script {
     /// The evidence that the Coordinator shows.
     pub fn quote(mut self, quote: &[u8]) -> Self {
         self.quote = Some(quote.to_vec());
+        self
+    }
+
+    /// A Coordinator that attests its incarnation: code and body of the answer to a nonce.
+    pub fn attestation(mut self, body: impl Fn(&[u8]) -> (u16, String) + Send + Sync + 'static) -> Self {
+        self.attestation = Some(Arc::new(body));
         self
     }
 
@@ -214,7 +229,16 @@ async fn serve(acceptor: TlsAcceptor, stream: TcpStream, script: Arc<Script>, se
         let line = first.strip_suffix(" HTTP/1.1").unwrap().to_owned();
         let unknown =
             Answer { code: 405, headers: String::new(), body: b"{\"status\":\"error\",\"data\":null}\n".to_vec() };
-        let answer = script.answers.get(&line).cloned().unwrap_or(unknown);
+        let answer = match (script.answers.get(&line), &script.attestation) {
+            (Some(answer), _) => answer.clone(),
+            (None, Some(attestation)) if line.starts_with(ATTESTATION) => {
+                let nonce = line[ATTESTATION.len()..].replace("%3D", "=");
+                let nonce = base64::engine::general_purpose::URL_SAFE.decode(nonce).unwrap();
+                let (code, body) = attestation(&nonce);
+                Answer { code, headers: String::new(), body: body.into_bytes() }
+            }
+            (None, _) => unknown,
+        };
         seen.lock().unwrap().push(Request { line, headers, body, client: client.clone() });
         if script.silent {
             std::future::pending::<()>().await;

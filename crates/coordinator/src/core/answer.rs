@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use marblerun_api::v2;
+use marblerun_attestation::Incarnation;
 use zeroize::Zeroizing;
 
 /// The leaf certificate of the client, whose key the TLS handshake proved. Made by the TLS shell only.
@@ -74,6 +75,15 @@ pub struct QuoteAnswer {
     pub cert: String,
     /// `None` in simulation.
     pub quote: Option<Vec<u8>>,
+}
+
+/// Who a Coordinator is and which life of its deployment it serves.
+#[derive(Debug, Clone)]
+pub struct AttestationAnswer {
+    /// Certificates, and evidence that is bound to the incarnation, too.
+    pub quote: QuoteAnswer,
+    /// `None` in recovery mode.
+    pub incarnation: Option<Incarnation>,
 }
 
 /// The manifest with its proofs.

@@ -10,12 +10,12 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use marblerun_api::v2;
-use marblerun_attestation::{IssueError, Tee};
+use marblerun_attestation::{Incarnation, IssueError, Tee};
 use marblerun_collateral::Counts;
 use marblerun_manifest::check::Report;
 use marblerun_pki::Authority;
 use marblerun_recovery::RecoverySet;
-use marblerun_state::{Draft, Phase, State};
+use marblerun_state::{Draft, Lineage, Phase, State};
 use marblerun_store::{Store, StoreStatus};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use zeroize::Zeroizing;
@@ -67,8 +67,8 @@ use parameters::CompiledManifest;
 use sameness::same_manifest;
 
 pub use answer::{
-    Activated, ActivationError, ActivationRequest, ManifestAnswer, ManifestSetAnswer, PeerCertificate, QuoteAnswer,
-    RecoverAnswer, RecoveryProgress, SecretUpload, UpdateAnswer,
+    Activated, ActivationError, ActivationRequest, AttestationAnswer, ManifestAnswer, ManifestSetAnswer,
+    PeerCertificate, QuoteAnswer, RecoverAnswer, RecoveryProgress, SecretUpload, UpdateAnswer,
 };
 pub use audit::AuditPage;
 pub use backup::BackupCopy;
@@ -79,6 +79,9 @@ pub(crate) use sameness::same_authority;
 pub use seal_slots::SlotHealth;
 pub use settings::{Clock, DEFAULT_MARBLE_GRACE, DEFAULT_OFFLINE_GRACE, HsmSealing, Settings};
 pub(crate) use sharing::not_shared;
+
+/// Bytes of a nonce that an attestation takes.
+const ATTESTATION_NONCE: std::ops::RangeInclusive<usize> = 16..=64;
 
 /// Verifications of evidence at a time. Most find their collateral at hand and take a millisecond.
 const VERIFICATIONS: usize = 64;
@@ -310,6 +313,30 @@ impl Coordinator {
         off_thread(move || {
             let _permit = permit;
             quote::fresh(&authority, &nonce, &this.settings.backend, &this.quote_cache)
+        })
+        .await
+    }
+
+    /// `GET attestation`: evidence over root, nonce and incarnation, made for each asker.
+    ///
+    /// # Errors
+    /// 400 if the nonce is too short for an answer that nobody can have seen before, or too long; [`Error`].
+    pub async fn attestation(&self, nonce: &[u8]) -> Result<AttestationAnswer, Error> {
+        if !ATTESTATION_NONCE.contains(&nonce.len()) {
+            let (least, most) = (ATTESTATION_NONCE.start(), ATTESTATION_NONCE.end());
+            let text = format!("the nonce has {} bytes: {least} to {most} random ones are needed", nonce.len());
+            return Err(Error::new(ErrorKind::BadRequest, "bad_nonce", text));
+        }
+        // The semaphore is never closed.
+        let permit = Arc::clone(&self.fresh_quotes).acquire_owned().await.map_err(|_| fault())?;
+        let (this, nonce) = (self.clone(), nonce.to_vec());
+        off_thread(move || {
+            let _permit = permit;
+            // Both of one state, or a root could be shown with the life of another.
+            let state = this.snapshot();
+            let Lineage { incarnation: number, incarnation_id: id, .. } = *state.lineage();
+            let incarnation = (state.phase() != Phase::Recovery).then_some(Incarnation { number, id });
+            quote::of_incarnation(&this.authority_beside(&state), &nonce, incarnation, &this.settings.backend)
         })
         .await
     }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use jiff::Timestamp;
-use marblerun_attestation::{Backend, Claims, Evidence, IssueError, ReportData};
+use marblerun_attestation::{Backend, Claims, Evidence, Incarnation, IssueError, ReportData};
 use marblerun_pki::{Authority, pem};
 use marblerun_state::State;
 
-use crate::core::answer::QuoteAnswer;
+use crate::core::answer::{AttestationAnswer, QuoteAnswer};
 use crate::core::currency::Proof;
 use crate::core::sameness::same_authority;
 use crate::core::{Coordinator, identity, off_thread};
@@ -44,15 +44,30 @@ pub(super) fn fresh(
     if let Some(evidence) = cached(authority, nonce, cache) {
         return answer(authority, evidence);
     }
-    let issued = backend.issuer.issue(&ReportData::binding(&[&authority.root_certificate, nonce]));
-    let evidence = issued.map_err(|error| {
-        tracing::error!("no quote could be made: {error}");
-        Error::new(ErrorKind::Internal, "no_quote", format!("getting quote: failed to get quote: {error}"))
-    })?;
+    let evidence = issue(backend, &ReportData::binding(&[&authority.root_certificate, nonce]))?;
     if nonce.is_empty() {
         keep(authority, evidence.clone(), cache);
     }
     answer(authority, evidence)
+}
+
+/// Fresh evidence over root, nonce and incarnation. Blocks: hardware is asked.
+pub(super) fn of_incarnation(
+    authority: &Authority,
+    nonce: &[u8],
+    incarnation: Option<Incarnation>,
+    backend: &Backend,
+) -> Result<AttestationAnswer, Error> {
+    let report_data = ReportData::of_incarnation(&authority.root_certificate, nonce, incarnation.as_ref());
+    let quote = answer(authority, issue(backend, &report_data)?)?;
+    Ok(AttestationAnswer { quote, incarnation })
+}
+
+fn issue(backend: &Backend, report_data: &ReportData) -> Result<Evidence, Error> {
+    backend.issuer.issue(report_data).map_err(|error| {
+        tracing::error!("no quote could be made: {error}");
+        Error::new(ErrorKind::Internal, "no_quote", format!("getting quote: failed to get quote: {error}"))
+    })
 }
 
 /// The first evidence of a process, for the cache. Blocks, for some seconds if the hardware does not answer.

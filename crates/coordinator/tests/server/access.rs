@@ -72,6 +72,7 @@ POST /api/v2/monotonic-counter      403    403    401   401   401   401   401   
 GET  /api/v3/healthz                ok     ok     ok    ok    ok    ok    ok    ok    ok    ok    ok    ok    ok    ok    ok    ok
 GET  /api/v3/readyz                 ok     ok     ok    ok    ok    ok    ok    ok    ok    ok    ok    ok    ok    ok    ok    ok
 GET  /api/v3/status                 ok     ok     ok    ok    ok    ok    ok    ok    ok    ok    ok    ok    ok    ok    ok    ok
+GET  /api/v3/attestation            in     in     in    in    in    in    in    in    in    in    in    in    in    in    in    in
 POST /api/v3/manifest/check         ok     ok     ok    ok    ok    ok    ok    ok    ok    ok    ok    ok    ok    ok    ok    ok
 GET  /api/v3/recovery               ok     ok     ok    ok    ok    ok    ok    ok    ok    ok    ok    ok    ok    ok    ok    ok
 GET  /api/v3/recovery/secrets       401    401    401   401   403   403   403   403   ok    ok    ok    401   401   401   401   401

@@ -4,9 +4,11 @@
 use std::sync::Arc;
 
 use aws_lc_rs::signature::{ECDSA_P384_SHA256_ASN1, UnparsedPublicKey};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE;
 use marblerun_attestation::{
-    Backend, Claims, EnclaveClaims, Evidence, Identity, IssueError, Issuer, ReportData, SgxIdentity, TcbStatus, Tee,
-    Verifier, VerifyError,
+    Backend, Claims, EnclaveClaims, Evidence, Identity, Incarnation, IssueError, Issuer, ReportData, SgxIdentity,
+    TcbStatus, Tee, Verifier, VerifyError,
 };
 use marblerun_coordinator::core::{Coordinator, Settings};
 use marblerun_coordinator::server::Limits;
@@ -124,4 +126,42 @@ async fn without_its_feature_a_route_is_forbidden_to_all() {
         let counted = server.post("/api/v2/monotonic-counter", "{}").await.status;
         assert_eq!([signed, counted], expected, "{features:?}");
     }
+}
+
+#[tokio::test]
+async fn the_life_of_the_deployment_is_attested_over_a_nonce_that_is_long_enough() {
+    let server = server(&[]).await;
+    let root = server.coordinator.snapshot().authority().root_certificate.clone();
+    let asked = |nonce: &[u8]| format!("/api/v3/attestation?nonce={}", URL_SAFE.encode(nonce));
+    for nonce in [&[7; 16][..], &[8; 64]] {
+        let answer = server.get(&asked(nonce)).await.json();
+        let life = Incarnation { number: 1, id: [8; 16] };
+        let quote = marblerun_api::bytes::decode(answer["quote"].as_str().unwrap()).unwrap();
+        assert_eq!(quote, ReportData::of_incarnation(&root, nonce, Some(&life)).0);
+        assert_eq!((&answer["incarnation"], &answer["incarnationId"]), (&json!(1), &json!("08".repeat(16))));
+        assert_eq!(answer["cert"], server.get("/api/v2/quote").await.data()["cert"]);
+    }
+    for path in [asked(&[]), asked(&[7; 15]), asked(&[7; 65]), "/api/v3/attestation".to_owned(), asked(&[7; 16]) + "!"]
+    {
+        let refused = server.get(&path).await;
+        assert_eq!((refused.status, &refused.json()["code"]), (400, &json!("bad_nonce")), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn in_recovery_mode_no_life_is_attested_and_in_simulation_nothing_is() {
+    let backend = Backend { issuer: Arc::new(Hardware), verifier: Arc::new(Hardware) };
+    let settings = Settings { backend, ..Settings::simulation() };
+    let coordinator = Coordinator::new(Store::in_memory(state(Phase::Recovery)), settings);
+    let root = coordinator.snapshot().authority().root_certificate.clone();
+    let server = Server::serve(coordinator, Limits::default()).await;
+    let asked = format!("/api/v3/attestation?nonce={}", URL_SAFE.encode([7; 16]));
+    let answer = server.get(&asked).await.json();
+    let quote = marblerun_api::bytes::decode(answer["quote"].as_str().unwrap()).unwrap();
+    assert_eq!(quote, ReportData::of_incarnation(&root, &[7; 16], None).0);
+    assert_eq!((&answer["incarnation"], &answer["incarnationId"]), (&json!(null), &json!(null)));
+
+    let answer = Server::start().await.get(&asked).await.json();
+    assert_eq!((&answer["quote"], &answer["tee"]), (&json!(null), &json!("simulation")));
+    assert_eq!(answer["incarnation"], 1);
 }

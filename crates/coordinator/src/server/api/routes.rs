@@ -98,6 +98,7 @@ pub(in crate::server) fn router() -> Router {
         .route(get(), "/api/v3/healthz", V3, Anyone, NO_BODY, v3::healthz)
         .route(get(), "/api/v3/readyz", V3, Anyone, NO_BODY, v3::readyz)
         .route(get(), "/api/v3/status", V3, Anyone, NO_BODY, v3::status)
+        .route(get(), "/api/v3/attestation", V3, Anyone, NO_BODY, v3::attestation)
         .route(post(), "/api/v3/manifest/check", V3, Anyone, MANIFEST, v3::check_manifest)
         .route(get(), "/api/v3/recovery", V3, Anyone, NO_BODY, v3::recovery)
         .route(get(), "/api/v3/recovery/secrets", V3, Users, NO_BODY, v3::recovery_secrets)

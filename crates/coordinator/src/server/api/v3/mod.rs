@@ -16,11 +16,12 @@ use marblerun_recovery::Scheme;
 use marblerun_state::Phase;
 use marblerun_store::StoreMode;
 
-use crate::core::off_thread;
+use crate::core::{AttestationAnswer, off_thread};
 use crate::server::http::dialect::Refusal;
 use crate::server::http::envelope::{self, Answer};
 use crate::server::http::guard::UserPass;
 use crate::server::http::router::Call;
+use crate::server::http::{nonce, query};
 use crate::server::ready;
 
 pub(super) use audit::{audit, backup, head as audit_head};
@@ -91,6 +92,38 @@ pub(super) async fn status(call: Call<()>) -> Result {
                 ..mode(store.mode)
             },
             warnings,
+        },
+    ))
+}
+
+/// Proof of who this Coordinator is and which life of its deployment it serves: a quote made for this question.
+#[utoipa::path(
+    get,
+    path = "/api/v3/attestation",
+    params(("nonce" = String, Query, description = "16 to 64 random bytes, URL-safe base64 with padding.")),
+    responses(
+        (
+            status = 200,
+            description = "The quote's report data is the SHA-256 of: `marblerun attestation v1` and a zero byte; the DER of \
+                           the root certificate and then the nonce, each behind its length in 8 bytes (big endian); 1, \
+                           the incarnation in 8 bytes (big endian) and its id, or 25 zero bytes if it is not known.",
+            body = v3::Attestation
+        ),
+        (status = 400, description = "The nonce is missing, too short, too long or no base64.", body = v3::Problem),
+        (status = 500, description = "The hardware gives no quote.", body = v3::Problem),
+    )
+)]
+pub(super) async fn attestation(call: Call<()>) -> Result {
+    let nonce = query::values(&call.query, "nonce").into_iter().next().unwrap_or_default();
+    let AttestationAnswer { quote, incarnation } = call.coordinator().attestation(&nonce::decode(&nonce)?).await?;
+    Ok(envelope::json(
+        StatusCode::OK,
+        &v3::Attestation {
+            cert: quote.cert,
+            quote: quote.quote.map(Base64),
+            tee: call.app.facts.tee.clone(),
+            incarnation: incarnation.map(|life| life.number),
+            incarnation_id: incarnation.map(|life| hex::encode(life.id)),
         },
     ))
 }

@@ -21,6 +21,7 @@ use crate::server::http::router::Call;
         super::healthz,
         super::readyz,
         super::status,
+        super::attestation,
         super::check_manifest,
         super::recovery,
         super::recovery_secrets,

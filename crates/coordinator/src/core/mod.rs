@@ -131,6 +131,9 @@ impl Coordinator {
     fn with(currency: Currency, settings: Settings) -> Self {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let verifier = Arc::clone(&settings.backend.verifier);
+        let quote_cache = Arc::new(quote::Cache::default());
+        let (backend, cache) = (settings.backend.clone(), Arc::clone(&quote_cache));
+        let recovery = recovery::Recovery::new(move |authority| quote::ahead(authority, &backend, &cache));
         let coordinator = Self {
             collateral_marks: collateral_marks::CollateralMarks::new(currency.clone(), verifier),
             keeper: audit::Keeper::new(currency.clone()),
@@ -140,9 +143,9 @@ impl Coordinator {
             grace: grace::Grace::new(settings.marble_grace),
             settings: Arc::new(settings),
             observer: Observer::default(),
-            recovery: recovery::Recovery::default(),
+            recovery,
             compiled: Arc::default(),
-            quote_cache: Arc::default(),
+            quote_cache,
             fresh_quotes: Arc::new(Semaphore::new(quote::AT_A_TIME)),
             preparations: Arc::new(Semaphore::new(1)),
             checks: Arc::new(Semaphore::new(1)),

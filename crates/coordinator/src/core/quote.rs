@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwapOption;
+use arc_swap::ArcSwap;
 use jiff::Timestamp;
 use marblerun_attestation::{Backend, Claims, Evidence, Incarnation, IssueError, ReportData};
 use marblerun_pki::{Authority, pem};
@@ -14,8 +14,9 @@ use crate::core::sameness::same_authority;
 use crate::core::{Coordinator, identity, off_thread};
 use crate::error::{Error, ErrorKind};
 
-/// Evidence without a nonce, made once for each root certificate.
-pub(super) type Cache = ArcSwapOption<Cached>;
+/// Evidence without a nonce, made once for each root certificate: of the one that is served, and in a recovery of the one
+/// that is about to be.
+pub(super) type Cache = ArcSwap<Vec<Arc<Cached>>>;
 
 /// Evidence, and the root certificate it is about.
 pub(super) struct Cached {
@@ -29,8 +30,9 @@ pub(super) const AT_A_TIME: usize = 4;
 
 /// Evidence without a nonce, if there is some about this root certificate.
 pub(super) fn cached(authority: &Authority, nonce: &[u8], cache: &Cache) -> Option<Evidence> {
-    let known = cache.load_full()?;
-    (nonce.is_empty() && known.root_certificate == authority.root_certificate).then(|| known.evidence.clone())
+    let known = cache.load();
+    let found = known.iter().find(|known| known.root_certificate == authority.root_certificate);
+    found.filter(|_| nonce.is_empty()).map(|known| known.evidence.clone())
 }
 
 /// Fresh evidence over root and nonce. Blocks: hardware is asked.
@@ -77,8 +79,19 @@ pub(super) fn first(authority: &Authority, backend: &Backend, cache: &Cache) -> 
     Ok(())
 }
 
+/// Evidence for the cache, before its root is served; asked for once. Blocks: hardware is asked.
+pub(super) fn ahead(authority: &Authority, backend: &Backend, cache: &Cache) -> Result<(), IssueError> {
+    let evidence = backend.issuer.issue(&ReportData::binding(&[&authority.root_certificate]))?;
+    keep(authority, evidence, cache);
+    Ok(())
+}
+
 fn keep(authority: &Authority, evidence: Evidence, cache: &Cache) {
-    cache.store(Some(Arc::new(Cached { root_certificate: authority.root_certificate.clone(), evidence })));
+    let newest = Arc::new(Cached { root_certificate: authority.root_certificate.clone(), evidence });
+    cache.rcu(|known| {
+        let before = known.iter().find(|known| known.root_certificate != newest.root_certificate);
+        [Some(&newest), before].into_iter().flatten().cloned().collect::<Vec<_>>()
+    });
 }
 
 /// Intermediate, then root, with evidence.

@@ -10,6 +10,7 @@
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, OnceLock};
 
+use marblerun_attestation::IssueError;
 use marblerun_pki::Authority;
 use marblerun_recovery::{Ceremony, Outcome, RecoveryRoot, Upload, is_plain_secret, verify_quorum};
 use marblerun_state::{Phase, State};
@@ -30,9 +31,13 @@ pub use others::{Exchange, Others, Union};
 use session::Session;
 use together::Together;
 
+/// Makes the quote of an authority that is about to be served. Blocks.
+type MakeQuote = dyn Fn(&Authority) -> Result<(), IssueError> + Send + Sync;
+
 /// The recovery in progress, if any.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(super) struct Recovery {
+    make_quote: Arc<MakeQuote>,
     session: Arc<Mutex<Option<Session>>>,
     ephemeral: EphemeralKey,
     together: Arc<OnceLock<Together>>,
@@ -42,6 +47,16 @@ pub(super) struct Recovery {
 type Held = OwnedMutexGuard<Option<Session>>;
 
 impl Recovery {
+    /// None is in progress. `make_quote` makes the quote of an authority that is about to be served; it may block.
+    pub(super) fn new(make_quote: impl Fn(&Authority) -> Result<(), IssueError> + Send + Sync + 'static) -> Self {
+        Self {
+            make_quote: Arc::new(make_quote),
+            session: Arc::default(),
+            ephemeral: EphemeralKey::default(),
+            together: Arc::default(),
+        }
+    }
+
     /// Makes the ephemeral key ahead of the first question for it.
     pub(super) fn prepare(&self) {
         self.ephemeral.prepare();
@@ -215,7 +230,18 @@ impl Recovery {
         root: RecoveryRoot,
         uploads: Vec<Upload>,
     ) -> Result<RecoverAnswer, Error> {
-        let check = Box::new(move |state: &State| check_quorum(state, &uploads));
+        let (make_quote, no_quote) = (Arc::clone(&self.make_quote), Arc::new(OnceLock::new()));
+        let why = Arc::clone(&no_quote);
+        let check = Box::new(move |state: &State| {
+            let parties = check_quorum(state, &uploads)?;
+            // Whoever cannot prove the root must not serve it: later there would be no way back into recovery mode.
+            make_quote(state.authority()).map_err(|error| {
+                let text = error.to_string();
+                let _ = why.set(error);
+                text
+            })?;
+            Ok(parties)
+        });
         if let Err(error) = store.recover(root, check).await {
             if self.together.get().is_some() && store.snapshot().phase() != Phase::Recovery {
                 // Another instance was first.
@@ -229,7 +255,7 @@ impl Recovery {
                 drop(session);
                 tokio::spawn(async move { this.tell(&store).await });
             }
-            return Err(failed(error));
+            return Err(no_quote.get().map_or_else(|| failed(error), not_proved));
         }
         if let Some(together) = self.together.get() {
             if let Some(session) = session.as_ref() {
@@ -416,6 +442,15 @@ fn failed(error: RecoverError) -> Error {
     }
 }
 
+/// The hardware failed when all secrets had been found good.
+fn not_proved(error: &IssueError) -> Error {
+    let text = format!(
+        "the secrets open the sealed state, but no quote of its root certificate could be made: {error}. The Coordinator \
+         is still in recovery mode, and keeps what was accepted: upload the last secret again when the hardware answers"
+    );
+    Error::new(ErrorKind::Internal, "no_quote", text)
+}
+
 fn internal(text: &str) -> Error {
     Error::new(ErrorKind::Internal, "internal", text)
 }
@@ -431,7 +466,7 @@ mod tests {
     #[tokio::test]
     async fn who_hangs_up_leaves_the_line() {
         let state = temporary_state(Phase::Recovery, "localhost", &Clock::system()).unwrap();
-        let (store, recovery) = (Store::in_memory(state), Recovery::default());
+        let (store, recovery) = (Store::in_memory(state), Recovery::new(|_| Ok(())));
         let being_served = Arc::clone(&recovery.session).lock_owned().await;
         for _ in 0..10 {
             let upload = recovery.recover(&store, Zeroizing::new(vec![1; 16]), Vec::new(), false);

@@ -2,15 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use aws_lc_rs::rsa::{OAEP_SHA256_MGF1SHA256, OaepPublicEncryptingKey, PublicEncryptingKey};
 use marblerun_api::bytes::Base64;
+use marblerun_attestation::{Backend, Evidence, IssueError, Issuer, ReportData, Simulation, Tee};
 use marblerun_coordinator::config::Config;
-use marblerun_coordinator::core::{Clock, Coordinator};
+use marblerun_coordinator::core::{Clock, Coordinator, Settings};
 use marblerun_coordinator::error::{Error, ErrorKind};
-use marblerun_coordinator::start::start;
+use marblerun_coordinator::start::{start, temporary_state};
+use marblerun_sealing::{HostKeyFile, Sealers};
+use marblerun_store::{RollbackPolicy, Store, StoreConfig};
 use marblerun_testkit::RecoveryKeyPair;
 use serde_json::json;
 use tempfile::TempDir;
@@ -68,10 +72,18 @@ impl Cluster {
 
     /// Another Coordinator before the same state, on a host of its own.
     async fn add(&mut self, name: &str) {
+        self.put_before(name);
+        let coordinator = coordinator(self.home.path(), name, &format!("{name}-host")).await;
+        self.join(coordinator).await;
+    }
+
+    fn put_before(&self, name: &str) {
         let dir = self.home.path().join(name);
         std::fs::create_dir(&dir).unwrap();
         std::fs::copy(self.home.path().join("seal/sealed_data"), dir.join("sealed_data")).unwrap();
-        let coordinator = coordinator(self.home.path(), name, &format!("{name}-host")).await;
+    }
+
+    async fn join(&mut self, coordinator: Coordinator) {
         let instance = Instance::new(&self.listed, IDENTITY).await;
         instance.node.recovering.store(true, Ordering::Relaxed);
         instance.peers.join(&coordinator);
@@ -294,5 +306,55 @@ async fn an_older_version_is_told_that_there_is_a_recovery_and_no_secret() {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!(cluster.is_recovered(1) && !cluster.is_recovered(0), "the newer one was told by the older one");
+    cluster.stop().await;
+}
+
+/// Hardware that never answers.
+struct Broken;
+
+impl Issuer for Broken {
+    fn tee(&self) -> Tee {
+        Tee::Sgx
+    }
+
+    fn issue(&self, _: &ReportData) -> Result<Evidence, IssueError> {
+        Err(IssueError { tee: Tee::Sgx, reason: "it does not answer".to_owned() })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_one_instances_hardware_fails_another_opens_the_state_with_the_same_shares() {
+    let mut cluster = Cluster::new(1, 2, 0).await;
+    let home = cluster.home.path().to_owned();
+    let config = StoreConfig {
+        dir: home.join("broken"),
+        sealers: Sealers::simulation(HostKeyFile::new(&home.join("broken-host"))),
+        counter: None,
+        rollback: RollbackPolicy::Warn,
+        writer: "test 1".to_owned(),
+        recovery_in_header: true,
+        deny_reset: false,
+        accept_loss_after: None,
+        discard_existing_state: false,
+    };
+    cluster.put_before("broken");
+    let store = Store::open(config, &|phase| temporary_state(phase, "localhost", &Clock::system())).unwrap();
+    let backend = Backend { issuer: Arc::new(Broken), verifier: Arc::new(Simulation) };
+    cluster.join(Coordinator::new(store, Settings { backend, ..Settings::simulation() })).await;
+    for (_, instance) in &cluster.members {
+        instance.greet().await;
+    }
+    assert_eq!(cluster.upload(0, 0).await.unwrap(), 1);
+    let error = cluster.upload(1, 1).await.unwrap_err();
+    assert_eq!((error.kind, error.code), (ErrorKind::Internal, "no_quote"));
+    assert_eq!(cluster.at(1).status().0, 1);
+    for _ in 0..500 {
+        if cluster.is_recovered(0) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(cluster.is_recovered(0), "it had the same shares");
+    assert_eq!(cluster.at(0).snapshot().authority().root_certificate, cluster.root);
     cluster.stop().await;
 }

@@ -2,13 +2,18 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use marblerun_api::bytes::Base64;
+use marblerun_attestation::{Backend, Evidence, IssueError, Issuer, ReportData, Simulation, Tee};
 use marblerun_coordinator::config::Config;
-use marblerun_coordinator::core::{Clock, Coordinator};
+use marblerun_coordinator::core::{Clock, Coordinator, Settings};
 use marblerun_coordinator::error::{Error, ErrorKind};
-use marblerun_coordinator::start::start;
+use marblerun_coordinator::start::{start, temporary_state};
+use marblerun_sealing::{HostKeyFile, Sealers};
 use marblerun_state::{AuditEvent, AuditKind};
+use marblerun_store::{RollbackPolicy, Store, StoreConfig};
 use marblerun_testkit::RecoveryKeyPair;
 use serde_json::json;
 use tempfile::TempDir;
@@ -196,4 +201,77 @@ async fn where_a_reset_is_denied_only_the_holders_end_a_recovery() {
     assert_eq!(coordinator.status().0, 1);
     let (secret, signature) = deployment.secret(0);
     assert_eq!(upload(&coordinator, &secret, &signature).await.unwrap(), 0);
+}
+
+/// Hardware that may be broken for a while.
+#[derive(Default)]
+struct Hardware {
+    issued: AtomicUsize,
+    is_broken: AtomicBool,
+}
+
+impl Issuer for Hardware {
+    fn tee(&self) -> Tee {
+        Tee::Sgx
+    }
+
+    fn issue(&self, report_data: &ReportData) -> Result<Evidence, IssueError> {
+        self.issued.fetch_add(1, Ordering::Relaxed);
+        if self.is_broken.load(Ordering::Relaxed) {
+            return Err(IssueError { tee: Tee::Sgx, reason: "it does not answer".to_owned() });
+        }
+        Ok(Evidence::from_wire(report_data.0.to_vec()).unwrap())
+    }
+}
+
+/// A Coordinator with that hardware on a host that cannot open the state.
+fn in_hardware(home: &Path, hardware: Arc<Hardware>) -> Coordinator {
+    let config = StoreConfig {
+        dir: home.join("seal"),
+        sealers: Sealers::simulation(HostKeyFile::new(&home.join("another-host"))),
+        counter: None,
+        rollback: RollbackPolicy::Warn,
+        writer: "test 1".to_owned(),
+        recovery_in_header: true,
+        deny_reset: false,
+        accept_loss_after: None,
+        discard_existing_state: false,
+    };
+    let store = Store::open(config, &|phase| temporary_state(phase, "localhost", &Clock::system())).unwrap();
+    let backend = Backend { issuer: hardware, verifier: Arc::new(Simulation) };
+    Coordinator::new(store, Settings { backend, ..Settings::simulation() })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_root_that_the_hardware_does_not_vouch_for_is_never_served_and_no_share_is_lost() {
+    let deployment = Deployment::new(2, 0).await;
+    let hardware = Arc::new(Hardware::default());
+    let coordinator = in_hardware(deployment.home.path(), Arc::clone(&hardware));
+    let temporary = coordinator.snapshot().authority().root_certificate.clone();
+    let (first, second) = (deployment.secret(0), deployment.secret(1));
+    assert_eq!(upload(&coordinator, &first.0, &first.1).await.unwrap(), 1);
+
+    let sealed = || std::fs::read(deployment.home.path().join("seal/sealed_data")).unwrap();
+    let before = sealed();
+    hardware.is_broken.store(true, Ordering::Relaxed);
+    let error = upload(&coordinator, &second.0, &second.1).await.unwrap_err();
+    assert_eq!((error.kind, error.code), (ErrorKind::Internal, "no_quote"));
+    for part in ["it does not answer", "still in recovery mode", "upload the last secret again"] {
+        assert!(error.message.contains(part), "{error}");
+    }
+    assert_eq!(coordinator.status().0, 1);
+    assert_eq!(coordinator.snapshot().authority().root_certificate, temporary);
+    assert!(sealed() == before, "nothing was written");
+    let progress = coordinator.recovery_progress().await.unwrap();
+    assert!(progress.parties.iter().all(|(_, accepted)| *accepted), "{:?}", progress.parties);
+
+    hardware.is_broken.store(false, Ordering::Relaxed);
+    assert_eq!(upload(&coordinator, &second.0, &second.1).await.unwrap(), 0);
+    assert_eq!(coordinator.status().0, 3);
+    let issued = hardware.issued.load(Ordering::Relaxed);
+    hardware.is_broken.store(true, Ordering::Relaxed);
+    let quote = coordinator.quote(&[]).await.unwrap().quote.unwrap();
+    assert_eq!(quote, ReportData::binding(&[&deployment.root]).0);
+    assert_eq!(hardware.issued.load(Ordering::Relaxed), issued, "it was made before the state was served");
+    coordinator.close().await;
 }

@@ -94,3 +94,52 @@
 {{- if .Values.dcap }}{{ $_ := set $annotations "checksum/dcap-config" (include "marblerun.qcnl" . | sha256sum) }}{{ end -}}
 {{- with merge $annotations (.Values.global.podAnnotations | default dict) }}{{ toYaml . }}{{ end -}}
 {{- end -}}
+
+{{/* What the pod is given beside its state, the quote provider's file and `/tmp`: files of Secrets and ConfigMaps that the user made, and
+parts of the node. Takes a list: the root, and "volumes" or "mounts". */}}
+{{- define "marblerun.coordinator.given" -}}
+{{- $c := (index . 0).Values.coordinator -}}
+{{- $seal := $c.seal -}}
+{{- $volumes := list -}}
+{{- $mounts := list -}}
+{{- with $seal.passphrase.secretName -}}
+{{- $items := list (dict "key" $seal.passphrase.secretKey "path" "passphrase") -}}
+{{- $volumes = append $volumes (dict "name" "passphrase" "secret" (dict "secretName" . "items" $items)) -}}
+{{- $mounts = append $mounts (dict "name" "passphrase" "mountPath" "/etc/marblerun/passphrase" "readOnly" true) -}}
+{{- end -}}
+{{- with $seal.pkcs11.secretName -}}
+{{- $volumes = append $volumes (dict "name" "pkcs11" "secret" (dict "secretName" .)) -}}
+{{- $mounts = append $mounts (dict "name" "pkcs11" "mountPath" "/etc/marblerun/pkcs11" "readOnly" true) -}}
+{{- end -}}
+{{- with $seal.tpm.ownerPasswordSecretName -}}
+{{- $items := list (dict "key" $seal.tpm.ownerPasswordSecretKey "path" "password") -}}
+{{- $volumes = append $volumes (dict "name" "tpm-owner" "secret" (dict "secretName" . "items" $items)) -}}
+{{- $mounts = append $mounts (dict "name" "tpm-owner" "mountPath" "/etc/marblerun/tpm-owner" "readOnly" true) -}}
+{{- end -}}
+{{- with $c.collateral.configMap -}}
+{{- $volumes = append $volumes (dict "name" "collateral" "configMap" (dict "name" .)) -}}
+{{- $mounts = append $mounts (dict "name" "collateral" "mountPath" "/etc/marblerun/collateral" "readOnly" true) -}}
+{{- end -}}
+{{- if $c.configfs -}}
+{{- $volumes = append $volumes (dict "name" "configfs" "hostPath" (dict "path" "/sys/kernel/config" "type" "Directory")) -}}
+{{- $mounts = append $mounts (dict "name" "configfs" "mountPath" "/sys/kernel/config") -}}
+{{- end -}}
+{{- range $number, $path := $c.devices -}}
+{{- $name := printf "device-%d" $number -}}
+{{- $volumes = append $volumes (dict "name" $name "hostPath" (dict "path" $path "type" "CharDevice")) -}}
+{{- $mounts = append $mounts (dict "name" $name "mountPath" $path) -}}
+{{- end -}}
+{{- with ternary $volumes $mounts (eq (index . 1) "volumes") }}{{ toYaml . }}{{ end -}}
+{{- end -}}
+
+{{/* Security context of the container. What makes evidence through configfs must be root, as others cannot make folders there. */}}
+{{- define "marblerun.coordinator.security" -}}
+{{- $c := .Values.coordinator -}}
+{{- $context := deepCopy ($c.securityContext | default dict) -}}
+{{- if $c.configfs -}}
+{{- range $field, $value := dict "runAsUser" 0 "runAsNonRoot" false -}}
+{{- if not (hasKey $context $field) }}{{ $_ := set $context $field $value }}{{ end -}}
+{{- end -}}
+{{- end -}}
+{{- with $context }}{{ toYaml . }}{{ end -}}
+{{- end -}}

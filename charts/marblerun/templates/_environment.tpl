@@ -50,6 +50,23 @@
 {{- with $c.offlineGrace }}{{ include "marblerun.variable" (list "MARBLERUN_OFFLINE_GRACE" .) }}{{ end -}}
 {{- if ne ($c.peerMinSvn | toString) "" }}{{ include "marblerun.variable" (list "MARBLERUN_PEER_MIN_SVN" (int $c.peerMinSvn)) }}{{ end -}}
 {{- with $c.stateParts.inlineMax }}{{ include "marblerun.variable" (list "MARBLERUN_STATE_INLINE_MAX" (int .)) }}{{ end -}}
+{{- $seal := $c.seal -}}
+{{- with $seal.backends }}{{ include "marblerun.variable" (list "MARBLERUN_SEAL" .) }}{{ end -}}
+{{- if $seal.passphrase.secretName }}{{ include "marblerun.variable" (list "MARBLERUN_SEAL_PASSPHRASE_FILE" "/etc/marblerun/passphrase/passphrase") }}{{ end -}}
+{{- if $seal.pkcs11.secretName }}{{ include "marblerun.variable" (list "MARBLERUN_SEAL_PKCS11_CONFIG" "/etc/marblerun/pkcs11/token.json") }}{{ end -}}
+{{- with $seal.pkcs11.keyID }}{{ include "marblerun.variable" (list "MARBLERUN_SEAL_PKCS11_KEY_ID" .) }}{{ end -}}
+{{- with $seal.pkcs11.keyLabel }}{{ include "marblerun.variable" (list "MARBLERUN_SEAL_PKCS11_KEY_LABEL" .) }}{{ end -}}
+{{- with $seal.tpm.path }}{{ include "marblerun.variable" (list "MARBLERUN_TPM" .) }}{{ end -}}
+{{- if ne ($seal.tpm.pcrs | toString) "" }}{{ include "marblerun.variable" (list "MARBLERUN_TPM_PCRS" $seal.tpm.pcrs) }}{{ end -}}
+{{- if ne ($seal.tpm.uniquePCRs | toString) "" }}{{ include "marblerun.variable" (list "MARBLERUN_TPM_UNIQUE_PCRS" $seal.tpm.uniquePCRs) }}{{ end -}}
+{{- with $seal.tpm.name }}{{ include "marblerun.variable" (list "MARBLERUN_TPM_NAME" .) }}{{ end -}}
+{{- with $seal.tpm.counter }}{{ include "marblerun.variable" (list "MARBLERUN_TPM_COUNTER" .) }}{{ end -}}
+{{- if $seal.tpm.ownerPasswordSecretName }}{{ include "marblerun.variable" (list "MARBLERUN_TPM_OWNER_PASSWORD_FILE" "/etc/marblerun/tpm-owner/password") }}{{ end -}}
+{{- with $seal.snp.productKey }}{{ include "marblerun.variable" (list "MARBLERUN_SNP_PRODUCT_KEY" .) }}{{ end -}}
+{{- if ne ($seal.snp.vmpl | toString) "" }}{{ include "marblerun.variable" (list "MARBLERUN_SNP_VMPL" (int $seal.snp.vmpl)) }}{{ end -}}
+{{- with $c.collateral.url | default (and $c.collateral.configMap "/etc/marblerun/collateral") }}{{ include "marblerun.variable" (list "MARBLERUN_COLLATERAL" .) }}{{ end -}}
+{{- with $c.collateral.cacheDir }}{{ include "marblerun.variable" (list "MARBLERUN_COLLATERAL_CACHE" .) }}{{ end -}}
+{{- with $c.collateral.kdsURL }}{{ include "marblerun.variable" (list "MARBLERUN_KDS_URL" .) }}{{ end -}}
 {{- end -}}
 
 {{/* The same, and what the user adds. A name that comes twice would make it a matter of luck which value counts. */}}

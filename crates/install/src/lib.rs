@@ -15,4 +15,4 @@ pub mod webhook_certificate;
 pub use chart::Chart;
 pub use objects::{Installation, Object, archives, objects, parts};
 pub use set::SetError;
-pub use settings::{Settings, Tee};
+pub use settings::{Named, Settings, Tee};

@@ -5,6 +5,7 @@ mod environment;
 mod injector;
 mod labels;
 mod metrics;
+mod mounts;
 mod network;
 mod pod;
 mod role;

@@ -4,6 +4,7 @@
 mod coordinator;
 mod form;
 mod injector;
+mod seal;
 
 use std::collections::BTreeMap;
 
@@ -64,7 +65,8 @@ impl Settings {
         if coordinator.metrics.service_monitor.enabled && !coordinator.metrics.enabled {
             return refused("coordinator.metrics.serviceMonitor.enabled needs coordinator.metrics.enabled");
         }
-        Ok(())
+        seal::check(self)?;
+        seal::check_hardware(self)
     }
 
     /// What the Coordinator must find to run in.
@@ -102,6 +104,12 @@ impl Settings {
         &self.coordinator.repository
     }
 
+    /// Secrets and ConfigMaps that pods get files of, and that others must have made: a pod waits for ever for one that is not
+    /// there. Each with its kind, and the keys that it must have.
+    pub fn named_by_values(&self) -> Vec<Named<'_>> {
+        seal::named(&self.coordinator)
+    }
+
     /// Whether the webhook is to be installed.
     pub fn has_injector(&self) -> bool {
         self.marble_injector.start
@@ -116,6 +124,19 @@ impl Settings {
     pub fn ca_bundle(&self) -> &str {
         &self.marble_injector.ca_bundle
     }
+}
+
+/// An object in the cluster that values name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Named<'a> {
+    /// `Secret` or `ConfigMap`.
+    pub kind: &'static str,
+    /// Its name.
+    pub name: &'a str,
+    /// What must be in it; nothing in particular if absent.
+    pub key: Option<&'a str>,
+    /// The value that names it.
+    pub value: &'static str,
 }
 
 /// Trusted execution environments, as `MARBLERUN_TEE` names them.
@@ -183,7 +204,7 @@ mod tests {
 
     use super::*;
 
-    fn read(user: &str) -> Result<Settings, ValuesError> {
+    pub(super) fn read(user: &str) -> Result<Settings, ValuesError> {
         Settings::read(Chart::built_in().unwrap().values.with(&UserValues::from_yaml(user).unwrap()))
     }
 

@@ -45,6 +45,27 @@ pub struct InstallArgs {
     /// Run without a trusted execution environment: nothing is protected. For tests
     #[arg(long)]
     pub simulation: bool,
+    /// Trusted execution environment that Coordinators must find: sgx, tdx, snp, or auto [default: sgx]
+    #[arg(long, value_name = "NAME", value_parser = ["sgx", "tdx", "snp", "auto"], conflicts_with = "simulation")]
+    pub tee: Option<String>,
+    /// What the state is sealed with, such as tpm or platform,platform+pkcs11 [default: the platform]
+    #[arg(long, value_name = "BACKENDS")]
+    pub seal: Option<String>,
+    /// Secret in the cluster with the passphrase of the sealing backend passphrase, in the key "passphrase"
+    #[arg(long, value_name = "SECRET")]
+    pub seal_passphrase_secret: Option<String>,
+    /// Secret in the cluster with the configuration of the token of the sealing backend pkcs11, in the key "token.json"
+    #[arg(long, value_name = "SECRET")]
+    pub seal_pkcs11_secret: Option<String>,
+    /// Label of the AES key on that token
+    #[arg(long, value_name = "LABEL")]
+    pub seal_pkcs11_key_label: Option<String>,
+    /// Address of the service with the collateral that evidence is verified with [default: that of the quote provider]
+    #[arg(long, value_name = "URL", conflicts_with = "collateral_config_map")]
+    pub collateral_url: Option<String>,
+    /// ConfigMap in the cluster with that collateral, instead of an address
+    #[arg(long, value_name = "CONFIGMAP")]
+    pub collateral_config_map: Option<String>,
     /// Resource of the cluster's SGX device plugin [default: that of the first node with one, else sgx.intel.com/epc]
     #[arg(long, value_name = "KEY")]
     pub resource_key: Option<String>,

@@ -57,6 +57,26 @@ fn a_distributed_installation_keeps_its_replicas_and_does_not_become_a_single_on
 }
 
 #[test]
+fn what_pods_get_files_of_is_looked_for_before_anything_is_made() {
+    let person = Person::new();
+    let seal = "--seal platform+passphrase --seal-passphrase-secret words --collateral-config-map files";
+    let said = person.installs(seal).fails("names Secret words, which is not in namespace");
+    assert!(said.stderr.contains("create secret generic words --from-file=passphrase"), "{said:?}");
+    assert!(!person.has("deployment/marblerun-coordinator"));
+    person.kubectl("create secret generic words --from-literal=password=correct-horse-battery");
+    person.installs(seal).fails(r#"has no "passphrase", so no pod would start; it has password"#);
+    person.kubectl("delete secret words");
+    person.kubectl("create secret generic words --from-literal=passphrase=correct-horse-battery");
+    person.installs(seal).fails("names ConfigMap files");
+    person.kubectl("create configmap files --from-literal=a.json={}");
+    person.installs(seal).succeeds();
+    let deployment = person.get("deployment/marblerun-coordinator").to_string();
+    assert!(deployment.contains(r#"{"name":"MARBLERUN_SEAL","value":"platform+passphrase"}"#), "{deployment}");
+    assert!(deployment.contains(r#"{"name":"MARBLERUN_COLLATERAL","value":"/etc/marblerun/collateral"}"#));
+    person.installs("--tee tdx").fails("no seal key of its own");
+}
+
+#[test]
 fn a_simulation_asks_for_nothing_of_sgx_and_neither_do_its_marbles() {
     let person = Person::new();
     let said = person.installs("--simulation --domain a.example,10.0.0.1 --client-server-port 4444").succeeds();
@@ -82,6 +102,12 @@ fn in_confidential_machines_neither_coordinator_nor_marbles_ask_for_sgx() {
     let person = Person::new();
     let said = person.installs("--set coordinator.tee=snp,coordinator.runtimeClassName=kata").succeeds();
     assert!(!said.stderr.contains("SGX"), "{said:?}");
+    for (flags, told) in [("", "Warning: SIMULATION: "), ("-o json", "\"simulation\": true")] {
+        person.makes_ready(INJECTORS, 1);
+        person.makes_ready(COORDINATORS, 1);
+        let said = person.types(&format!("check --timeout 60 {flags}")).succeeds();
+        assert!(said.stderr.contains(told) || said.stdout.contains(told), "{told}: {said:?}");
+    }
     let pod = person.get("deployment/marblerun-coordinator")["spec"]["template"]["spec"].clone();
     assert_eq!(pod["runtimeClassName"], "kata");
     assert!(pod["containers"][0]["resources"]["limits"].is_null(), "{pod}");

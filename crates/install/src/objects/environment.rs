@@ -2,9 +2,9 @@
 
 use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, SecretKeySelector};
 
-use super::{Installation, given};
+use super::{Installation, given, mounts};
 use crate::names;
-use crate::settings::{AzureCredentials, Tee};
+use crate::settings::{AzureCredentials, Coordinator, Tee};
 use crate::values::ValuesError;
 
 /// The Secret with Azure credentials, if the installation makes it.
@@ -14,9 +14,7 @@ pub(super) const AZURE_KEYS: [&str; 3] = ["AZURE_CLIENT_ID", "AZURE_TENANT_ID", 
 
 /// Whether the installation makes the Secret with Azure credentials.
 pub(super) fn has_own_azure_secret(azure: &AzureCredentials) -> bool {
-    azure.secret_name.is_empty()
-        && !azure.enable_workload_identity
-        && [&azure.client_id, &azure.tenant_id, &azure.client_secret].iter().all(|text| !text.is_empty())
+    azure.secret_name.is_empty() && !azure.enable_workload_identity && azure.is_whole()
 }
 
 /// All of it. A name that came twice would make it a matter of luck which value counts.
@@ -86,7 +84,40 @@ fn own(installation: Installation<'_>) -> Vec<EnvVar> {
             set(name, value);
         }
     }
+    for (name, value) in hardware(c) {
+        if let Some(value) = value {
+            set(name, value);
+        }
+    }
     all
+}
+
+/// What the state is sealed with and evidence is verified with.
+fn hardware(c: &Coordinator) -> [(&'static str, Option<String>); 16] {
+    let (seal, collateral) = (&c.seal, &c.collateral);
+    let of_secret = |secret: &str, path: String| (!secret.is_empty()).then_some(path);
+    let folder = of_secret(&collateral.config_map, mounts::COLLATERAL.to_owned());
+    [
+        ("MARBLERUN_SEAL", given(&seal.backends)),
+        ("MARBLERUN_SEAL_PASSPHRASE_FILE", of_secret(&seal.passphrase.secret_name, mounts::passphrase())),
+        ("MARBLERUN_SEAL_PKCS11_CONFIG", of_secret(&seal.pkcs11.secret_name, mounts::token())),
+        ("MARBLERUN_SEAL_PKCS11_KEY_ID", given(&seal.pkcs11.key_id)),
+        ("MARBLERUN_SEAL_PKCS11_KEY_LABEL", given(&seal.pkcs11.key_label)),
+        ("MARBLERUN_TPM", given(&seal.tpm.path)),
+        ("MARBLERUN_TPM_PCRS", given(&seal.tpm.pcrs)),
+        ("MARBLERUN_TPM_UNIQUE_PCRS", given(&seal.tpm.unique_pcrs)),
+        ("MARBLERUN_TPM_NAME", given(&seal.tpm.name)),
+        ("MARBLERUN_TPM_COUNTER", given(&seal.tpm.counter)),
+        (
+            "MARBLERUN_TPM_OWNER_PASSWORD_FILE",
+            of_secret(&seal.tpm.owner_password_secret_name, mounts::owner_password()),
+        ),
+        ("MARBLERUN_SNP_PRODUCT_KEY", given(&seal.snp.product_key)),
+        ("MARBLERUN_SNP_VMPL", given(&seal.snp.vmpl)),
+        ("MARBLERUN_COLLATERAL", given(&collateral.url).or(folder)),
+        ("MARBLERUN_COLLATERAL_CACHE", given(&collateral.cache_dir)),
+        ("MARBLERUN_KDS_URL", given(&collateral.kds_url)),
+    ]
 }
 
 fn azure_credentials(azure: &AzureCredentials) -> Vec<EnvVar> {

@@ -2,15 +2,16 @@
 
 use k8s_openapi::api::core::v1::{
     Affinity, ConfigMapVolumeSource, Container, ContainerPort, EmptyDirVolumeSource, PersistentVolumeClaimVolumeSource,
-    PodAffinityTerm, PodAntiAffinity, PodSpec, Probe, ResourceRequirements, Toleration, TopologySpreadConstraint,
-    Volume, VolumeMount, WeightedPodAffinityTerm,
+    PodAffinityTerm, PodAntiAffinity, PodSpec, Probe, ResourceRequirements, SecurityContext, Toleration,
+    TopologySpreadConstraint, Volume, VolumeMount, WeightedPodAffinityTerm,
 };
 use serde_json::{Value, json};
 
 use super::storage::{DCAP_CONFIG, QCNL_FILE};
-use super::{Installation, environment, given, some};
+use super::{Installation, environment, given, mounts, some};
 use crate::devices::KNOWN_KEYS;
 use crate::names;
+use crate::settings::Coordinator;
 use crate::values::ValuesError;
 
 const STATE_VOLUME: &str = "coordinator-pv-storage";
@@ -88,16 +89,27 @@ fn container(installation: Installation<'_>) -> Result<Container, ValuesError> {
         name: "coordinator".to_owned(),
         image: Some(image(&c.repository, &c.image, installation.coordinator_version(), &c.hash)),
         image_pull_policy: given(&c.pull_policy),
-        security_context: c.security_context.clone(),
+        security_context: security(c),
         ports: Some(ports),
         env: Some(environment::environment(installation)?),
         readiness_probe: Some(probe("readyz", c.probes.readiness.as_ref(), "readiness")?),
         liveness_probe: Some(probe("healthz", c.probes.liveness.as_ref(), "liveness")?),
         startup_probe: Some(probe("healthz", c.probes.startup.as_ref(), "startup")?),
         resources: resources(installation),
-        volume_mounts: Some(mounts(installation)),
+        volume_mounts: Some(all_mounts(installation)),
         ..Container::default()
     })
+}
+
+/// What makes evidence through configfs must be root, as others cannot make folders there.
+fn security(c: &Coordinator) -> Option<SecurityContext> {
+    let mut context = c.security_context.clone();
+    if c.configfs {
+        let context = context.get_or_insert_default();
+        context.run_as_user.get_or_insert(0);
+        context.run_as_non_root.get_or_insert(false);
+    }
+    context
 }
 
 /// `REPOSITORY/NAME:TAG@DIGEST`.
@@ -133,7 +145,7 @@ fn resources(installation: Installation<'_>) -> Option<ResourceRequirements> {
     (resources != ResourceRequirements::default()).then_some(resources)
 }
 
-fn mounts(installation: Installation<'_>) -> Vec<VolumeMount> {
+fn all_mounts(installation: Installation<'_>) -> Vec<VolumeMount> {
     let settings = installation.settings;
     let mount = |name: &str, path: &str| VolumeMount {
         name: name.to_owned(),
@@ -149,6 +161,7 @@ fn mounts(installation: Installation<'_>) -> Vec<VolumeMount> {
         all.push(VolumeMount { sub_path: Some(QCNL_FILE.to_owned()), ..file });
     }
     all.push(mount(TMP_VOLUME, "/tmp"));
+    all.extend(mounts::given(installation).into_iter().map(|(_, mount)| mount));
     all.extend(settings.coordinator.extra_volume_mounts.iter().cloned());
     all
 }
@@ -167,6 +180,7 @@ fn volumes(installation: Installation<'_>) -> Vec<Volume> {
         all.push(Volume { config_map: Some(map), ..named(DCAP_VOLUME) });
     }
     all.push(Volume { empty_dir: Some(EmptyDirVolumeSource::default()), ..named(TMP_VOLUME) });
+    all.extend(mounts::given(installation).into_iter().map(|(volume, _)| volume));
     all.extend(c.extra_volumes.iter().cloned());
     all
 }

@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::form::{plain, text};
+use super::seal::{Collateral, Seal};
 use super::{DisruptionBudget, Labels, Tee};
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -47,6 +48,11 @@ pub(crate) struct Coordinator {
     pub(crate) marble_grace: String,
     #[serde(deserialize_with = "text")]
     pub(crate) peer_min_svn: String,
+    pub(crate) seal: Seal,
+    pub(crate) collateral: Collateral,
+    pub(crate) configfs: bool,
+    #[serde(deserialize_with = "plain")]
+    pub(crate) devices: Vec<String>,
     #[serde(deserialize_with = "plain")]
     pub(crate) extra_env: Vec<EnvVar>,
     #[serde(deserialize_with = "plain")]
@@ -106,6 +112,13 @@ pub(crate) struct AzureCredentials {
     pub(crate) tenant_id: String,
     pub(crate) client_secret: String,
     pub(crate) enable_workload_identity: bool,
+}
+
+impl AzureCredentials {
+    /// Whether they stand in the values as a whole.
+    pub(crate) fn is_whole(&self) -> bool {
+        [&self.client_id, &self.tenant_id, &self.client_secret].iter().all(|text| !text.is_empty())
+    }
 }
 
 impl std::fmt::Debug for AzureCredentials {

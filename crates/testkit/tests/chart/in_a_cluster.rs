@@ -87,18 +87,26 @@ fn pods_are_admitted_where_only_restricted_ones_are() {
         let list = json!({ "apiVersion": "v1", "kind": "List", "items": pods }).to_string();
         namespace.kubectl_with_input(["create", "--dry-run=server", "-f", "-"], &list).unwrap()
     };
-    let mut pods = Vec::new();
+    let (mut pods, mut of_nodes) = (Vec::new(), Vec::new());
     for case in Case::all() {
         let objects = Objects::parse(&case.render(namespace.name()));
         let deployments = objects.0.iter().filter(|object| object["kind"] == "Deployment");
         let of_case = |deployment: &Value| {
             pod(&format!("{}-{}", case.name, deployment["metadata"]["name"].as_str().unwrap()), deployment)
         };
-        pods.extend(deployments.map(of_case));
+        let (more, plain): (Vec<Value>, Vec<Value>) =
+            deployments.map(of_case).partition(|pod| pod.to_string().contains("hostPath"));
+        pods.extend(plain);
+        of_nodes.extend(more);
     }
     let admitted = create(&pods);
     assert!(admitted.is_ok(), "{}", admitted.stderr);
     assert_eq!(admitted.stdout.matches("created (server dry run)").count(), pods.len(), "{}", admitted.stdout);
+
+    // What needs parts of the node is not such a pod, and is told so.
+    assert_eq!(of_nodes.len(), 1);
+    let refused = create(&of_nodes);
+    assert!(refused.stderr.contains("violates PodSecurity"), "{}", refused.stderr);
 
     let loose = Objects::of(&["coordinator.podSecurityContext=null", "coordinator.securityContext=null"]);
     let refused = create(&[pod("loose", loose.coordinator())]);

@@ -5,6 +5,7 @@
 mod contract;
 mod helm;
 mod in_a_cluster;
+mod pod;
 mod program;
 mod reference;
 mod refusals;

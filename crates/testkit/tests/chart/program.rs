@@ -99,6 +99,11 @@ fn words_of_set_mean_the_same_to_both() {
          coordinator.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0].matchExpressions[0].operator=Exists",
         "global.podLabels.app\\.kubernetes\\.io/name=other,global.podLabels.mine=x,global.podAnnotations.note=y",
         "coordinator.metrics.enabled=true,coordinator.metrics.port=9000,coordinator.networkPolicy.metricsFrom[0].namespaceSelector.matchLabels.m=n",
+        "coordinator.simulation=true,coordinator.seal.backends=passphrase\\,plain,coordinator.seal.passphrase.secretName=s",
+        "coordinator.tee=tdx,coordinator.seal.backends=tpm+pkcs11,coordinator.seal.pkcs11.secretName=s,coordinator.seal.pkcs11.keyLabel=k",
+        "coordinator.tee=tdx,coordinator.configfs=true,coordinator.seal.backends=tpm,coordinator.seal.tpm.pcrs=7\\,14,coordinator.securityContext=null",
+        "coordinator.tee=snp,coordinator.runtimeClassName=kata,coordinator.devices={/dev/sev-guest},coordinator.seal.snp.vmpl=2",
+        "coordinator.collateral.configMap=c,coordinator.collateral.kdsURL=https://kds.example/?a=1&b=2",
         "coordinator.networkPolicy.enabled=false,coordinator.storageSize=1Gi,clusterDomain=corp.example",
     ] {
         let rendered = Objects::parse(&template("elsewhere", &["--set", set]).succeeds());

@@ -49,6 +49,81 @@ fn contradictions_are_told_with_the_way_out() {
             "coordinator.extraEnv has A, which is set already",
             "Take it out",
         ),
+        (
+            &["coordinator.seal.backends=platform+passphrase"],
+            "no Secret has it",
+            "set coordinator.seal.passphrase.secretName",
+        ),
+        (&["coordinator.seal.passphrase.secretName=s"], "does not name passphrase", "Add it there"),
+        (
+            &["coordinator.seal.backends=platform+pkcs11"],
+            "no Secret has the configuration of the token",
+            "set coordinator.seal.pkcs11.secretName",
+        ),
+        (
+            &["coordinator.seal.backends=platform+pkcs11", "coordinator.seal.pkcs11.secretName=s"],
+            "no key of the token",
+            "Set coordinator.seal.pkcs11.keyID",
+        ),
+        (&["coordinator.seal.pkcs11.keyLabel=k"], "does not name pkcs11", "Add it there"),
+        (&["coordinator.seal.tpm.pcrs=7"], "does not name tpm", "Add it there"),
+        (&["coordinator.seal.backends=azure-hsm"], "names azure-hsm", "set coordinator.azureHSM.keyName"),
+        (
+            &[
+                "coordinator.seal.backends=azure-hsm",
+                "coordinator.azureHSM.keyName=k",
+                "coordinator.azureHSM.vaultURL=v",
+                "coordinator.azureHSM.maaURL=m",
+            ],
+            "no credentials",
+            "coordinator.azureCredentials.secretName",
+        ),
+        (
+            &["coordinator.simulation=true", "coordinator.seal.backends=host-key"],
+            "names host-key",
+            "MARBLERUN_SIMULATION_HOST_KEY in coordinator.extraEnv",
+        ),
+        (&["coordinator.seal.backends=platform\\,plain"], "names plain, which is for simulation only", "Take it out"),
+        (
+            &[
+                "coordinator.tee=snp",
+                "coordinator.seal.backends=platform\\,passphrase",
+                "coordinator.seal.passphrase.secretName=s",
+            ],
+            "names passphrase, which may not open the state by itself in snp",
+            "platform+passphrase",
+        ),
+        (
+            &[
+                "coordinator.tee=tdx",
+                "coordinator.seal.backends=passphrase",
+                "coordinator.seal.passphrase.secretName=s",
+            ],
+            "may not open the state by itself in tdx",
+            "tpm+passphrase",
+        ),
+        (&["coordinator.tee=tdx"], "no seal key of its own", "Set coordinator.seal.backends"),
+        (&["coordinator.tee=tdx", "coordinator.seal.backends=platform"], "no seal key of its own", "such as tpm"),
+        (
+            &["coordinator.collateral.url=https://p", "coordinator.collateral.configMap=c"],
+            "are both set",
+            "take the other out",
+        ),
+        (
+            &["coordinator.configfs=true"],
+            "coordinator.tee is sgx, which has no use for it",
+            "Set coordinator.configfs=false",
+        ),
+        (
+            &["coordinator.tee=snp", "coordinator.devices={/dev/sev-guest}"],
+            "a container may not open them",
+            "coordinator.securityContext.privileged=true",
+        ),
+        (
+            &["coordinator.seal.backends=platform", "coordinator.extraEnv[0].name=MARBLERUN_SEAL"],
+            "coordinator.extraEnv has MARBLERUN_SEAL, which is set already",
+            "set that value instead",
+        ),
     ] {
         let said = refusal(values);
         assert!(said.contains(problem) && said.contains(way_out), "{values:?}: {said}");
@@ -69,6 +144,14 @@ fn what_is_no_value_of_the_chart_is_refused_by_name() {
         ("coordinator.replicas=-1", "replicas"),
         ("marbleInjector.failurePolicy=fail", "failurePolicy"),
         ("coordinator.extraEnv[0].value=nameless", "extraEnv"),
+        ("coordinator.seal.backends=passphrase\\,", "backends"),
+        ("coordinator.seal.backends=auto\\,tpm", "backends"),
+        ("coordinator.seal.passphrase.value=secret", "value"),
+        ("coordinator.seal.tpm.name=abc", "name"),
+        ("coordinator.seal.snp.vmpl=4", "vmpl"),
+        ("coordinator.collateral.url=/folder", "url"),
+        ("coordinator.collateral.cacheDir=folder", "cacheDir"),
+        ("coordinator.devices={/etc/passwd}", "devices"),
         // Helm makes nothing of the entry before.
         ("tolerations[1].key=confidential", "tolerations"),
     ] {

@@ -24,6 +24,8 @@ fn outside_of_sgx_nothing_waits_for_its_devices() {
     ] {
         let objects = Objects::of(&[
             value,
+            // TDX has no seal key.
+            if tee == "tdx" { "coordinator.seal.backends=tpm" } else { "coordinator.seal.backends=" },
             // A list given by index replaces that of the chart.
             "tolerations[0].key=sgx.intel.com/epc",
             "tolerations[1].key=confidential",
@@ -63,6 +65,29 @@ fn a_confidential_vm_is_asked_for_by_runtime_and_node() {
         Objects::of(&["coordinator.tee=snp", "coordinator.runtimeClassName=kata-qemu-snp", "nodeSelector.snp=yes"]);
     assert_eq!(objects.pod()["runtimeClassName"], "kata-qemu-snp");
     assert_eq!(objects.pod()["nodeSelector"], json!({ "kubernetes.io/os": "linux", "snp": "yes" }));
+}
+
+#[test]
+fn whoever_makes_evidence_through_configfs_is_root_without_capabilities_unless_told_otherwise() {
+    let of = |values: &[&str]| Objects::of(&[&["coordinator.tee=snp"], values].concat());
+    let objects = of(&["coordinator.configfs=true"]);
+    let expected = json!({
+        "allowPrivilegeEscalation": false,
+        "capabilities": { "drop": ["ALL"] },
+        "readOnlyRootFilesystem": true,
+        "runAsNonRoot": false,
+        "runAsUser": 0,
+    });
+    assert_eq!(objects.container()["securityContext"], expected);
+    assert_eq!(objects.pod()["securityContext"]["runAsUser"], 10001);
+    let volumes = objects.pod()["volumes"].as_array().unwrap();
+    let path = json!({ "path": "/sys/kernel/config", "type": "Directory" });
+    assert!(volumes.iter().any(|volume| volume["hostPath"] == path), "{volumes:?}");
+    let objects = of(&["coordinator.configfs=true", "coordinator.securityContext.runAsUser=5"]);
+    assert_eq!(objects.container()["securityContext"]["runAsUser"], 5);
+    let objects = of(&[]);
+    assert_eq!(objects.container()["securityContext"]["runAsUser"], Value::Null);
+    assert!(!objects.pod().to_string().contains("hostPath"));
 }
 
 #[test]

@@ -56,6 +56,7 @@ pub async fn run(global: &Global, output: &Output<'_>, args: &InstallArgs) -> Re
     if let Some(before) = &before {
         before::refuse_to_lose_the_state(before, &settings)?;
     }
+    before::named_objects(&cluster, &settings).await?;
     let mut wanted = Vec::new();
     let mut renewed = false;
     if settings.has_injector() {
@@ -103,7 +104,12 @@ pub async fn run(global: &Global, output: &Output<'_>, args: &InstallArgs) -> Re
     output.progress("MarbleRun installed successfully");
     let changes: Vec<Value> =
         plans.iter().map(|plan| json!({"object": plan.object.title(), "change": plan.verb()})).collect();
-    output.report(&json!({"namespace": cluster.namespace, "waited": !args.no_wait, "changes": changes}), String::new)
+    let report = json!({
+        "namespace": cluster.namespace,
+        "waited": !args.no_wait,
+        "changes": changes,
+    });
+    output.report(&report, String::new)
 }
 
 fn deprecated(args: &InstallArgs) {

@@ -1,7 +1,9 @@
 //! What is there decides, too: an earlier installation, and the nodes.
 
+use std::collections::BTreeMap;
+
 use anyhow::Result;
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::core::v1::{ConfigMap, Node, Secret};
 use kube::api::ListParams;
 use marblerun_install::devices::{Plugin, choose, survey};
 use marblerun_install::values::UserValues;
@@ -84,6 +86,49 @@ pub async fn devices(cluster: &Cluster, user: &mut UserValues, chart: &Chart, ar
         ),
     }
     Ok(())
+}
+
+/// What a pod gets files of must be there, or the pod waits for it for ever. Whoever may not see it is believed.
+pub async fn named_objects(cluster: &Cluster, settings: &Settings) -> Result<()> {
+    for named in settings.named_by_values() {
+        let keys = match named.kind {
+            "Secret" => {
+                cluster.here::<Secret>().get_opt(named.name).await.map(|found| found.map(|secret| keys(secret.data)))
+            }
+            _ => cluster.here::<ConfigMap>().get_opt(named.name).await.map(|found| found.map(|map| keys(map.data))),
+        };
+        let keys = match keys {
+            Err(error) if is_forbidden(&error) => continue,
+            keys => keys.told("looking for what the values name")?,
+        };
+        let (kind, name, value, namespace) = (named.kind, named.name, named.value, &cluster.namespace);
+        let make = |key: &str| {
+            let what = if kind == "Secret" { "secret generic" } else { "configmap" };
+            format!("'kubectl -n {namespace} create {what} {name} --from-file={key}'")
+        };
+        let key = named.key.unwrap_or("FOLDER");
+        match keys {
+            None => {
+                return Err(Failure::conflict(format!(
+                    "{value} names {kind} {name}, which is not in namespace {namespace}, so no pod would start; make it: \
+                     {}",
+                    make(key)
+                )));
+            }
+            Some(keys) if named.key.is_some_and(|key| !keys.iter().any(|found| found == key)) => {
+                return Err(Failure::conflict(format!(
+                    "{kind} {name} in namespace {namespace} has no {key:?}, so no pod would start; it has {}",
+                    if keys.is_empty() { "nothing".to_owned() } else { keys.join(", ") }
+                )));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+fn keys<T>(data: Option<BTreeMap<String, T>>) -> Vec<String> {
+    data.unwrap_or_default().into_keys().collect()
 }
 
 /// A state is where it was made, and opens where it was made. Another place would be a fresh deployment beside it.

@@ -29,6 +29,17 @@ pub fn values(args: &InstallArgs, chart: &ChartValues, read: impl Fn(&Path) -> R
     put(&["coordinator", "distributedDeployment"], args.distributed_deployment.then_some(json!(true)));
     put(&["coordinator", "meshServerPort"], args.mesh_server_port.map(Value::from));
     put(&["coordinator", "clientServerPort"], args.client_server_port.map(Value::from));
+    for (path, flag) in [
+        (&["coordinator", "tee"][..], &args.tee),
+        (&["coordinator", "seal", "backends"], &args.seal),
+        (&["coordinator", "seal", "passphrase", "secretName"], &args.seal_passphrase_secret),
+        (&["coordinator", "seal", "pkcs11", "secretName"], &args.seal_pkcs11_secret),
+        (&["coordinator", "seal", "pkcs11", "keyLabel"], &args.seal_pkcs11_key_label),
+        (&["coordinator", "collateral", "url"], &args.collateral_url),
+        (&["coordinator", "collateral", "configMap"], &args.collateral_config_map),
+    ] {
+        put(path, flag.clone().map(Value::from));
+    }
     if args.simulation {
         put(&["coordinator", "simulation"], Some(json!(true)));
         // Nothing of SGX is used, neither by the Coordinator nor by Marbles.
@@ -141,6 +152,28 @@ mod tests {
         assert!(values.get("dcap").is_none_or(Value::is_null));
         assert_eq!(values["marbleInjector"]["resourceKey"], "");
         assert_eq!(values["coordinator"]["simulation"], true);
+    }
+
+    #[test]
+    fn hardware_sealing_and_collateral_are_values_too() {
+        let values = merged(
+            "--tee tdx --seal tpm,tpm+passphrase --seal-passphrase-secret words --collateral-config-map files",
+            &[("f", "")],
+        );
+        let coordinator = &values["coordinator"];
+        assert_eq!(coordinator["tee"], "tdx");
+        assert_eq!(coordinator["seal"]["backends"], "tpm,tpm+passphrase");
+        let passphrase = json!({"secretName": "words", "secretKey": "passphrase"});
+        assert_eq!(coordinator["seal"]["passphrase"], passphrase);
+        assert_eq!(coordinator["collateral"]["configMap"], "files");
+        Settings::read(values).unwrap();
+        for wrong in [
+            &["--tee", "simulation"][..],
+            &["--tee", "tdx", "--simulation"],
+            &["--collateral-url", "https://p", "--collateral-config-map", "c"],
+        ] {
+            assert!(Cli::try_parse_from([&["marblerun", "install"], wrong].concat()).is_err(), "{wrong:?}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod backup;
+mod came_back;
 mod check;
 mod doctor;
 mod install;

@@ -5,11 +5,12 @@ use std::time::Duration;
 use anyhow::Result;
 use http::Request;
 use k8s_openapi::api::core::v1::Service;
+use marblerun_api::v2;
 use marblerun_install::names;
 use marblerun_install::rollout::Trouble;
 use marblerun_store::backup::{Facts, scheme_name};
 use serde::Deserialize;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::commands::kubernetes::{Cluster, Outcome, until_ready};
 
@@ -51,8 +52,13 @@ pub async fn wait(cluster: &Cluster, end: Instant) -> Result<Return> {
         Outcome::Absent | Outcome::ScaledDown => return Ok(Return::NotReady(Vec::new())),
     }
     let end = end.min(Instant::now() + PATIENCE);
+    let mut last = None;
     loop {
-        match phase(cluster).await {
+        // The client by itself asks again and again where nobody answers behind a Service.
+        if let Ok(Some(told)) = timeout_at(end, phase(cluster)).await {
+            last = Some(told);
+        }
+        match last {
             Some(3) => return Ok(Return::Serving),
             Some(1) if Instant::now() >= end => return Ok(Return::Recovery),
             _ if Instant::now() >= end => return Ok(Return::Ready),
@@ -63,14 +69,8 @@ pub async fn wait(cluster: &Cluster, end: Instant) -> Result<Return> {
 
 /// What `GET /api/v2/status` answers.
 #[derive(Deserialize)]
-struct Status {
-    data: StatusData,
-}
-
-#[derive(Deserialize)]
-struct StatusData {
-    #[serde(rename = "StatusCode")]
-    code: i64,
+struct Answer {
+    data: v2::Status,
 }
 
 /// The phase that one of them tells by way of the API server. Nobody proves it; it is told as a help and trusted for
@@ -85,7 +85,7 @@ async fn phase(cluster: &Cluster) -> Option<i64> {
         names::CLIENT_SERVICE
     );
     let request = Request::get(path).body(Vec::new()).ok()?;
-    cluster.client.request::<Status>(request).await.ok().map(|status| status.data.code)
+    cluster.client.request::<Answer>(request).await.ok().map(|answer| answer.data.code)
 }
 
 /// Whose keys recover a state, in words.

@@ -43,10 +43,17 @@ enum Profile {
     Dev,
 }
 
+pub use programs::BUILD_TEE;
+pub use release::Tee;
+
 /// What to make, and of what.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// Folder for what is made; emptied first [default: dist in the target folder]
+    /// Make it for this trusted execution environment alone: the Coordinator and premain then run in no other, whatever they
+    /// are told
+    #[arg(long, value_enum)]
+    tee: Option<Tee>,
+    /// Folder for what is made; emptied first [default: dist in the target folder, with --tee dist-TEE]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// How the programs are built
@@ -67,13 +74,14 @@ pub fn run(options: &Options) -> Result<()> {
     let root = crate::root()?;
     // Tests wait for it.
     let effort = if options.profile == Profile::Release { 9 } else { 1 };
-    let release = Release::of(&root, effort)?;
+    let release = Release::of(&root, options.tee, effort)?;
     let folder = match (&options.programs, options.profile) {
         (Some(folder), _) => folder.clone(),
         (None, Profile::Release) => programs::build(&root, &release)?,
-        (None, Profile::Dev) => crate::build_programs(&crate::SELF_CONTAINED)?,
+        (None, Profile::Dev) => crate::build_programs_for(options.tee, &crate::SELF_CONTAINED)?,
     };
     let built = Programs::read(&folder)?;
+    programs::ensure_built_for(&built, options.tee)?;
     if options.profile == Profile::Release {
         programs::ensure_no_folders(&built, &root)?;
     }
@@ -83,7 +91,7 @@ pub fn run(options: &Options) -> Result<()> {
 
     let out = match &options.out {
         Some(out) => out.clone(),
-        None => crate::target_dir()?.join("dist"),
+        None => crate::target_dir()?.join(maker.release.suffixed("dist")),
     };
     let mut made = Tree::default();
     maker.archive(&mut made)?;
@@ -131,7 +139,7 @@ impl Maker {
     }
 
     fn host(&self, layout: &Layout) -> Result<Tree> {
-        let mut tree = hosts::files(layout, &self.root, &self.built)?;
+        let mut tree = hosts::files(layout, &self.root, &self.built, self.release.tee)?;
         let folder = format!("{}share/doc/marblerun", layout.prefix);
         self.licences(&mut tree, &folder, "marblerun", layout.place, &BTreeSet::new())?;
         Ok(tree)
@@ -158,7 +166,9 @@ impl Maker {
     }
 
     fn images(&self, made: &mut Tree) -> Result<()> {
-        for plan in &IMAGES {
+        // Of what runs in a TEE alone.
+        for plan in IMAGES.iter().filter(|plan| self.release.tee.is_none() || plan.is_measured) {
+            let image = self.release.suffixed(plan.name);
             let (system, parts) = filesystem::system(plan, &self.debian, &self.built)?;
             let mut programs = filesystem::programs_of(plan, &self.built)?;
             let folder = "usr/share/doc/marblerun";
@@ -170,9 +180,9 @@ impl Maker {
                 Layer { about: "programs", tree: &programs },
             ];
             let layout = image::layout(plan, &self.release, &layers)?;
-            made.graft(&format!("images/{}", plan.name), &layout);
-            made.file(&format!("images/{}.tar", plan.name), 0o644, layout.archive(self.release.time)?);
-            made.file(&format!("images/{}.cdx.json", plan.name), 0o644, sbom);
+            made.graft(&format!("images/{image}"), &layout);
+            made.file(&format!("images/{image}.tar"), 0o644, layout.archive(self.release.time)?);
+            made.file(&format!("images/{image}.cdx.json"), 0o644, sbom);
         }
         Ok(())
     }

@@ -95,8 +95,14 @@ const RELEASE: &str = "--release";
 const SELF_CONTAINED: [&str; 2] = ["--features", "marblerun-coordinator/etcd"];
 
 fn build_programs(arguments: &[&str]) -> Result<PathBuf> {
+    build_programs_for(None, arguments)
+}
+
+/// Programs that run in one trusted execution environment alone, or in every one.
+fn build_programs_for(tee: Option<dist::Tee>, arguments: &[&str]) -> Result<PathBuf> {
     let root = root()?;
     let mut command = cargo();
+    command.env(dist::BUILD_TEE, tee.map_or("", dist::Tee::name));
     run(command.current_dir(&root).args(["build", "--locked", "--workspace", "--bins"]).args(arguments))?;
     Ok(target_dir()?.join(if arguments.contains(&RELEASE) { "release" } else { "debug" }))
 }
@@ -109,11 +115,13 @@ fn test(args: &[String]) -> Result<()> {
     install_test_tools()?;
     let kube = kube::install_binaries()?;
     // Packages hold programs that need no library of the system; their tests find them beside the others.
-    let programs = build_programs(&SELF_CONTAINED)?;
-    let packaged = programs.join("packaged");
-    std::fs::create_dir_all(&packaged)?;
-    for name in dist::program_names() {
-        std::fs::copy(programs.join(name), packaged.join(name)).with_context(|| format!("copying {name}"))?;
+    for (folder, tee) in [("packaged", None), ("packaged-snp", Some(dist::Tee::Snp))] {
+        let programs = build_programs_for(tee, &SELF_CONTAINED)?;
+        let packaged = programs.join(folder);
+        std::fs::create_dir_all(&packaged)?;
+        for name in dist::program_names() {
+            std::fs::copy(programs.join(name), packaged.join(name)).with_context(|| format!("copying {name}"))?;
+        }
     }
     // Stories start the real programs; cargo builds those only for tests of their own package.
     build_programs(&OPTIONAL)?;

@@ -50,5 +50,5 @@ pub use policy::{Acceptance, Comparison, CoordinatorRefusal, Judged, PeerPolicy,
 pub use roots::{AmdRoot, Roots};
 pub use simulation::{IdentityError, SimulatedIdentity, Simulation};
 pub use snp::{CrlFindings, SnpFindings};
-pub use tee::{Devices, Kernel, LibOs, SelectError, Tee, TeeChoice, UnknownTee, select};
+pub use tee::{Build, Devices, Kernel, LibOs, OtherBuild, SelectError, Tee, TeeChoice, UnknownTee, select};
 pub use vtpm::HclReport;

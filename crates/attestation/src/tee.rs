@@ -1,11 +1,13 @@
 //! Which trusted execution environment to use. Decided once, at start: what the operator fixed, else what
 //! the machine has. A machine that has one never ends in simulation by itself.
 
+mod build;
 mod machine;
 
 use std::path::PathBuf;
 use std::str::FromStr;
 
+pub use build::{Build, OtherBuild};
 pub use machine::{Devices, Kernel, LibOs};
 
 /// What vouches for this process.

@@ -8,9 +8,9 @@ use std::ffi::OsString;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use clap::Parser;
+use clap::{CommandFactory as _, FromArgMatches as _, Parser};
 use jiff::SignedDuration;
-use marblerun_attestation::{SimulatedIdentity, TeeChoice};
+use marblerun_attestation::{Build, OtherBuild, SimulatedIdentity, TeeChoice};
 use marblerun_collateral::Place;
 use marblerun_store::RollbackPolicy;
 
@@ -499,6 +499,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// Which environment to use.
     pub tee: TeeChoice,
+    /// What the program was built for.
+    pub build: Build,
     /// What the state is sealed with.
     pub seal: SealSettings,
     /// Forbid a new manifest over a state that waits for recovery.
@@ -540,6 +542,9 @@ pub enum ConfigError {
         /// What would be understood.
         expected: &'static str,
     },
+    /// The program was built for another environment.
+    #[error(transparent)]
+    OtherBuild(#[from] OtherBuild),
     /// Two options contradict each other.
     #[error("{0}")]
     Conflict(&'static str),
@@ -549,12 +554,23 @@ pub enum ConfigError {
 }
 
 impl Config {
-    /// Reads the process's arguments and environment. Ends the process on `--help`, `--version` and unknown flags.
+    /// Reads the arguments and the environment of a process that was built for an environment, or for all. Ends the process
+    /// on `--help`, `--version` and unknown flags.
     ///
     /// # Errors
     /// [`ConfigError`].
-    pub fn from_process() -> Result<Self, ConfigError> {
-        Self::from_options(&Options::parse(), std::env::current_dir())
+    pub fn from_process(build: Build) -> Result<Self, ConfigError> {
+        let matches = Options::command().version(build.version()).get_matches();
+        let options = Options::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+        Self::from_options(&options, std::env::current_dir())?.of_build(build)
+    }
+
+    /// The same, for a program that was built for an environment.
+    ///
+    /// # Errors
+    /// [`OtherBuild`].
+    fn of_build(self, build: Build) -> Result<Self, ConfigError> {
+        Ok(Self { tee: build.narrow(self.tee)?, build, ..self })
     }
 
     /// Reads arguments as a process would get them (the first is the program's name), with the process's environment.
@@ -621,6 +637,7 @@ impl Config {
                 value: options.tee.clone(),
                 expected: "expected auto, simulation, sgx, tdx, snp or snp-vtpm",
             })?,
+            build: Build::ANY,
             seal: seal::settings(options)?,
             collateral: CollateralPlaces {
                 intel: non_empty(&options.collateral).and_then(|text| text.parse().ok()),

@@ -3,14 +3,18 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use marblerun_attestation::Build;
 use marblerun_coordinator::config::Config;
 use marblerun_coordinator::core::Clock;
 use marblerun_coordinator::server::{Facts, Limits, ServerConfig, Servers};
 use marblerun_coordinator::{logging, start};
 use tokio::signal::unix::{SignalKind, signal};
 
+/// What this program may run in. A constant here and in no library, so that another build of it compiles little.
+const BUILD: Build = Build::of(option_env!("MARBLERUN_BUILD_TEE"));
+
 fn main() -> ExitCode {
-    let config = match Config::from_process() {
+    let config = match Config::from_process(BUILD) {
         Ok(config) => config,
         Err(error) => {
             eprintln!("marblerun-coordinator: {error}");
@@ -44,9 +48,9 @@ fn main() -> ExitCode {
 async fn run(config: &Config) -> anyhow::Result<()> {
     match &config.cluster {
         None => {
-            tracing::info!(version = env!("CARGO_PKG_VERSION"), seal_dir = %config.seal_dir.display(), "starting coordinator")
+            tracing::info!(version = BUILD.version(), seal_dir = %config.seal_dir.display(), "starting coordinator")
         }
-        Some(_) => tracing::info!(version = env!("CARGO_PKG_VERSION"), "starting one of several coordinators"),
+        Some(_) => tracing::info!(version = BUILD.version(), "starting one of several coordinators"),
     }
     // Before anything is written: a signal that comes now must not find its default, which is to die at once.
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;

@@ -89,8 +89,8 @@ pub async fn start_unless(
         tracing::warn!("{warning}");
     }
     tokio::pin!(stop);
-    let choice = config.tee;
-    let looking = tokio::task::spawn_blocking(move || tee::open(choice, &Devices::of_this_machine()));
+    let (choice, build) = (config.tee, config.build);
+    let looking = tokio::task::spawn_blocking(move || tee::open(choice, build, &Devices::of_this_machine()));
     let backend = tokio::select! {
         opened = looking => opened.map_err(|_| StartError::Interrupted)??,
         () = &mut stop => return Err(StartError::Stopped),

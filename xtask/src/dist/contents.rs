@@ -78,6 +78,8 @@ pub struct Plan {
     pub volume: Option<&'static str>,
     /// Whether there is a shell in it, with what people and `kubectl cp` start there.
     pub shell: bool,
+    /// Whether it runs in a TEE, and can be made for one alone.
+    pub is_measured: bool,
     /// Whether there are the certificates that browsers trust.
     pub certificates: bool,
     /// What else is in it.
@@ -103,6 +105,7 @@ const COORDINATOR: Plan = Plan {
     ports: &[2001, 4433, 5433],
     volume: Some("/coordinator/data"),
     shell: true,
+    is_measured: true,
     certificates: true,
     more: |tree| {
         tree.folder("coordinator/data", 0o700, USER);
@@ -123,6 +126,7 @@ const INJECTOR: Plan = Plan {
     ports: &[8443],
     volume: None,
     shell: false,
+    is_measured: false,
     certificates: false,
     more: |tree| tree.link("marble-injector", "usr/bin/marblerun-injector"),
 };

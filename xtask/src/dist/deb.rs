@@ -47,9 +47,9 @@ pub fn package(root: &Path, release: &Release, built: &Programs, files: &Tree) -
     package.into_inner().context("ending the package")
 }
 
-/// `marblerun_VERSION_ARCH.deb`.
+/// `marblerun_VERSION_ARCH.deb`, or `marblerun-TEE_..`: it can take the place of the one for every environment.
 pub fn file_name(release: &Release) -> String {
-    format!("marblerun_{}_{}.deb", version(release), release.debian_architecture)
+    format!("{}_{}_{}.deb", release.suffixed("marblerun"), version(release), release.debian_architecture)
 }
 
 /// What comes before a release sorts before it: `1.0.0~rc.1`.
@@ -65,13 +65,19 @@ fn maintainer() -> String {
 }
 
 fn about(release: &Release, depends: &str, kib: u64) -> String {
+    let instead = release.tee.map_or("", |_| "Provides: marblerun\nConflicts: marblerun\nReplaces: marblerun\n");
+    let name = release.suffixed("marblerun");
+    let alone = release.tee.map_or_else(String::new, |tee| {
+        format!(" .\n The Coordinator and premain of this package run in one environment alone\n {}.\n", tee.note())
+    });
     format!(
-        "Package: marblerun\n\
+        "Package: {name}\n\
          Version: {}\n\
          Architecture: {}\n\
          Maintainer: {}\n\
          Installed-Size: {kib}\n\
          Depends: {depends}, systemd | systemd-standalone-sysusers | systemd-sysusers\n\
+         {instead}\
          Section: admin\n\
          Priority: optional\n\
          Description: control plane of confidential deployments\n \
@@ -81,7 +87,7 @@ fn about(release: &Release, depends: &str, kib: u64) -> String {
          recovery keys when the platform is lost.\n \
          .\n \
          The package has the Coordinator, as a service that does not start by itself,\n \
-         the marblerun command, and marblerun-premain, which starts services as Marbles.\n",
+         the marblerun command, and marblerun-premain, which starts services as Marbles.\n{alone}",
         version(release),
         release.debian_architecture,
         maintainer(),
@@ -122,7 +128,8 @@ pub fn documentation(tree: &mut Tree, root: &Path, release: &Release) -> Result<
     let time = jiff::Timestamp::from_second(i64::try_from(release.time)?)?;
     let time = jiff::fmt::rfc2822::to_string(&time.to_zoned(jiff::tz::TimeZone::UTC))?;
     let entry = format!(
-        "marblerun ({}) unstable; urgency=medium\n\n  * What is new stands in CHANGELOG.md.\n\n -- {}  {time}\n",
+        "{} ({}) unstable; urgency=medium\n\n  * What is new stands in CHANGELOG.md.\n\n -- {}  {time}\n",
+        release.suffixed("marblerun"),
         version(release),
         maintainer(),
     );
@@ -167,6 +174,14 @@ mod tests {
     fn a_version_before_the_release_sorts_before_it() {
         let mut release = Release::sample();
         assert_eq!(file_name(&release), "marblerun_1.2.3_amd64.deb");
+        release.tee = Some(super::super::release::Tee::Tdx);
+        assert_eq!(file_name(&release), "marblerun-tdx_1.2.3_amd64.deb");
+        let about = about(&release, "libc6", 1);
+        assert!(about.starts_with("Package: marblerun-tdx\n") && about.contains("\nConflicts: marblerun\n"), "{about}");
+        assert!(about.ends_with(
+            "\n .\n The Coordinator and premain of this package run in one environment alone\n (for Intel TDX alone).\n"
+        ));
+        release.tee = None;
         release.version = "2.0.0-rc.1".to_owned();
         assert_eq!(version(&release), "2.0.0~rc.1");
     }

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::contents::{Place, programs};
 use super::programs::Programs;
+use super::release::Tee;
 use super::tree::{Tree, gzip};
 
 /// Where things of a host belong.
@@ -46,7 +47,7 @@ pub const PACKAGE: Layout = Layout {
 };
 
 /// All files.
-pub fn files(layout: &Layout, root: &Path, built: &Programs) -> Result<Tree> {
+pub fn files(layout: &Layout, root: &Path, built: &Programs, tee: Option<Tee>) -> Result<Tree> {
     let mut tree = Tree::default();
     let prefix = layout.prefix;
     for name in programs(layout.place) {
@@ -73,7 +74,7 @@ pub fn files(layout: &Layout, root: &Path, built: &Programs) -> Result<Tree> {
     let unit = text(&packaging.join("marblerun-coordinator.service"))?.replace("@programs@", layout.programs);
     tree.file(&format!("{prefix}lib/systemd/system/marblerun-coordinator.service"), 0o644, unit);
     tree.file(&format!("{prefix}lib/sysusers.d/marblerun.conf"), 0o644, text(&packaging.join("marblerun.sysusers"))?);
-    super::tee::files(&mut tree, layout, root, built)?;
+    super::tee::files(&mut tree, layout, root, built, tee)?;
     tree.file(layout.settings, 0o644, text(&packaging.join("marblerun-coordinator.default"))?);
     Ok(tree)
 }

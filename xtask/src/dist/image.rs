@@ -63,7 +63,7 @@ pub fn layout(plan: &Plan, release: &Release, layers: &[Layer<'_>]) -> Result<Tr
     let mut manifest = blob(&mut layout, MANIFEST, serde_json::to_vec(&manifest)?);
     // The first is the tag, for skopeo and crane; the second the whole name, for podman and docker.
     manifest.annotations.insert("org.opencontainers.image.ref.name".into(), json!(release.version));
-    let name = format!("localhost/marblerun/{}:{}", plan.repository, release.version);
+    let name = format!("localhost/marblerun/{}:{}", release.suffixed(plan.repository), release.version);
     manifest.annotations.insert("io.containerd.image.name".into(), json!(name));
     let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [manifest]});
     layout.file("index.json", 0o644, serde_json::to_vec(&index)?);
@@ -106,6 +106,9 @@ fn labels(plan: &Plan, release: &Release) -> Result<Map<String, Value>> {
     set("licenses", "Apache-2.0");
     if let Some(commit) = &release.commit {
         set("revision", commit);
+    }
+    if let Some(tee) = release.tee {
+        labels.insert("marblerun.tee".to_owned(), json!(tee.name()));
     }
     Ok(labels)
 }

@@ -8,7 +8,12 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 
 use super::contents::PROGRAMS;
-use super::release::Release;
+use super::release::{Release, Tee};
+
+/// Tells the compiler which environment the programs are for.
+pub const BUILD_TEE: &str = "MARBLERUN_BUILD_TEE";
+/// Programs that decide which environment they run in.
+const DECIDING: [&str; 2] = ["marblerun-coordinator", "marblerun-premain"];
 
 /// All programs that are given out, by name.
 pub struct Programs {
@@ -62,13 +67,34 @@ fn contains(bytes: &[u8], text: &[u8]) -> bool {
 pub fn build(root: &Path, release: &Release) -> Result<PathBuf> {
     let folders = folders(root)?;
     let mut command = crate::cargo();
-    command.current_dir(root).args(["build", "--locked", "--workspace", "--bins", "--release"]);
+    command.current_dir(root).args(["build", "--locked", "--workspace", "--bins", crate::RELEASE]);
+    command.args(crate::SELF_CONTAINED);
     command.env("CARGO_ENCODED_RUSTFLAGS", rust_flags(&folders));
     let flags = std::env::var("CFLAGS").unwrap_or_default();
     command.env("CFLAGS", c_flags(&flags, &folders));
     command.env("MARBLERUN_COMMIT", release.commit.as_deref().unwrap_or_default());
+    command.env(BUILD_TEE, release.tee.map_or("", Tee::name));
     crate::run(&mut command)?;
     Ok(crate::target_dir()?.join("release"))
+}
+
+/// Refuses programs that were built for something else than what is made of them.
+pub fn ensure_built_for(programs: &Programs, tee: Option<Tee>) -> Result<()> {
+    for name in DECIDING {
+        let mut command = programs.run(name);
+        let output = command.arg("--version").output().with_context(|| format!("starting {command:?}"))?;
+        let version = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        let is_right = match tee {
+            Some(tee) => version.ends_with(tee.note()),
+            None => !version.ends_with(')'),
+        };
+        ensure!(
+            output.status.success() && is_right,
+            "{name} says that it is {version:?}: it was not built for {}",
+            tee.map_or("every environment", Tee::name)
+        );
+    }
+    Ok(())
 }
 
 /// Refuses programs that tell where they were built.

@@ -4,6 +4,38 @@ use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use clap::ValueEnum;
+
+/// A trusted execution environment that programs can be built for, and then run in no other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Tee {
+    /// Intel SGX.
+    Sgx,
+    /// Intel TDX.
+    Tdx,
+    /// AMD SEV-SNP.
+    Snp,
+}
+
+impl Tee {
+    /// As `MARBLERUN_TEE` names it, and names of what is made for it end.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Sgx => "sgx",
+            Self::Tdx => "tdx",
+            Self::Snp => "snp",
+        }
+    }
+
+    /// What programs that were built for it say of their version.
+    pub fn note(self) -> &'static str {
+        match self {
+            Self::Sgx => "(for Intel SGX alone)",
+            Self::Tdx => "(for Intel TDX alone)",
+            Self::Snp => "(for AMD SEV-SNP alone)",
+        }
+    }
+}
 
 /// What is released, and for which machines.
 #[derive(Debug, Clone)]
@@ -12,6 +44,8 @@ pub struct Release {
     pub version: String,
     /// Commit they are made of, where that is known.
     pub commit: Option<String>,
+    /// The only environment that the programs run in, if they were built for one.
+    pub tee: Option<Tee>,
     /// Seconds since 1970: when that was. The time of every file.
     pub time: u64,
     /// The compiler's name of the machines (`x86_64-unknown-linux-gnu`).
@@ -28,7 +62,7 @@ pub struct Release {
 
 impl Release {
     /// Of the work tree at `root`, for machines as this one.
-    pub fn of(root: &Path, effort: u32) -> Result<Self> {
+    pub fn of(root: &Path, tee: Option<Tee>, effort: u32) -> Result<Self> {
         let (architecture, debian_architecture) = match std::env::consts::ARCH {
             "x86_64" => ("x86_64", "amd64"),
             "aarch64" => ("aarch64", "arm64"),
@@ -62,6 +96,7 @@ impl Release {
         Ok(Self {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             commit,
+            tee,
             time,
             target: say("host:")?,
             compiler: say("release:")?,
@@ -77,9 +112,14 @@ impl Release {
         Ok(jiff::Timestamp::from_second(seconds).context("a time far from now")?.to_string())
     }
 
-    /// `marblerun-VERSION-ARCH`.
+    /// `marblerun-VERSION-ARCH`, with what it was built for.
     pub fn name(&self) -> String {
-        format!("marblerun-{}-{}", self.version, self.architecture)
+        self.suffixed(&format!("marblerun-{}-{}", self.version, self.architecture))
+    }
+
+    /// The name of something that is made of the programs: `coordinator`, or `coordinator-snp`.
+    pub fn suffixed(&self, name: &str) -> String {
+        self.tee.map_or_else(|| name.to_owned(), |tee| format!("{name}-{}", tee.name()))
     }
 
     /// Any, for tests.
@@ -88,6 +128,7 @@ impl Release {
         Self {
             version: "1.2.3".into(),
             commit: Some("c0ffee".into()),
+            tee: None,
             time: 1_700_000_000,
             target: "x86_64-unknown-linux-gnu".into(),
             compiler: "1.95.0".into(),

@@ -8,15 +8,16 @@ use sha2::{Digest as _, Sha256};
 
 use super::hosts::{Layout, text};
 use super::programs::Programs;
+use super::release::Tee;
 use super::tree::Tree;
 
 /// The templates, below `packaging/tee`.
-pub const TEMPLATES: [&str; 5] = [
-    "gramine/marblerun-coordinator.manifest.template",
-    "occlum/Occlum.json",
-    "occlum/coordinator.yaml",
-    "systemd/tdx.conf",
-    "systemd/snp.conf",
+pub const TEMPLATES: [(&str, Tee); 5] = [
+    ("gramine/marblerun-coordinator.manifest.template", Tee::Sgx),
+    ("occlum/Occlum.json", Tee::Sgx),
+    ("occlum/coordinator.yaml", Tee::Sgx),
+    ("systemd/tdx.conf", Tee::Tdx),
+    ("systemd/snp.conf", Tee::Snp),
 ];
 
 /// Programs that run in a TEE.
@@ -30,10 +31,11 @@ const TOOLS: &str = "
 #   measurement of SEV-SNP:         sev-snp-measure, over firmware, kernel, initial ramdisk and command line
 ";
 
-/// Templates, with the folder of the programs filled in, and the list of what is measured.
-pub fn files(tree: &mut Tree, layout: &Layout, root: &Path, built: &Programs) -> Result<()> {
+/// Templates, with the folder of the programs filled in, and the list of what is measured. Of programs for one environment
+/// there are its templates alone.
+pub fn files(tree: &mut Tree, layout: &Layout, root: &Path, built: &Programs, only: Option<Tee>) -> Result<()> {
     let folder = format!("{}share/marblerun/tee", layout.prefix);
-    for name in TEMPLATES {
+    for (name, _) in TEMPLATES.into_iter().filter(|(_, tee)| only.is_none_or(|only| only == *tee)) {
         let template = text(&root.join("packaging/tee").join(name))?.replace("@programs@", layout.programs);
         tree.file(&format!("{folder}/{name}"), 0o644, template);
     }
@@ -63,7 +65,7 @@ mod tests {
     /// `loader.env.X = { passthrough = true }`, `"untrusted"`: what the host may set.
     #[test]
     fn no_template_leaves_the_tee_to_the_host() {
-        let [gramine, occlum, _, tdx, snp] = TEMPLATES.map(template);
+        let [gramine, occlum, _, tdx, snp] = TEMPLATES.map(|(name, _)| template(name));
         assert!(gramine.lines().any(|line| line == "loader.env.MARBLERUN_TEE = \"sgx\""));
         assert!(gramine.lines().any(|line| line == "sgx.remote_attestation = \"dcap\""));
         assert!(gramine.lines().any(|line| line == "sgx.debug = false"));
@@ -81,7 +83,7 @@ mod tests {
 
     #[test]
     fn what_the_host_may_set_decides_about_no_protection() {
-        let gramine = template(TEMPLATES[0]);
+        let gramine = template(TEMPLATES[0].0);
         let passed: Vec<&str> = gramine
             .lines()
             .filter(|line| line.contains("passthrough = true"))

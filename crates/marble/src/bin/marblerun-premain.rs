@@ -7,9 +7,9 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches, Parser};
 use jiff::Timestamp;
-use marblerun_attestation::{Backend, Devices, IssueError, Tee, select};
+use marblerun_attestation::{Backend, Build, Devices, IssueError, Tee, select};
 use marblerun_marble::program::Program;
-use marblerun_marble::{Config, Parameters, PremainError, VARIABLES, activate, files, log};
+use marblerun_marble::{Config, ConfigError, Parameters, PremainError, VARIABLES, activate, files, log};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Activates this process as a Marble, then becomes PROGRAM.
@@ -24,6 +24,9 @@ struct Options {
     #[arg(value_name = "PROGRAM [ARGS]", trailing_var_arg = true, allow_hyphen_values = true)]
     command: Vec<OsString>,
 }
+
+/// What this program may run in.
+const BUILD: Build = Build::of(option_env!("MARBLERUN_BUILD_TEE"));
 
 const EXIT_CODES: &str = "Exit codes (those of PROGRAM, once it runs):
     1  wrong settings, or no use of the UUID file or the hardware
@@ -59,7 +62,9 @@ fn run(command: &[OsString]) -> Result<Interrupted, PremainError> {
     let config = Config::from_env(|name| std::env::var_os(name))?;
     let attestation = |error: &dyn std::fmt::Display| PremainError::Attestation(error.to_string());
     let devices = Devices::of_this_machine();
-    let tee = select(config.tee, &devices).map_err(|error| attestation(&error))?;
+    let choice = BUILD.narrow(config.tee);
+    let choice = choice.map_err(|error| ConfigError::Bad { name: "MARBLERUN_TEE", reason: error.to_string() })?;
+    let tee = select(choice, &devices).map_err(|error| attestation(&BUILD.explain(&error)))?;
     let backend = match tee {
         Tee::SnpVtpm => vtpm(&devices),
         tee => Backend::open(tee, &devices),
@@ -112,7 +117,7 @@ async fn interrupted() -> u8 {
 }
 
 fn command() -> clap::Command {
-    Options::command().after_help(help())
+    Options::command().version(BUILD.version()).after_help(help())
 }
 
 fn help() -> String {

@@ -37,7 +37,11 @@ exec chroot --userspec="$user" --groups= "$root" "$@"
 impl Image {
     /// Unpacks the image of that name into a folder.
     pub fn unpack(name: &str, root: &Path) -> Self {
-        let layout = made().join("images").join(name);
+        Self::unpack_layout(&made().join("images").join(name), root)
+    }
+
+    /// Unpacks a layout into a folder.
+    pub fn unpack_layout(layout: &Path, root: &Path) -> Self {
         let blob = |descriptor: &Value| {
             let digest = descriptor["digest"].as_str().unwrap().strip_prefix("sha256:").unwrap();
             let bytes = fs::read(layout.join("blobs/sha256").join(digest)).unwrap();
@@ -56,6 +60,12 @@ impl Image {
             archive.unpack(root).unwrap();
         }
         Self { config: config["config"].clone(), root: root.to_path_buf() }
+    }
+
+    /// The name that the layout gives itself.
+    pub fn name(layout: &Path) -> String {
+        let index: Value = serde_json::from_slice(&fs::read(layout.join("index.json")).unwrap()).unwrap();
+        index["manifests"][0]["annotations"]["io.containerd.image.name"].as_str().unwrap().to_owned()
     }
 
     /// Words of a list of the configuration.

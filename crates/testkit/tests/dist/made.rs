@@ -14,7 +14,7 @@ pub fn made() -> &'static Path {
     MADE.get_or_init(|| {
         // Nothing that is static is dropped; so it lies where the next run replaces it.
         let out = programs().join("dist-of-tests");
-        make(&out);
+        make(&out, "packaged", &[]);
         out
     })
 }
@@ -24,17 +24,23 @@ fn programs() -> PathBuf {
 }
 
 /// Those that packages hold: without what needs a library of the system. `cargo xtask test` puts them there.
-fn packaged() -> PathBuf {
-    let programs = programs().join("packaged");
+fn packaged(folder: &str) -> PathBuf {
+    let programs = programs().join(folder);
     assert!(programs.is_dir(), "{} is made by `cargo xtask test`", programs.display());
     programs
 }
 
-fn make(out: &Path) {
+fn make(out: &Path, programs: &str, more: &[&str]) {
+    run(&mut making(out, programs, more));
+}
+
+/// The command that makes things of the programs in a folder.
+pub fn making(out: &Path, programs: &str, more: &[&str]) -> Command {
     let mut command = Command::new(binary("xtask"));
-    command.args(["dist", "--profile", "dev", "--programs"]).arg(packaged()).arg("--out").arg(out);
+    command.args(["dist", "--profile", "dev", "--programs"]).arg(packaged(programs)).arg("--out").arg(out).args(more);
     // A work tree need not be under version control.
-    run(command.env("SOURCE_DATE_EPOCH", "1700000000"));
+    command.env("SOURCE_DATE_EPOCH", "1700000000");
+    command
 }
 
 /// Runs it; answers what it wrote to stdout.
@@ -78,7 +84,7 @@ fn checksums_hold_and_the_same_inputs_give_the_same_bytes() {
     }
     run(Command::new("sha256sum").args(["--check", "--strict", "--quiet", "SHA256SUMS"]).current_dir(made()));
     let dir = TempDir::new().unwrap();
-    make(&dir.path().join("again"));
+    make(&dir.path().join("again"), "packaged", &[]);
     let sums = |out: &Path| std::fs::read_to_string(out.join("SHA256SUMS")).unwrap();
     let first = sums(made());
     assert_eq!(first.lines().count(), 2 + 2 * images().len(), "{first}");

@@ -2,6 +2,7 @@
 //! with `kubectl cp`; the Debian package and the tar archive install on a host.
 #![allow(missing_docs)]
 
+mod built_for;
 mod container;
 mod cp;
 mod host;

@@ -15,6 +15,9 @@ use crate::{files, incarnation, policy};
 /// First line of a cache that was filled without attestation. PEM readers skip it.
 const INSECURE_MARK: &str = "# Not attested: cached by a run with --insecure.\n";
 
+/// To whoever might take a simulation for the real thing.
+pub const SIMULATION_WARNING: &str = "SIMULATION: the Coordinator has no trusted execution environment, so nothing is protected. Do not give it real secrets";
+
 /// Path of the certificate cache for the Coordinator at that address.
 pub fn cache_path(global: &Global, coordinator: &str) -> Result<PathBuf> {
     if let Some(path) = &global.coordinator_cert {

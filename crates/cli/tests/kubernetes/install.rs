@@ -80,7 +80,13 @@ fn what_pods_get_files_of_is_looked_for_before_anything_is_made() {
 fn a_simulation_asks_for_nothing_of_sgx_and_neither_do_its_marbles() {
     let person = Person::new();
     let said = person.installs("--simulation --domain a.example,10.0.0.1 --client-server-port 4444").succeeds();
-    assert!(!said.stderr.contains("SGX"), "{said:?}");
+    assert!(!said.stderr.contains("SGX") && said.stderr.contains("Warning: SIMULATION: "), "{said:?}");
+    for (flags, told) in [("", "Warning: SIMULATION: "), ("-o json", "\"simulation\": true")] {
+        person.makes_ready(INJECTORS, 1);
+        person.makes_ready(COORDINATORS, 1);
+        let said = person.types(&format!("check --timeout 60 {flags}")).succeeds();
+        assert!(said.stderr.contains(told) || said.stdout.contains(told), "{told}: {said:?}");
+    }
     let pod = person.get("deployment/marblerun-coordinator")["spec"]["template"]["spec"].clone();
     let container = &pod["containers"][0];
     assert!(container["resources"]["limits"].is_null() && pod["tolerations"].is_null(), "{pod}");
@@ -101,7 +107,7 @@ fn a_simulation_asks_for_nothing_of_sgx_and_neither_do_its_marbles() {
 fn in_confidential_machines_neither_coordinator_nor_marbles_ask_for_sgx() {
     let person = Person::new();
     let said = person.installs("--set coordinator.tee=snp,coordinator.runtimeClassName=kata").succeeds();
-    assert!(!said.stderr.contains("SGX"), "{said:?}");
+    assert!(!said.stderr.contains("SGX") && said.stderr.contains("Warning: SIMULATION: "), "{said:?}");
     for (flags, told) in [("", "Warning: SIMULATION: "), ("-o json", "\"simulation\": true")] {
         person.makes_ready(INJECTORS, 1);
         person.makes_ready(COORDINATORS, 1);

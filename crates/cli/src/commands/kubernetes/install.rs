@@ -19,7 +19,7 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{DeleteParams, Patch, PatchParams};
 use marblerun_install::devices::Plugin;
 use marblerun_install::values::UserValues;
-use marblerun_install::{Chart, Object, Settings, names, objects};
+use marblerun_install::{Chart, Object, Settings, Tee, names, objects};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -31,6 +31,7 @@ use crate::args::{DryRun, Global, InstallArgs};
 use crate::failure::Failure;
 use crate::files;
 use crate::output::{Output, note, shown, warn};
+use crate::trust;
 
 /// Installs, or changes an installation.
 pub async fn run(global: &Global, output: &Output<'_>, args: &InstallArgs) -> Result<()> {
@@ -102,11 +103,16 @@ pub async fn run(global: &Global, output: &Output<'_>, args: &InstallArgs) -> Re
         wait(output, &cluster, &settings, args.timeout).await?;
     }
     output.progress("MarbleRun installed successfully");
+    let is_simulation = settings.tee() == Tee::Simulation;
+    if is_simulation {
+        warn(trust::SIMULATION_WARNING);
+    }
     let changes: Vec<Value> =
         plans.iter().map(|plan| json!({"object": plan.object.title(), "change": plan.verb()})).collect();
     let report = json!({
         "namespace": cluster.namespace,
         "waited": !args.no_wait,
+        "simulation": is_simulation,
         "changes": changes,
     });
     output.report(&report, String::new)

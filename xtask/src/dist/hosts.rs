@@ -88,6 +88,8 @@ fn manual(root: &Path, built: &Programs) -> Result<Vec<(String, Vec<u8>)>> {
         for entry in std::fs::read_dir(folder).with_context(|| format!("reading folder {}", folder.display()))? {
             let path = entry?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let is_known = pages.iter().any(|(known, _): &(String, Vec<u8>)| *known == name);
+            ensure!(!is_known, "{} is a page that the command makes itself; remove it", path.display());
             pages.push((name, std::fs::read(&path).with_context(|| format!("reading {}", path.display()))?));
         }
     }

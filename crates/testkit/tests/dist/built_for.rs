@@ -60,6 +60,7 @@ fn a_program_for_one_environment_is_not_talked_into_another() {
     let start = |args: &[&str], tee: Option<&str>| -> Output {
         let mut command = Command::new("chroot");
         command.arg("--userspec=10001:10001").arg(&root).arg(&entry).args(args).env_clear();
+        command.env("PATH", std::env::var_os("PATH").unwrap());
         command.env("EDG_COORDINATOR_SEAL_DIR", "/coordinator/data");
         command.envs(tee.map(|tee| ("MARBLERUN_TEE", tee))).output().unwrap()
     };

@@ -58,6 +58,22 @@ pub(crate) fn write_all(file: &dyn DiskFile, mut bytes: &[u8], mut offset: u64) 
     Ok(())
 }
 
+/// Writes the bytes of that part of a file over themselves, so that the next sync stores them.
+pub(crate) fn write_again(file: &dyn DiskFile, part: std::ops::Range<u64>) -> io::Result<()> {
+    let mut offset = part.start;
+    while offset < part.end {
+        let mut buffer = [0; 4096];
+        let wanted = usize::try_from(part.end - offset).unwrap_or(usize::MAX).min(buffer.len());
+        let chunk = buffer.get_mut(..wanted).unwrap_or_default();
+        if read_up_to(file, chunk, offset)? < wanted {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        write_all(file, chunk, offset)?;
+        offset += wanted as u64;
+    }
+    Ok(())
+}
+
 /// Whether a write failed only because there is no room.
 pub(crate) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)

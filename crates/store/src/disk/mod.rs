@@ -11,7 +11,7 @@ use std::fmt::Debug;
 use std::io;
 use std::time::Duration;
 
-pub(crate) use access::{Readable, Sink, copy, is_full, read_all, read_up_to, write_all};
+pub(crate) use access::{Readable, Sink, copy, is_full, read_all, read_up_to, write_again, write_all};
 pub(crate) use real::RealDirectory;
 
 /// One directory.

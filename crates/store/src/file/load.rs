@@ -18,7 +18,7 @@ use super::unlock::Unlocked;
 use super::waiting::FileWaitingRoom;
 use super::{FileBackend, Mode, Ports, Waiting, seal_mode};
 use crate::backend::WaitingRoom;
-use crate::disk::{Access, DiskFile, FileSystem, Readable};
+use crate::disk::{Access, DiskFile, FileSystem, Readable, write_again};
 use crate::facts::Counters;
 use crate::format::{
     Front, Layout, Refusal, SEALED_DATA, SEALED_KEY, Verdict, check_witness, portable_slots, read_front,
@@ -167,8 +167,13 @@ impl FileBackend {
             repair.because("the readable header of sealed_data was altered; it is written anew".to_owned());
         }
         self.notes.extend(repair.notes.iter().cloned());
-        // What was read may stand in the page cache only, if the process before was killed.
-        let synced = file.sync_data().and_then(|()| sync_directory(&*self.ports.fs));
+        // What was read may stand in the page cache only: if the process before was killed; or if its sync failed, and the kernel
+        // takes for stored since then what it could not store. Behind the mark nobody knows.
+        let unsure = opened.tail.marks.map(|marks| marks.durable().max(opened.tail.snapshot_end)..opened.tail.end);
+        let synced = unsure
+            .map_or(Ok(()), |unsure| write_again(file, unsure))
+            .and_then(|()| file.sync_data())
+            .and_then(|()| sync_directory(&*self.ports.fs));
         if let Some(error) = read_only.or(synced.err()) {
             repair.because(format!("sealed_data cannot be written: {error}"));
         }

@@ -115,3 +115,10 @@ proptest! {
         live(&steps);
     }
 }
+
+/// A sync fails, and so does writing a new file; the process ends. The next one finds the record in the page cache.
+#[test]
+fn what_a_failed_sync_left_in_memory_alone_is_stored_before_it_is_vouched_for() {
+    let (fails, look) = (Step::Fault(Class::Change as u8, 0, 0), Step::Fault(Class::Look as u8, 5, 0));
+    live(&[fails, look, Step::Count, Step::Restart, Step::Pass(0)]);
+}

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use marblerun_sealing::{KeySealer, SealMode, Sealers};
+use marblerun_sealing::{KeySealer, SealMode, Sealers, SlotKind};
 use marblerun_state::{BootId, CommitId, State};
 
 use super::backend::{ClusterBackend, Live, Mode, seal_mode};
@@ -28,6 +28,10 @@ pub(super) type Values = BTreeMap<String, Vec<u8>>;
 
 /// A thread that has not come back by then is not waited for any more.
 const PATIENCE: Duration = Duration::from_secs(600);
+/// What an operator is told of a key in the clear.
+const UNPROTECTED: &str = "a copy of the key encryption key lies in the clear, from a time when nothing protected it: whoever \
+                           read it can open the state. When no Coordinator seals that way any more (MARBLERUN_SEAL): \
+                           marblerun kek rotate --revoke";
 /// Longest wait between two tries of a backend that is away, in rounds of upkeep.
 const LONGEST_WAIT: u32 = 20;
 
@@ -37,6 +41,8 @@ pub(super) struct Copies {
     list: Vec<BackendCopy>,
     /// Since when a thread is at it.
     busy: Option<Instant>,
+    /// A key in force lies in the clear, and no backend here is meant to leave it so.
+    unprotected: bool,
 }
 
 /// One backend and what is known of its copy.
@@ -102,7 +108,7 @@ impl Copies {
             retry_at: now,
             wait: Duration::ZERO,
         };
-        Self { list: sealers.iter().map(copy).collect(), busy: None }
+        Self { list: sealers.iter().map(copy).collect(), busy: None, unprotected: false }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &BackendCopy> {
@@ -115,13 +121,27 @@ impl Copies {
 
     /// What an operator should know.
     pub(super) fn problems(&self) -> impl Iterator<Item = String> + '_ {
-        self.list.iter().filter_map(|copy| {
+        let of_backends = self.list.iter().filter_map(|copy| {
             let why = copy.problem.as_ref()?;
             Some(format!(
                 "the sealing backend {} has no copy of the key encryption key that opens: {why}",
                 copy.sealer.name()
             ))
-        })
+        });
+        of_backends.chain(self.unprotected.then(|| UNPROTECTED.to_owned()))
+    }
+
+    /// Notes whether a key in force can be read by whoever reads the place, though no backend here leaves it so. Other hosts
+    /// may be configured so still, so it is for an operator to say when the key is to be replaced.
+    fn note_unprotected(&mut self, values: &Values, in_force: &[KekId]) {
+        let is_meant = self.list.iter().any(|copy| copy.sealer.kind() == SlotKind::Plain);
+        let lies_open =
+            |entry: &entry::Known<'_>| entry.maker.kind == Some(SlotKind::Plain) && in_force.contains(&entry.name.kek);
+        let unprotected = !is_meant && entry::known(values).iter().any(lies_open);
+        if unprotected && !self.unprotected {
+            tracing::warn!("{UNPROTECTED}");
+        }
+        self.unprotected = unprotected;
     }
 
     /// Whether this one's copy tells the newest state seen: a copy that is bound to this host, or the first where none is.
@@ -468,6 +488,8 @@ impl ClusterBackend {
                 Err(error) => return tracing::warn!(%error, "the keys of the hosts cannot be looked after"),
             }
         }
+        let in_force = self.live().map(|live| live.keys.kek_ids()).unwrap_or_default();
+        self.copies.note_unprotected(&values, &in_force);
         let values = Arc::new(values);
         self.complete_copies(&kek, &state, &values);
         self.prune_entries(&values);

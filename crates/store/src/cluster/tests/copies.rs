@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use marblerun_sealing::{HostKeyFile, KeySealer, SealMode};
+use marblerun_sealing::{HostKeyFile, KeySealer, Plain, SealMode};
 use marblerun_state::Phase;
 
 use super::rig::{Deployment, Instance, gossip};
@@ -108,6 +108,29 @@ fn a_backend_that_is_away_costs_its_copy_and_never_the_start_while_another_opens
     chip.plug(Some(1));
     b.tend();
     serves(&b, 1);
+}
+
+#[test]
+fn a_key_that_once_lay_in_the_clear_is_told_until_it_is_replaced() {
+    let mut deployment = Deployment::new();
+    deployment.seal_with(|_| vec![Arc::new(Plain)]);
+    let mut a = deployment.running("a", "host-a");
+    a.tend();
+    assert_eq!(a.warnings(), Vec::<String>::new(), "so it was wanted");
+    a.stop();
+    deployment.seal_with(|host| vec![host_key(host), Arc::new(Plain)]);
+    let mut a = deployment.start_alone("a2", "host-a");
+    a.tend();
+    a.stop();
+    deployment.seal_with(|host| vec![host_key(host)]);
+    let mut a = deployment.start_alone("a3", "host-a");
+    a.tend();
+    let told = a.warnings().join("\n");
+    assert!(told.contains("in the clear") && told.contains("kek rotate --revoke"), "{told}");
+    a.rotate(true).unwrap();
+    a.tend();
+    assert_eq!(a.warnings(), Vec::<String>::new());
+    serves(&a, 1);
 }
 
 #[test]

@@ -22,7 +22,8 @@ pub enum SealingError {
     Sealers(#[from] SealersError),
     /// This environment has no seal key of its own.
     #[error(
-        "MARBLERUN_SEAL: there is no seal key of the platform here ({0}). Name another backend, such as tpm, pkcs11 or passphrase"
+        "MARBLERUN_SEAL: there is no seal key of the platform here ({0}). Name another backend: tpm or azure-hsm, alone or joined with others by +; \
+         in simulation pkcs11 or passphrase will do, too"
     )]
     NoPlatform(Tee),
     /// The backend is known, but not built in.

@@ -11,24 +11,14 @@ use std::time::{Duration, Instant};
 
 use marblerun_sealing::{Plain, Sealers};
 use marblerun_state::{Change, CounterKey, Draft};
-use marblerun_store::{RollbackPolicy, Store, StoreConfig};
+use marblerun_store::{Store, StoreConfig};
 use testing::{make, manifest, recovery, secret};
 
 const WRITERS: usize = 32;
 const SECRET: usize = 1024;
 
 fn config(dir: &Path) -> StoreConfig {
-    StoreConfig {
-        dir: dir.to_path_buf(),
-        sealers: Sealers::simulation(Plain),
-        counter: None,
-        rollback: RollbackPolicy::Warn,
-        writer: "bench".to_owned(),
-        recovery_in_header: true,
-        deny_reset: false,
-        accept_loss_after: None,
-        discard_existing_state: false,
-    }
+    StoreConfig::new(dir.to_path_buf(), Sealers::simulation(Plain), "bench")
 }
 
 async fn commit(store: &Store, changes: Vec<Change>) {

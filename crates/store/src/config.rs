@@ -39,6 +39,24 @@ pub struct StoreConfig {
     pub discard_existing_state: bool,
 }
 
+impl StoreConfig {
+    /// The state of a Coordinator that calls itself `writer`, with nothing forbidden, given up or counted.
+    #[must_use]
+    pub fn new(dir: PathBuf, sealers: Sealers, writer: &str) -> Self {
+        Self {
+            dir,
+            sealers,
+            counter: None,
+            rollback: RollbackPolicy::Warn,
+            writer: writer.to_owned(),
+            recovery_in_header: true,
+            deny_reset: false,
+            accept_loss_after: None,
+            discard_existing_state: false,
+        }
+    }
+}
+
 /// Intervals and bounds. The defaults are right for production; tests shorten them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreTuning {

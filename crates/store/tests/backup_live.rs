@@ -14,7 +14,7 @@ use marblerun_recovery::establish;
 use marblerun_sealing::{HostKeyFile, Sealers};
 use marblerun_state::{Change, CounterKey, Lineage, Phase, RecoveryEntry, RootSecret, State};
 use marblerun_store::backup::{VerifyWith, create, inspect, restore, verify};
-use marblerun_store::{RollbackPolicy, Store, StoreConfig, StoreMode, StoreTuning};
+use marblerun_store::{Store, StoreConfig, StoreMode, StoreTuning};
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
@@ -33,17 +33,8 @@ fn make(phase: Phase) -> Result<State, String> {
 
 /// A store with small files, so that it compacts all the time.
 fn start(home: &Path) -> Store {
-    let config = StoreConfig {
-        dir: home.join("seal"),
-        sealers: Sealers::simulation(HostKeyFile::new(&home.join("host-key"))),
-        counter: None,
-        rollback: RollbackPolicy::Warn,
-        writer: "test".into(),
-        recovery_in_header: true,
-        deny_reset: false,
-        accept_loss_after: None,
-        discard_existing_state: false,
-    };
+    let config =
+        StoreConfig::new(home.join("seal"), Sealers::simulation(HostKeyFile::new(&home.join("host-key"))), "test");
     let tuning = StoreTuning { compact_bytes: 20_000, look_every: Duration::from_millis(20), ..StoreTuning::default() };
     Store::open_with(config, tuning, &make).unwrap()
 }

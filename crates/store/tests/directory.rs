@@ -15,21 +15,11 @@ use std::time::{Duration, Instant};
 
 use marblerun_sealing::{Plain, Sealers};
 use marblerun_state::{Change, CounterKey, Draft};
-use marblerun_store::{CommitError, RollbackPolicy, Store, StoreConfig, StoreMode, StoreTuning};
+use marblerun_store::{CommitError, Store, StoreConfig, StoreMode, StoreTuning};
 use testing::{count, counted, make, manifest, recovery, root, secret};
 
 fn config(dir: &Path) -> StoreConfig {
-    StoreConfig {
-        dir: dir.to_path_buf(),
-        sealers: Sealers::simulation(Plain),
-        counter: None,
-        rollback: RollbackPolicy::Warn,
-        writer: "test".to_owned(),
-        recovery_in_header: true,
-        deny_reset: false,
-        accept_loss_after: None,
-        discard_existing_state: false,
-    }
+    StoreConfig::new(dir.to_path_buf(), Sealers::simulation(Plain), "test")
 }
 
 fn tuning() -> StoreTuning {

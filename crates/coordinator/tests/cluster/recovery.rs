@@ -14,7 +14,7 @@ use marblerun_coordinator::core::{Clock, Coordinator, Settings};
 use marblerun_coordinator::error::{Error, ErrorKind};
 use marblerun_coordinator::start::{start, temporary_state};
 use marblerun_sealing::{HostKeyFile, Sealers};
-use marblerun_store::{RollbackPolicy, Store, StoreConfig};
+use marblerun_store::{Store, StoreConfig};
 use marblerun_testkit::RecoveryKeyPair;
 use serde_json::json;
 use tempfile::TempDir;
@@ -326,17 +326,11 @@ impl Issuer for Broken {
 async fn where_one_instances_hardware_fails_another_opens_the_state_with_the_same_shares() {
     let mut cluster = Cluster::new(1, 2, 0).await;
     let home = cluster.home.path().to_owned();
-    let config = StoreConfig {
-        dir: home.join("broken"),
-        sealers: Sealers::simulation(HostKeyFile::new(&home.join("broken-host"))),
-        counter: None,
-        rollback: RollbackPolicy::Warn,
-        writer: "test 1".to_owned(),
-        recovery_in_header: true,
-        deny_reset: false,
-        accept_loss_after: None,
-        discard_existing_state: false,
-    };
+    let config = StoreConfig::new(
+        home.join("broken"),
+        Sealers::simulation(HostKeyFile::new(&home.join("broken-host"))),
+        "test 1",
+    );
     cluster.put_before("broken");
     let store = Store::open(config, &|phase| temporary_state(phase, "localhost", &Clock::system())).unwrap();
     let backend = Backend { issuer: Arc::new(Broken), verifier: Arc::new(Simulation) };

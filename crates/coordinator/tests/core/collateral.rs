@@ -11,7 +11,7 @@ use marblerun_coordinator::core::{Clock, Coordinator, Settings};
 use marblerun_coordinator::start::temporary_state;
 use marblerun_sealing::{Plain, Sealers};
 use marblerun_state::Change;
-use marblerun_store::{RollbackPolicy, Store, StoreConfig};
+use marblerun_store::{Store, StoreConfig};
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -19,17 +19,7 @@ use crate::verification::{CERTIFICATE, NOW, activate_type, bound, package, quote
 use crate::world::json as bytes;
 
 fn store(home: &Path) -> Store {
-    let config = StoreConfig {
-        dir: home.join("seal"),
-        sealers: Sealers::simulation(Plain),
-        counter: None,
-        rollback: RollbackPolicy::Warn,
-        writer: "test 1".to_owned(),
-        recovery_in_header: true,
-        deny_reset: false,
-        accept_loss_after: None,
-        discard_existing_state: false,
-    };
+    let config = StoreConfig::new(home.join("seal"), Sealers::simulation(Plain), "test 1");
     Store::open(config, &|phase| temporary_state(phase, "localhost", &Clock::system())).unwrap()
 }
 

@@ -13,7 +13,7 @@ use marblerun_coordinator::error::{Error, ErrorKind};
 use marblerun_coordinator::start::{start, temporary_state};
 use marblerun_sealing::{HostKeyFile, Sealers};
 use marblerun_state::{AuditEvent, AuditKind};
-use marblerun_store::{RollbackPolicy, Store, StoreConfig};
+use marblerun_store::{Store, StoreConfig};
 use marblerun_testkit::RecoveryKeyPair;
 use serde_json::json;
 use tempfile::TempDir;
@@ -226,17 +226,11 @@ impl Issuer for Hardware {
 
 /// A Coordinator with that hardware on a host that cannot open the state.
 fn in_hardware(home: &Path, hardware: Arc<Hardware>) -> Coordinator {
-    let config = StoreConfig {
-        dir: home.join("seal"),
-        sealers: Sealers::simulation(HostKeyFile::new(&home.join("another-host"))),
-        counter: None,
-        rollback: RollbackPolicy::Warn,
-        writer: "test 1".to_owned(),
-        recovery_in_header: true,
-        deny_reset: false,
-        accept_loss_after: None,
-        discard_existing_state: false,
-    };
+    let config = StoreConfig::new(
+        home.join("seal"),
+        Sealers::simulation(HostKeyFile::new(&home.join("another-host"))),
+        "test 1",
+    );
     let store = Store::open(config, &|phase| temporary_state(phase, "localhost", &Clock::system())).unwrap();
     let backend = Backend { issuer: hardware, verifier: Arc::new(Simulation) };
     Coordinator::new(store, Settings { backend, ..Settings::simulation() })

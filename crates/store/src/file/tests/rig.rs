@@ -70,17 +70,7 @@ pub(super) struct Rig {
 
 impl Rig {
     pub(super) fn new() -> Self {
-        let config = StoreConfig {
-            dir: "unused".into(),
-            sealers: Sealers::simulation(Plain),
-            counter: None,
-            rollback: RollbackPolicy::Warn,
-            writer: "test 1".to_owned(),
-            recovery_in_header: true,
-            deny_reset: false,
-            accept_loss_after: None,
-            discard_existing_state: false,
-        };
+        let config = StoreConfig::new("unused".into(), Sealers::simulation(Plain), "test 1");
         Self { disk: Hostile::new(), config, tuning: StoreTuning { compact_bytes: 0, ..StoreTuning::default() } }
     }
 

@@ -5,12 +5,9 @@
 use std::process::{Command, Output};
 use std::sync::Arc;
 
-use marblerun_attestation::testing::amd::{self, Endorsement, Processor};
+use marblerun_attestation::testing::amd::{self, Endorsement, Kds, Processor};
 use marblerun_attestation::testing::paravisor;
-use marblerun_attestation::{
-    AnyTee, Claims, CollateralError, CollateralSource, Evidence, IntelCollateral, IntelPlatform, ReportData,
-    SnpProduct, Tee, VcekRequest, Verifier, VerifyError,
-};
+use marblerun_attestation::{AnyTee, Claims, Evidence, ReportData, SnpProduct, Tee, Verifier, VerifyError};
 use marblerun_client::{AttestOptions, EraConfig, attest};
 use marblerun_testkit::{Coordinator, CoordinatorBuilder, SoftTpm, binary};
 use serde_json::{Value, json};
@@ -65,8 +62,10 @@ impl World {
         let snp = json!({"Measurement": "a1".repeat(48), "PCRs": {"4": register_4, "7": zero, "9": zero}});
         let era = EraConfig::from_json(json!({"SNP": snp}).to_string().as_bytes()).unwrap();
         let nonce = b"chosen for this question".to_vec();
-        let verifier =
-            Arc::new(PlayedAmd(AnyTee::with_roots(Arc::new(Kds(self.processor.certificate())), amd::roots())));
+        let verifier = Arc::new(PlayedAmd(AnyTee::with_roots(
+            Arc::new(Kds { vcek: Some(self.processor.certificate()), list: None }),
+            amd::roots(),
+        )));
         AttestOptions { nonce, verifier, ..AttestOptions::expecting(&era) }
     }
 }
@@ -77,23 +76,6 @@ struct PlayedAmd(AnyTee);
 impl Verifier for PlayedAmd {
     fn verify(&self, evidence: &Evidence, _now: u64) -> Result<Claims, VerifyError> {
         self.0.verify(evidence, amd::NOW)
-    }
-}
-
-/// Has one processor's certificate.
-struct Kds(Vec<u8>);
-
-impl CollateralSource for Kds {
-    fn intel(&self, _: &IntelPlatform, _: u64) -> Result<Arc<IntelCollateral>, CollateralError> {
-        Err(CollateralError("none".to_owned()))
-    }
-
-    fn vcek(&self, _: &VcekRequest, _: u64) -> Result<Arc<[u8]>, CollateralError> {
-        Ok(self.0.clone().into())
-    }
-
-    fn amd_crl(&self, _: SnpProduct, _: u64) -> Result<Option<Arc<[u8]>>, CollateralError> {
-        Ok(None)
     }
 }
 

@@ -3,34 +3,16 @@
 
 use std::sync::Arc;
 
-use marblerun_attestation::testing::amd::{self, Endorsement, NOW, Processor};
+use marblerun_attestation::testing::amd::{self, Endorsement, Kds, NOW, Processor};
 use marblerun_attestation::testing::paravisor;
 use marblerun_attestation::{
-    AnyTee, CollateralError, CollateralSource, EnclaveClaims, Evidence, Identity, IntelCollateral, IntelPlatform,
-    Issuer as _, ReportData, SnpIdentity, SnpProduct, Tee, VcekRequest,
+    AnyTee, EnclaveClaims, Evidence, Identity, Issuer as _, ReportData, SnpIdentity, SnpProduct, Tee,
 };
 use marblerun_testkit::SoftTpm;
 use marblerun_tpm::{Config, Vtpm};
 
-/// Has one processor's certificate.
-struct Kds(Vec<u8>);
-
-impl CollateralSource for Kds {
-    fn intel(&self, _: &IntelPlatform, _: u64) -> Result<Arc<IntelCollateral>, CollateralError> {
-        Err(CollateralError("none".to_owned()))
-    }
-
-    fn vcek(&self, _: &VcekRequest, _: u64) -> Result<Arc<[u8]>, CollateralError> {
-        Ok(self.0.clone().into())
-    }
-
-    fn amd_crl(&self, _: SnpProduct, _: u64) -> Result<Option<Arc<[u8]>>, CollateralError> {
-        Ok(None)
-    }
-}
-
 fn verify(evidence: &Evidence, processor: &Processor) -> EnclaveClaims {
-    let verifier = AnyTee::with_roots(Arc::new(Kds(processor.certificate())), amd::roots());
+    let verifier = AnyTee::with_roots(Arc::new(Kds { vcek: Some(processor.certificate()), list: None }), amd::roots());
     verifier.examine(evidence, NOW).unwrap().claims
 }
 

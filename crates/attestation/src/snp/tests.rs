@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::*;
-use crate::{CollateralError, IntelCollateral, IntelPlatform, NoCollateral, Roots};
+use crate::testing::amd::Kds;
+use crate::{NoCollateral, Roots};
 
 const SHARED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/fixtures/quotes/snp");
 
@@ -99,36 +100,15 @@ fn a_certificate_is_for_one_processor_and_one_firmware() {
     assert!(text.contains("only its cloud provider has one"), "a VCEK is no VLEK: {text}");
 }
 
-/// Has the certificates of processors, or a list.
-struct Source {
-    vcek: Option<Vec<u8>>,
-    list: Option<Vec<u8>>,
-}
-
-impl CollateralSource for Source {
-    fn intel(&self, _: &IntelPlatform, _: u64) -> Result<Arc<IntelCollateral>, CollateralError> {
-        Err(CollateralError("none".to_owned()))
-    }
-
-    fn vcek(&self, request: &VcekRequest, _: u64) -> Result<Arc<[u8]>, CollateralError> {
-        self.vcek.clone().map(Into::into).ok_or_else(|| CollateralError(format!("nobody knows {request}")))
-    }
-
-    fn amd_crl(&self, _: SnpProduct, _: u64) -> Result<Option<Arc<[u8]>>, CollateralError> {
-        Ok(self.list.clone().map(Into::into))
-    }
-}
-
 #[test]
 fn what_the_evidence_does_not_bring_is_asked_for() {
     let Some(mut bundle) = bundle("trustee-milan.report", "trustee-milan.vcek.der") else { return };
     let vcek = Some(std::mem::take(&mut bundle.certificates[0]));
-    let judge =
-        |source: Source| verify(&bundle, &source, &Roots::vendors().amd, NOW).map_err(|error| error.to_string());
-    judge(Source { vcek: vcek.clone(), list: None }).unwrap();
-    let text = judge(Source { vcek: None, list: None }).unwrap_err();
+    let judge = |source: Kds| verify(&bundle, &source, &Roots::vendors().amd, NOW).map_err(|error| error.to_string());
+    judge(Kds { vcek: vcek.clone(), list: None }).unwrap();
+    let text = judge(Kds { vcek: None, list: None }).unwrap_err();
     assert!(text.contains("nobody knows Milan processor c38427a30d4c7af9.."), "{text}");
-    let text = judge(Source { vcek, list: Some(b"no list".to_vec()) }).unwrap_err();
+    let text = judge(Kds { vcek, list: Some(b"no list".to_vec()) }).unwrap_err();
     assert!(text.contains("AMD's revocation list of Milan is not taken"), "{text}");
 }
 

@@ -3,7 +3,7 @@
 //! Endorsement Key Certificate and KDS Interface Specification; SEV Secure Nested Paging Firmware ABI Specification).
 
 use std::str::FromStr as _;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use aws_lc_rs::encoding::AsDer as _;
@@ -28,7 +28,10 @@ use x509_cert::spki::{
 };
 use x509_cert::time::{Time, Validity};
 
-use crate::{AmdRoot, Bundle, Evidence, ReportData, Roots, SnpIdentity, SnpProduct, SnpTcbVersion, Tee, VcekRequest};
+use crate::{
+    AmdRoot, Bundle, CollateralError, CollateralSource, Evidence, IntelCollateral, IntelPlatform, ReportData, Roots,
+    SnpIdentity, SnpProduct, SnpTcbVersion, Tee, VcekRequest,
+};
 
 /// 2026-01-01: all that is made here is good then, and the synthetic collateral of Intel too.
 pub const NOW: u64 = 1_767_225_600;
@@ -99,6 +102,29 @@ pub fn revocation_list(product: SnpProduct, revoked: &[&[u8]], (from, until): (u
         list = list.with_certificates(entries);
     }
     list.build::<_, Signature>(&*ARK).unwrap().to_der().unwrap()
+}
+
+/// AMD's service, with what it has.
+#[derive(Debug, Clone, Default)]
+pub struct Kds {
+    /// DER of the certificate that it gives out for every processor.
+    pub vcek: Option<Vec<u8>>,
+    /// DER of the list of revoked serial numbers of every family.
+    pub list: Option<Vec<u8>>,
+}
+
+impl CollateralSource for Kds {
+    fn intel(&self, _: &IntelPlatform, _: u64) -> Result<Arc<IntelCollateral>, CollateralError> {
+        Err(CollateralError("none".to_owned()))
+    }
+
+    fn vcek(&self, request: &VcekRequest, _: u64) -> Result<Arc<[u8]>, CollateralError> {
+        self.vcek.clone().map(Into::into).ok_or_else(|| CollateralError(format!("nobody knows {request}")))
+    }
+
+    fn amd_crl(&self, _: SnpProduct, _: u64) -> Result<Option<Arc<[u8]>>, CollateralError> {
+        Ok(self.list.clone().map(Into::into))
+    }
 }
 
 /// Whose key signs a processor's reports.

@@ -2,18 +2,18 @@
 
 use super::*;
 use crate::testing::amd::{self, Endorsement, NOW, Processor};
-use crate::{AnyTee, ReportData, Verifier as _};
+use crate::{AnyTee, CollateralError, IntelCollateral, IntelPlatform, ReportData, Verifier as _};
 
 const DATA: ReportData = ReportData([7; 64]);
 /// A list's life with `NOW` in it.
 const LIFE: (u64, u64) = (NOW - 1000, NOW + 1000);
 
-fn judge(bundle: &Bundle, source: &Source, now: u64) -> Result<(EnclaveClaims, SnpFindings), String> {
+fn judge(bundle: &Bundle, source: &Kds, now: u64) -> Result<(EnclaveClaims, SnpFindings), String> {
     verify(bundle, source, &amd::roots().amd, now).map_err(|error| error.to_string())
 }
 
-fn nothing() -> Source {
-    Source { vcek: None, list: None }
+fn nothing() -> Kds {
+    Kds { vcek: None, list: None }
 }
 
 fn refusal(bundle: &Bundle) -> String {
@@ -161,7 +161,7 @@ fn what_amd_revoked_is_refused_and_a_list_that_is_not_amds_is_no_list() {
     let with = |endorsement, list: Vec<u8>| {
         let processor = Processor::new(SnpProduct::Milan, 3, endorsement);
         let bundle = processor.bundle(processor.report(&processor.vm(), &DATA));
-        judge(&bundle, &Source { vcek: None, list: Some(list) }, NOW).map(|(_, found)| found.crl.is_some())
+        judge(&bundle, &Kds { vcek: None, list: Some(list) }, NOW).map(|(_, found)| found.crl.is_some())
     };
     let list = |revoked: &[&[u8]], life| amd::revocation_list(SnpProduct::Milan, revoked, life);
     let (vcek, vlek) = (Endorsement::Vcek, Endorsement::Vlek);
@@ -196,10 +196,10 @@ fn a_certificate_is_asked_for_where_the_evidence_brings_none() {
         let processor = Processor::new(product, version, Endorsement::Vcek);
         assert!(processor.request().is_answered_by(&processor.certificate()));
         let bare = Bundle { certificates: vec![], ..processor.bundle(processor.report(&processor.vm(), &DATA)) };
-        let source = Source { vcek: Some(processor.certificate()), list: None };
+        let source = Kds { vcek: Some(processor.certificate()), list: None };
         assert_eq!(judge(&bare, &source, NOW).unwrap().1.product, product);
         assert!(refusal(&bare).contains("nobody knows"));
-        let other = Source { vcek: Some(amd::roots().amd[0].ask.clone()), list: None };
+        let other = Kds { vcek: Some(amd::roots().amd[0].ask.clone()), list: None };
         assert_eq!(judge(&bare, &other, NOW).unwrap_err(), "what was got as a VCEK is not certified by AMD");
     }
     let processor = milan();
